@@ -1,0 +1,84 @@
+"""Builds the extension modules; everything else about the package stands in pyproject.toml.
+
+The compiled core and the interpreted one are the same .py sources: a build without extensions is complete, only slower.
+
+TRUNKLINE_EXTENSIONS=auto     build them; if that fails, say why and go on without (default)
+                     require  build them or fail
+                     off      build none
+TRUNKLINE_DEBUG=1             bounds checks, no optimisation, debug symbols
+TRUNKLINE_SANITIZE=address,undefined   pass -fsanitize to compiler and linker
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+EXTENSIONS = [
+    ("trunkline.core.reader", "src/trunkline/core/reader.py"),
+    ("trunkline.core.writer", "src/trunkline/core/writer.py"),
+    ("trunkline.core.inbox", "src/trunkline/core/inbox.py"),
+    ("trunkline.core.session", "src/trunkline/core/session.py"),
+    ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
+    ("trunkline.asyncio.connection", "src/trunkline/asyncio/connection.py"),
+]
+if sys.platform == "linux":
+    EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))
+
+MODE = os.environ.get("TRUNKLINE_EXTENSIONS", "auto")
+if MODE not in ("auto", "require", "off"):
+    raise SystemExit(f"TRUNKLINE_EXTENSIONS is {MODE!r}: it must be auto, require or off")
+DEBUG = os.environ.get("TRUNKLINE_DEBUG", "0") not in ("", "0")
+SANITIZE = os.environ.get("TRUNKLINE_SANITIZE", "")
+
+# Objects built with other flags must never be reused, so each flavour has a build tree of its own.
+FLAVOUR = "off" if MODE == "off" else ("debug" if DEBUG else "release") + SANITIZE.replace(",", "-")
+
+FALLBACK = """
+********************************************************************************************************************
+trunkline: the extension modules were NOT built: {error}
+The package works without them, several times slower. To get them, install a C compiler and the headers of Python, or
+set TRUNKLINE_EXTENSIONS=require to see all of the error. TRUNKLINE_EXTENSIONS=off asks for the interpreted build.
+********************************************************************************************************************
+"""
+
+
+class BuildExtensions(build_ext):
+    """Builds every extension, or, where the mode allows it, none."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            if MODE == "require":
+                raise
+            print(FALLBACK.format(error=error), file=sys.stderr)
+            # Those that did compile go too: compiled and interpreted modules were never tested together.
+            for name, _ in EXTENSIONS:
+                Path(self.get_ext_fullpath(name)).unlink(missing_ok=True)
+            self.extensions = []
+
+    def build_extensions(self) -> None:
+        from Cython.Build import cythonize
+
+        directives = {"language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
+                      "freethreading_compatible": False}
+        generated = f"build/{FLAVOUR}/cython"
+        self.extensions = cythonize(self.extensions, build_dir=generated, include_path=["src"], compiler_directives=directives)
+        super().build_extensions()
+
+
+flags = ["-O0", "-g"] if DEBUG else ["-O3"]
+sanitize = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+extensions = [
+    Extension(name, [source], include_dirs=["src"], extra_compile_args=flags + sanitize, extra_link_args=sanitize)
+    for name, source in EXTENSIONS
+    if MODE != "off" and Path(source).exists()
+]
+setup(
+    ext_modules=extensions,
+    cmdclass={"build_ext": BuildExtensions},
+    options={"build": {"build_base": f"build/{FLAVOUR}"}},
+)

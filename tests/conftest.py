@@ -1,0 +1,47 @@
+"""What all tests share: which of them an interpreted build leaves out, and what a skipped test means."""
+
+import importlib.machinery
+import importlib.util
+import os
+
+import pytest
+
+
+def _is_compiled() -> bool:
+    spec = importlib.util.find_spec("trunkline.core.reader")
+    return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)
+
+
+COMPILED = _is_compiled()
+
+# The reactor exists only as an extension module: without extensions its tests have nothing to import.
+collect_ignore = [] if COMPILED else ["reactor"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect, rather than skip, what an interpreted build does not have."""
+    if COMPILED:
+        return
+    absent = [item for item in items if item.get_closest_marker("compiled")]
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With TRUNKLINE_REQUIRE_ALL set, a skipped test is a failure: something that it needs is not installed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("TRUNKLINE_REQUIRE_ALL") or reporter is None:  # xdist workers have no reporter
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the skipped tests where they are failures."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped and os.environ.get("TRUNKLINE_REQUIRE_ALL"):
+        terminalreporter.section("TRUNKLINE_REQUIRE_ALL is set: these tests must run, and were skipped", red=True)
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")
