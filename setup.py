@@ -39,7 +39,7 @@ FLAVOUR = "off" if MODE == "off" else ("debug" if DEBUG else "release") + SANITI
 FALLBACK = """
 ********************************************************************************************************************
 trunkline: the extension modules were NOT built: {error}
-The package works without them, several times slower. To get them, install a C compiler and the headers of Python, or
+The package works without them, only slower. To get them, install a C compiler and the headers of Python, or
 set TRUNKLINE_EXTENSIONS=require to see all of the error. TRUNKLINE_EXTENSIONS=off asks for the interpreted build.
 ********************************************************************************************************************
 """
@@ -63,10 +63,18 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         from Cython.Build import cythonize
 
-        directives = {"language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
-                      "freethreading_compatible": False}
-        generated = f"build/{FLAVOUR}/cython"
-        self.extensions = cythonize(self.extensions, build_dir=generated, include_path=["src"], compiler_directives=directives)
+        self.extensions = cythonize(
+            self.extensions,
+            build_dir=f"build/{FLAVOUR}/cython",
+            include_path=["src"],
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "freethreading_compatible": False,
+            },
+        )
         super().build_extensions()
 
 

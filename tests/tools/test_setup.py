@@ -1,0 +1,68 @@
+"""setup.py, on a package of one module: what TRUNKLINE_EXTENSIONS asks for, with a compiler and with a broken one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETUP = Path(__file__).parents[2] / "setup.py"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(SETUP, tmp_path)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "trunkline"\nversion = "0"\n[tool.setuptools.packages.find]\nwhere = ["src"]\n'
+    )
+    (tmp_path / "src" / "trunkline" / "core").mkdir(parents=True)
+    for name in ("trunkline/__init__.py", "trunkline/core/__init__.py", "trunkline/core/reader.py"):
+        (tmp_path / "src" / name).write_text("")
+    return tmp_path
+
+
+def build(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "setup.py", "--quiet", "build"]
+    env = {**os.environ, "TRUNKLINE_EXTENSIONS": "auto", **environment}
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+
+
+def built(project: Path) -> set[str]:
+    """The suffixes of the built `reader` module: the source always, the extension if there is one."""
+    return {path.suffix for path in project.glob("build/*/lib*/trunkline/core/reader*")}
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("mode", ["auto", "require"])
+def test_the_extension_stands_beside_its_source(project: Path, mode: str) -> None:
+    result = build(project, TRUNKLINE_EXTENSIONS=mode)
+    assert result.returncode == 0, result.stderr
+    assert built(project) == {".py", ".so"}
+    assert not list(project.glob("src/**/*.so"))
+
+
+def test_auto_says_loudly_that_it_goes_on_without_extensions(project: Path) -> None:
+    result = build(project, CC="false")
+    assert result.returncode == 0, result.stderr
+    assert "the extension modules were NOT built" in result.stderr
+    assert built(project) == {".py"}
+
+
+def test_require_fails_without_a_compiler(project: Path) -> None:
+    result = build(project, TRUNKLINE_EXTENSIONS="require", CC="false")
+    assert result.returncode != 0
+
+
+def test_off_compiles_nothing(project: Path) -> None:
+    result = build(project, TRUNKLINE_EXTENSIONS="off", CC="false")
+    assert result.returncode == 0, result.stderr
+    assert "NOT built" not in result.stderr
+    assert built(project) == {".py"}
+
+
+def test_a_value_that_means_nothing_is_refused(project: Path) -> None:
+    result = build(project, TRUNKLINE_EXTENSIONS="on")
+    assert "TRUNKLINE_EXTENSIONS is 'on': it must be auto, require or off" in result.stderr
+    assert result.returncode != 0

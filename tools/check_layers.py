@@ -1,0 +1,186 @@
+"""Check that every module of trunkline imports only what its layer may (docs/explanation/architecture.md, "The house").
+
+    python tools/check_layers.py [PACKAGE_DIRECTORY]
+
+Prints each forbidden import with its place and the rule it breaks, and each rule that nothing in the tree needs.
+Exits with 1 if there are any.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "trunkline"
+ANYTHING = "anything"
+_IO = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time"})
+
+# Which modules make up a layer, relative to the package; "" is the package's own __init__.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "public names": ("",),
+    "vocabulary": ("exceptions", "frames", "datastructures", "http11", "uri", "typing", "version", "extensions"),
+    "options": ("options",),
+    "core": ("core",),
+    "handshake": ("handshake",),
+    "json": ("json",),
+    "asyncio": ("asyncio",),
+    "reactor": ("reactor",),
+    "chat": ("chat",),
+    "cli": ("cli",),
+}
+
+# What a layer may import besides itself: other layers, or single modules of them.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "public names": (ANYTHING,),
+    "vocabulary": (),
+    "options": ("vocabulary",),
+    "core": ("vocabulary",),
+    "handshake": ("vocabulary", "core"),
+    "json": ("vocabulary",),
+    "asyncio": ("vocabulary", "options", "core", "handshake", "json", "reactor"),
+    "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
+    "chat": (ANYTHING,),
+    "cli": (ANYTHING,),
+}
+
+# Declarations that come with Cython.
+CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
+
+# The only modules that may import a third-party package (docs/explanation/dependencies.md).
+THIRD_PARTY: dict[str, tuple[str, ...]] = {
+    "cython": ("core", "asyncio", "reactor"),
+    "httptools": ("handshake.head",),
+    "msgspec": ("json", "chat"),
+    "click": ("cli",),
+    "rich": ("cli",),
+    "prompt_toolkit": ("cli",),
+}
+
+# Standard modules that a layer without I/O must not touch: the driver passes in bytes and the time.
+FORBIDDEN: dict[str, frozenset[str]] = {"core": _IO | {"logging"}, "handshake": _IO}
+
+
+class Import(NamedTuple):
+    """One import statement: in which module, where, and of what."""
+
+    module: str
+    place: str
+    target: str
+
+
+def module_name(path: Path, root: Path) -> str:
+    """The dotted name of a source file relative to the package: `core.reader`, or "" for the package itself."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def within(module: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether `module` is one of `prefixes` or lies below one of them."""
+    return any(module == prefix or (prefix and module.startswith(f"{prefix}.")) for prefix in prefixes)
+
+
+def layer_of(module: str) -> str | None:
+    """The layer that a module belongs to."""
+    return next((layer for layer, prefixes in LAYERS.items() if within(module, prefixes)), None)
+
+
+def imports_of(path: Path, root: Path) -> Iterator[Import]:
+    """Every import of a source file, those inside functions and those for type checking too."""
+    module = module_name(path, root)
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
+    text = path.read_text(encoding="utf-8")
+    for line, name in _python_imports(text, package, root) if path.suffix == ".py" else _cython_imports(text):
+        # In pure Python mode, cython.cimports.NAME is what `cimport NAME` is in a .pyx file.
+        target = name.removeprefix("cython.cimports.")
+        yield Import(module, f"{path}:{line}", "cython" if target.partition(".")[0] in CYTHON_INCLUDES else target)
+
+
+def _python_imports(text: str, package: str, root: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, package)
+            for alias in node.names:
+                yield node.lineno, _member(source, alias.name, root)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The module named by `from MODULE import`, with leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    parents = [PACKAGE, *package.split(".")] if package else [PACKAGE]
+    parents = parents[: len(parents) - node.level + 1]
+    return ".".join([*parents, node.module] if node.module else parents)
+
+
+def _member(source: str, name: str, root: Path) -> str:
+    """`from source import name` imports a module of that name where there is one, else the module `source`."""
+    if source.partition(".")[0] != PACKAGE:
+        return source
+    path = root.joinpath(*source.split(".")[1:], name)
+    is_module = path.is_dir() or any(path.with_suffix(suffix).exists() for suffix in (".py", ".pyx", ".pxd"))
+    return f"{source}.{name}" if is_module else source
+
+
+def _cython_imports(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", line)
+        if found:
+            yield number, found[1] or found[2]
+
+
+def complaint(found: Import) -> str | None:
+    """Why an import is forbidden, or None if it is allowed."""
+    layer = layer_of(found.module)
+    if layer is None:
+        return f"{found.place}: {found.module} belongs to no layer; give it one in LAYERS"
+    top, _, inner = found.target.partition(".")
+    if top == PACKAGE:
+        target = layer_of(inner)
+        rules = MAY_IMPORT[layer]
+        if target == layer or target in rules or ANYTHING in rules or within(inner, rules):
+            return None
+        return f"{found.place}: {layer} must not import {found.target} ({target or 'no layer'})"
+    if top in THIRD_PARTY:
+        if within(found.module, THIRD_PARTY[top]):
+            return None
+        return f"{found.place}: only {', '.join(THIRD_PARTY[top])} may import {top}, not {found.module}"
+    if top in FORBIDDEN.get(layer, ()):
+        return f"{found.place}: {layer} does no I/O and must not import {top}; the driver passes in what it needs"
+    if top not in sys.stdlib_module_names:
+        return f"{found.place}: {top} is no dependency of trunkline; if it shall be one, give it a line in THIRD_PARTY"
+    return None
+
+
+def stale_rules(modules: set[str], imports: list[Import]) -> Iterator[str]:
+    """Rules about what is not in the tree: a rule that cannot be broken misleads its readers."""
+    for layer, prefixes in LAYERS.items():
+        for prefix in prefixes:
+            if not any(within(module, (prefix,)) for module in modules):
+                yield f"LAYERS: {layer} names {prefix or PACKAGE}, which is not in the tree"
+    for rules in MAY_IMPORT.values():
+        for rule in rules:
+            if rule not in LAYERS and rule != ANYTHING and rule not in modules:
+                yield f"MAY_IMPORT: {rule} is neither a layer nor a module in the tree"
+    for package, users in THIRD_PARTY.items():
+        for user in users:
+            if not any(item.target.partition(".")[0] == package and within(item.module, (user,)) for item in imports):
+                yield f"THIRD_PARTY: nothing in {user} imports {package}"
+
+
+def check(root: Path) -> list[str]:
+    """All complaints about the package in the directory `root`."""
+    paths = sorted(path for suffix in ("py", "pyx", "pxd") for path in root.rglob(f"*.{suffix}"))
+    imports = [item for path in paths for item in imports_of(path, root)]
+    forbidden = [message for item in imports if (message := complaint(item))]
+    return forbidden + list(stale_rules({module_name(path, root) for path in paths}, imports))
+
+
+if __name__ == "__main__":
+    complaints = check(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("src") / PACKAGE)
+    print(*(complaints or ["layers: every import is where it may be"]), sep="\n")
+    sys.exit(bool(complaints))
