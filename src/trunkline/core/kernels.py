@@ -1,0 +1,79 @@
+"""Leaf operations on raw memory, in pure Python: the twin of kernels.h, for the uncompiled build.
+
+Memory is a `memoryview` of bytes here, and `at(memory, i)` stands for the address `memory + i`. A masking key (RFC 6455 section 5.3) is an int
+whose lowest 8 bits are its first byte; 0 leaves a payload as it is.
+"""
+
+from __future__ import annotations
+
+__all__ = ["at", "frame", "header", "memory", "payload_fill", "payload_grow", "payload_is_ascii",
+    "payload_new", "take_binary", "take_text"]
+
+
+def _xor(source: bytes, key: int) -> bytes:
+    """One big exclusive or is far faster than a loop over bytes."""
+    size = len(source)
+    pattern = (key.to_bytes(4, "little") * (size // 4 + 1))[:size]
+    return (int.from_bytes(source, "little") ^ int.from_bytes(pattern, "little")).to_bytes(size, "little")
+
+
+def _rotate(key: int, offset: int) -> int:
+    shift = 8 * (offset & 3)
+    return (key >> shift | key << (32 - shift)) & 0xFFFFFFFF
+
+
+def at(memory: memoryview, offset: int) -> memoryview:
+    return memory[offset:]
+
+
+def key_at(memory: memoryview, offset: int) -> int:
+    return int.from_bytes(memory[offset : offset + 4], "little")
+
+
+def memory(data: bytes) -> memoryview:
+    return memoryview(data)
+
+
+def take_binary(source: memoryview, n: int, key: int) -> bytes:
+    taken = bytes(source[:n])
+    return _xor(taken, key) if key else taken
+
+
+def take_text(source: memoryview, n: int, key: int) -> str:
+    return take_binary(source, n, key).decode()
+
+
+def is_ascii(source: memoryview, n: int) -> bool:
+    return bytes(source[:n]).isascii()
+
+
+def payload_new(capacity: int) -> bytearray:
+    return bytearray(capacity)
+
+
+def payload_grow(payload: bytearray, filled: int, capacity: int) -> bytearray:
+    return payload[:filled] + bytearray(capacity - filled)
+
+
+def payload_fill(payload: bytearray, filled: int, source: memoryview, n: int, key: int) -> None:
+    payload[filled : filled + n] = take_binary(source, n, _rotate(key, filled))
+
+
+def payload_is_ascii(payload: bytearray, start: int, end: int) -> bool:
+    return payload[start:end].isascii()
+
+
+def header(first: int, n: int, mask_bit: int = 0) -> bytes:
+    if n < 126:
+        return bytes((first, mask_bit | n))
+    if n < 65536:
+        return bytes((first, mask_bit | 126)) + n.to_bytes(2, "big")
+    return bytes((first, mask_bit | 127)) + n.to_bytes(8, "big")
+
+
+def frame(first: int, data: bytes | str, masked: bool, key: int) -> bytes:
+    if isinstance(data, str):
+        data = data.encode()
+    if not masked:
+        return header(first, len(data)) + data
+    return header(first, len(data), 0x80) + key.to_bytes(4, "little") + _xor(data, key)

@@ -1,0 +1,44 @@
+from libc.stdint cimport uint32_t
+
+cdef class FrameSink:
+    cpdef object message(self, object payload)
+    cpdef object fragment(self, object fragment)
+    cpdef object control(self, int opcode, bytes payload)
+
+cdef class Reader:
+    cdef FrameSink sink
+    cdef bint masked
+    cdef long long max_message, max_frame, max_charge
+    cdef readonly bint stopped
+    cdef public object extensions
+    cdef public object trace
+    cdef int first, opcode
+    cdef bint fin
+    cdef uint32_t key
+    cdef long long length
+    cdef bytes cut_header
+    cdef bytes payload
+    cdef Py_ssize_t capacity, filled
+    cdef int message_opcode
+    cdef long long message_bytes, message_frames, message_charge
+    cdef object validator
+
+    cpdef object stop(self)
+    cdef int feed(self, const unsigned char* data, Py_ssize_t n)
+    cdef Py_ssize_t _read_header(self, const unsigned char* data, Py_ssize_t n)
+    cdef int _check_start(self, int first, int second)
+    cdef int _check_limits(self)
+    cdef Py_ssize_t _continue_header(self, const unsigned char* data, Py_ssize_t n)
+    cdef int _whole_frame(self, const unsigned char* data)
+    cdef int _begin_payload(self)
+    cdef Py_ssize_t _continue_payload(self, const unsigned char* data, Py_ssize_t n)
+    cdef int _grow_payload(self, Py_ssize_t needed)
+    cdef int _advance(self, Py_ssize_t n)
+    cdef bint _is_text(self)
+    cdef int _check_text(self, Py_ssize_t start)
+    cdef Py_ssize_t direct_room(self)
+    cdef const unsigned char* direct_memory(self)
+    cdef int direct_received(self, Py_ssize_t n)
+    cdef int _deliver(self, bytes payload, bint checked)
+    cdef int _deliver_fragment(self, bytes payload, bint checked)
+    cdef int _charge(self, Py_ssize_t n)

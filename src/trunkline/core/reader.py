@@ -1,0 +1,400 @@
+"""Bytes in, frames and messages out: the receiving half of RFC 6455 sections 5.2 to 5.6.
+
+The reader applies every rule that the wire alone can break: header fields, masking direction, order of fragments, UTF-8, limits.
+What it finds goes to a `FrameSink`. What breaks a rule raises; `Session.receive_data` turns that into a close code, in one place.
+
+It keeps a state instead of a buffer. A header that is cut is kept until it is whole; a payload that is cut is unmasked straight
+into the object that the application will get. So the cost is linear however the bytes are split, text is refused at the first
+wrong byte, and any split of the input gives the same messages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from trunkline.core.inbox import Fragment
+from trunkline.core.utf8 import TextValidator
+from trunkline.exceptions import PayloadTooBig, ProtocolError, TooManyFragments
+from trunkline.frames import Frame, Opcode
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+if cython.compiled:
+    from cython.cimports.trunkline.core.kernels import (
+        at,
+        key_at,
+        memory,
+        payload_fill,
+        payload_grow,
+        payload_is_ascii,
+        payload_new,
+        payload_unmask,
+        take_binary,
+        take_text,
+    )
+else:
+    from trunkline.core.kernels import (
+        at,
+        key_at,
+        memory,
+        payload_fill,
+        payload_grow,
+        payload_is_ascii,
+        payload_new,
+        take_binary,
+        take_text,
+    )
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import Extension
+
+__all__ = ["FrameSink", "Reader"]
+
+UNLIMITED = 2**62
+LONGEST_HEADER = 14  # 2 bytes, 8 of extended length, 4 of masking key
+ALLOCATE_AHEAD = 1 << 20  # a header alone never costs more memory than this
+FRAGMENT_CHARGE = 64  # bytes of limit that a fragment uses at least: an empty one costs memory, too
+SMALLEST_CHARGE_LIMIT = 1 << 18  # so that a small max_size does not forbid fragmentation
+MAX_FRAGMENTS = int(os.environ.get("WEBSOCKETS_MAX_FRAGMENTS", 0)) or UNLIMITED
+
+
+@cython.cclass
+class FrameSink:
+    """Where a reader hands what it found, one method per kind."""
+
+    @cython.ccall
+    def message(self, payload: object) -> object:
+        """A whole message that came in one frame: str for text, bytes for binary."""
+        raise NotImplementedError
+
+    @cython.ccall
+    def fragment(self, fragment: object) -> object:
+        """A frame of a fragmented message, as a `Fragment`."""
+        raise NotImplementedError
+
+    @cython.ccall
+    def control(self, opcode: cython.int, payload: bytes) -> object:
+        """A close, ping or pong frame (section 5.5)."""
+        raise NotImplementedError
+
+
+@cython.cclass
+class Reader:
+    """Reads the frames that one peer sends.
+
+    Args:
+        sink: receives what is found.
+        masked: whether the peer must mask (a client must, a server must not: section 5.1).
+        max_message: limit of a message's payload in bytes, or None.
+        max_frame: limit of one frame's payload in bytes, or None.
+    """
+
+    def __init__(
+        self, sink: FrameSink, masked: bool, max_message: int | None = None, max_frame: int | None = None
+    ) -> None:
+        self.sink = sink
+        self.masked = masked
+        self.max_message = UNLIMITED if max_message is None else max_message
+        self.max_frame = UNLIMITED if max_frame is None else max_frame
+        self.max_charge = UNLIMITED if max_message is None else max(max_message, SMALLEST_CHARGE_LIMIT)
+        self.stopped = False
+        self.extensions: Sequence[Extension] = ()
+        self.trace: Callable[[Frame], None] | None = None
+        # the frame whose header was read last
+        self.first = 0
+        self.opcode = 0
+        self.fin = False
+        self.key = 0
+        self.length = 0
+        # what of it came so far
+        self.cut_header = b""
+        self.payload: bytes | None = None
+        self.capacity = 0
+        self.filled = 0
+        # the fragmented message in progress: 0, or the opcode of its first frame
+        self.message_opcode = 0
+        self.message_bytes = 0
+        self.message_frames = 0
+        self.message_charge = 0
+        self.validator: TextValidator | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Read `data`, all that came, in any split.
+
+        Raises:
+            ProtocolError: the peer broke RFC 6455 (close code 1002).
+            PayloadTooBig, TooManyFragments: a limit is exceeded (1009).
+            UnicodeDecodeError: text is not UTF-8 (1007).
+        """
+        self.feed(memory(data), len(data))
+
+    @cython.ccall
+    def stop(self) -> object:
+        """Ignore the rest: nothing counts after a close frame (section 5.5.1)."""
+        self.stopped = True
+        self.payload = None
+
+    @cython.cfunc
+    def feed(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.int:
+        i: cython.Py_ssize_t = 0
+        used: cython.Py_ssize_t
+        while i < n and not self.stopped:
+            if self.payload is not None:
+                i += self._continue_payload(at(data, i), n - i)
+            elif self.cut_header:
+                i += self._continue_header(at(data, i), n - i)
+                if self.length == 0 and not self.cut_header:
+                    self._whole_frame(at(data, i))
+            else:
+                used = self._read_header(at(data, i), n - i)
+                if used == 0:
+                    self.cut_header = take_binary(at(data, i), n - i, 0)
+                    return 0
+                i += used
+                if self.length <= n - i:
+                    self._whole_frame(at(data, i))
+                    i += self.length
+                else:
+                    self._begin_payload()
+        return 0
+
+    # Header (section 5.2)
+
+    @cython.cfunc
+    def _read_header(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Read and check the header at `data`; returns its size, or 0 when not all of it is there."""
+        size: cython.Py_ssize_t = 2
+        short_length: cython.int
+        length: cython.longlong
+        i: cython.Py_ssize_t
+        if n < 2:
+            return 0
+        self.first = data[0]
+        self._check_start(data[0], data[1])
+        short_length = data[1] & 0x7F
+        if short_length == 126:
+            size = 4
+        elif short_length == 127:
+            size = 10
+        length = short_length
+        if size > 2:
+            if n < size:
+                return 0
+            length = 0
+            for i in range(2, size):
+                if i == 2 and size == 10 and data[i] & 0x80:
+                    raise ProtocolError("invalid frame length: its most significant bit must be 0")
+                length = length << 8 | data[i]
+            if length < 126 or (size == 10 and length < 65536):
+                raise ProtocolError("invalid frame length: not the minimal encoding")
+        self.length = length
+        if self.opcode < 8:
+            self._check_limits()
+        self.key = 0
+        if self.masked:
+            if n < size + 4:
+                return 0
+            self.key = key_at(data, size)
+            size += 4
+        return size
+
+    @cython.cfunc
+    def _check_start(self, first: cython.int, second: cython.int) -> cython.int:
+        """Rules that the first two bytes decide."""
+        self.fin = (first & 0x80) != 0
+        self.opcode = first & 0x0F
+        if first & 0x70 and not self.extensions:
+            raise ProtocolError("reserved bits must be 0")
+        if self.opcode > 10 or 2 < self.opcode < 8:
+            raise ProtocolError("invalid opcode")
+        if ((second & 0x80) != 0) != self.masked:
+            raise ProtocolError("incorrect masking")
+        if self.opcode >= 8:  # section 5.5
+            if (second & 0x7F) > 125:
+                raise ProtocolError("control frame too long")
+            if not self.fin:
+                raise ProtocolError("fragmented control frame")
+        elif self.opcode == 0:  # section 5.4
+            if self.message_opcode == 0:
+                raise ProtocolError("unexpected continuation frame")
+        elif self.message_opcode != 0:
+            raise ProtocolError("expected a continuation frame")
+        return 0
+
+    @cython.cfunc
+    def _check_limits(self) -> cython.int:
+        """Nothing is allocated for a frame that will be refused (section 10.4)."""
+        if self.length > self.max_frame:
+            raise PayloadTooBig(self.length, self.max_frame)
+        if self.length > self.max_message - self.message_bytes:
+            raise PayloadTooBig(self.length, self.max_message, self.message_bytes or None)
+        return 0
+
+    @cython.cfunc
+    def _continue_header(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Complete a header that was cut; returns how many bytes of `data` belong to it."""
+        had: cython.Py_ssize_t = len(self.cut_header)
+        missing: cython.Py_ssize_t = min(n, LONGEST_HEADER - had)
+        head: bytes = self.cut_header + take_binary(data, missing, 0)
+        used: cython.Py_ssize_t = self._read_header(memory(head), len(head))
+        if used == 0:
+            self.cut_header = head
+            return missing
+        self.cut_header = b""
+        if self.length > 0:
+            self._begin_payload()
+        return used - had
+
+    # Payload
+
+    @cython.cfunc
+    def _whole_frame(self, data: cython.pointer[cython.const[cython.uchar]]) -> cython.int:
+        """A frame whose payload stands at `data`, all of it."""
+        if self.opcode == 0 or self.opcode >= 8 or not self.fin or self.extensions or self.trace is not None:
+            self._deliver(take_binary(data, self.length, self.key), False)
+        elif self.opcode == 1:
+            self.sink.message(take_text(data, self.length, self.key))
+        else:
+            self.sink.message(take_binary(data, self.length, self.key))
+        return 0
+
+    @cython.cfunc
+    def _begin_payload(self) -> cython.int:
+        self.capacity = min(self.length, ALLOCATE_AHEAD)
+        self.payload = payload_new(self.capacity)
+        self.filled = 0
+        if self.opcode == 1:
+            self.validator = TextValidator()
+        return 0
+
+    @cython.cfunc
+    def _continue_payload(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Take what `data` has of the payload; returns how many bytes that was."""
+        if n > self.length - self.filled:
+            n = self.length - self.filled
+        if self.filled + n > self.capacity:
+            self._grow_payload(self.filled + n)
+        payload_fill(self.payload, self.filled, data, n, self.key)
+        self._advance(n)
+        return n
+
+    @cython.cfunc
+    def _grow_payload(self, needed: cython.Py_ssize_t) -> cython.int:
+        self.capacity = min(self.length, max(2 * self.capacity, needed))
+        self.payload = payload_grow(self.payload, self.filled, self.capacity)
+        return 0
+
+    @cython.cfunc
+    def _advance(self, n: cython.Py_ssize_t) -> cython.int:
+        """`n` more bytes of the payload are in place, unmasked."""
+        payload: object
+        self.filled += n
+        checked: cython.bint = self._is_text() and not self.extensions
+        if checked:
+            self._check_text(self.filled - n)
+        if self.filled == self.length:
+            payload = self.payload
+            self.payload = None
+            if not cython.compiled:
+                payload = bytes(payload)
+            self._deliver(payload, checked)
+        return 0
+
+    @cython.cfunc
+    def _is_text(self) -> cython.bint:
+        return self.opcode == 1 or (self.opcode == 0 and self.message_opcode == 1)
+
+    @cython.cfunc
+    def _check_text(self, start: cython.Py_ssize_t) -> cython.int:
+        """Fail fast on payload[start:filled] (section 8.1)."""
+        final: cython.bint = self.fin and self.filled == self.length
+        if not self.validator.pending and payload_is_ascii(self.payload, start, self.filled):
+            self.validator.offset += self.filled - start
+        else:
+            self.validator.feed(bytes(self.payload[start : self.filled]), final)
+        return 0
+
+    if cython.compiled:
+
+        @cython.cfunc
+        def direct_room(self) -> cython.Py_ssize_t:
+            """How many bytes could be received straight into the payload in progress; 0 if there is none."""
+            if self.payload is None:
+                return 0
+            if self.filled == self.capacity:
+                self._grow_payload(self.filled + 1)
+            return self.capacity - self.filled
+
+        @cython.cfunc
+        def direct_memory(self) -> cython.pointer[cython.const[cython.uchar]]:
+            return at(memory(self.payload), self.filled)
+
+        @cython.cfunc
+        def direct_received(self, n: cython.Py_ssize_t) -> cython.int:
+            payload_unmask(self.payload, self.filled, n, self.key)
+            return self._advance(n)
+
+    # Frame and message
+
+    @cython.cfunc
+    def _deliver(self, payload: bytes, checked: cython.bint) -> cython.int:
+        """Hand over a complete frame; `checked` says that its text was validated on arrival."""
+        if self.extensions or self.trace is not None:
+            payload = self._decode(payload)
+        if self.opcode >= 8:
+            self.sink.control(self.opcode, payload)
+        elif self.opcode != 0 and self.fin:
+            self.validator = None
+            self.sink.message(payload.decode() if self.opcode == 1 else payload)
+        else:
+            self._deliver_fragment(payload, checked)
+        return 0
+
+    @cython.cfunc
+    def _deliver_fragment(self, payload: bytes, checked: cython.bint) -> cython.int:
+        if self.opcode != 0:
+            self.message_opcode = self.opcode
+            if self.opcode == 1 and not checked:
+                self.validator = TextValidator()
+        text: cython.bint = self.message_opcode == 1
+        if text and not checked:
+            self.validator.feed(payload, self.fin)
+        self._charge(len(payload))
+        self.sink.fragment(Fragment(payload, text, self.fin))
+        if self.fin:
+            self.message_opcode = 0
+            self.message_bytes = self.message_frames = self.message_charge = 0
+            self.validator = None
+        return 0
+
+    @cython.cfunc
+    def _charge(self, n: cython.Py_ssize_t) -> cython.int:
+        """Count what a fragment costs in memory, not only what it carries."""
+        self.message_bytes += n
+        self.message_frames += 1
+        self.message_charge += max(n, FRAGMENT_CHARGE)
+        if self.message_charge > self.max_charge or self.message_frames > MAX_FRAGMENTS:
+            raise TooManyFragments(self.message_frames)
+        return 0
+
+    def _decode(self, payload: bytes) -> bytes:
+        """Pass a frame through the extensions, last one first (section 9.1), and show it to `trace`."""
+        frame = Frame(
+            Opcode(self.opcode),
+            payload,
+            self.fin,
+            bool(self.first & 0x40),
+            bool(self.first & 0x20),
+            bool(self.first & 0x10),
+        )
+        for extension in reversed(self.extensions):
+            frame = extension.decode(frame, max_size=min(self.max_frame, self.max_message - self.message_bytes))
+        frame.check()
+        if self.trace is not None:
+            self.trace(frame)
+        return bytes(frame.data)

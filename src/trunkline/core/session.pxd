@@ -1,0 +1,33 @@
+from trunkline.core.inbox cimport Inbox
+from trunkline.core.reader cimport FrameSink, Reader
+from trunkline.core.writer cimport PreparedMessage, write_frame
+
+cdef class Session(FrameSink):
+    cdef readonly bint client
+    cdef public int phase
+    cdef readonly Inbox inbox
+    cdef readonly Reader reader
+    cdef public list outgoing
+    cdef public Py_ssize_t outgoing_size
+    cdef public bint attention
+    cdef public bint eof_wanted
+    cdef readonly bint eof_received, expired
+    cdef public object trace
+    cdef readonly object extensions
+    cdef public object close_rcvd, close_sent, close_rcvd_then_sent
+    cdef public object failure
+    cdef public object ping_interval, ping_timeout, close_timeout
+    cdef readonly dict pings
+    cdef public list acknowledged
+    cdef public double latency
+    cdef readonly bint backlogged
+    cdef bytes owed_pong
+    cdef public double now
+    cdef object ping_at, pong_due, close_due
+
+    cpdef object message(self, object payload)
+    cpdef object fragment(self, object fragment)
+    cpdef object control(self, int opcode, bytes payload)
+    cpdef object send(self, int opcode, object payload, bint fin=*)
+    cpdef object send_prepared(self, PreparedMessage message)
+    cpdef list take_outgoing(self)

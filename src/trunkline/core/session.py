@@ -1,0 +1,409 @@
+"""One WebSocket connection after its opening handshake: messages, pings, deadlines, the closing handshake. No I/O.
+
+A driver moves bytes and keeps the clock; the session holds everything else:
+
+- what came goes in through `receive_data(data, now)` and `receive_eof(now)`; messages appear in `inbox`;
+- what must leave appears in `outgoing`, and `eof_wanted` says that the stream ends behind it;
+- `deadline()` tells when to call `on_deadline(now)`; `expired` tells that waiting for the peer is over: drop the connection;
+- `attention` is set when something besides messages happened, so that a driver can pass over all the rest while nothing did.
+
+Nothing here raises for what a peer did: `receive_data` turns a broken rule into a close code (section 7.1.7, `FAULTS`).
+
+The closing handshake (section 7) in one table. "EOF" is the end of our half of the stream; a server sends it first (7.1.1):
+
+    state     event                   frame sent        EOF sent    next state
+    OPEN      close()                 close             no          CLOSING
+    OPEN      close frame received    the same, back    by server   CLOSING
+    OPEN      fail()                  close             by server   CLOSING
+    OPEN      end of stream           none              yes         CLOSED
+    CLOSING   close frame received    none              by server   CLOSING
+    CLOSING   end of stream           none              yes         CLOSED
+    CLOSING   close timeout           none              no          CLOSED, by the driver that drops the connection
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trunkline.core.inbox import Inbox
+from trunkline.core.reader import FrameSink, Reader
+from trunkline.core.writer import write_frame
+from trunkline.exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    PayloadTooBig,
+    ProtocolError,
+    TooManyFragments,
+)
+from trunkline.frames import OK_CLOSE_CODES, Close, CloseCode, Frame, Opcode
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from trunkline.core.writer import PreparedMessage
+    from trunkline.extensions.base import Extension
+
+__all__ = ["Session", "Side", "State"]
+
+
+class Side(enum.IntEnum):
+    """Which end of a connection this is."""
+
+    SERVER, CLIENT = range(2)
+
+
+class State(enum.IntEnum):
+    """How far a connection is (RFC 6455 sections 4.1, 7.1.3 and 7.1.4)."""
+
+    CONNECTING, OPEN, CLOSING, CLOSED = range(4)
+
+
+# The members by value: calling an enumeration is far slower than indexing a tuple.
+STATES = tuple(State)
+CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
+
+FIN = 0x80
+
+# Which close code answers which fault of the peer (sections 7.1.7 and 7.4.1).
+FAULTS: tuple[tuple[type[Exception], CloseCode], ...] = (
+    (ProtocolError, CloseCode.PROTOCOL_ERROR),
+    (PayloadTooBig, CloseCode.MESSAGE_TOO_BIG),
+    (TooManyFragments, CloseCode.MESSAGE_TOO_BIG),
+    (UnicodeDecodeError, CloseCode.INVALID_DATA),
+)
+
+
+def describe(fault: Exception) -> str:
+    """The reason sent in a close frame."""
+    if isinstance(fault, UnicodeDecodeError):
+        return f"{fault.reason} at position {fault.start}"
+    return "too many fragments" if isinstance(fault, TooManyFragments) else str(fault)
+
+
+@cython.cclass
+class Session(FrameSink):
+    """One connection, from 101 to the end.
+
+    Args:
+        side: `Side.SERVER` or `Side.CLIENT`; decides on masking and on who ends the stream first.
+        max_message, max_frame: limits in bytes of payload, None for no limit.
+        high, low: water marks of `inbox`, in frames.
+        ping_interval: seconds between keepalive pings, None for none.
+        ping_timeout: seconds to wait for the pong, None to wait for ever.
+        close_timeout: seconds to wait for the peer in the closing handshake, None to wait for ever.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        *,
+        max_message: int | None = None,
+        max_frame: int | None = None,
+        high: int | None = None,
+        low: int | None = None,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+        close_timeout: float | None = None,
+    ) -> None:
+        self.client = side == Side.CLIENT
+        self.phase = CONNECTING
+        self.inbox = Inbox(high, low)
+        self.reader = Reader(self, not self.client, max_message, max_frame)
+        self.outgoing: list[bytes] = []
+        self.outgoing_size = 0
+        self.attention = False
+        self.eof_wanted = False
+        self.eof_received = False
+        self.expired = False
+        self.trace: Callable[[bool, Frame], None] | None = None
+        self.extensions: Sequence[Extension] = ()
+        self.close_rcvd: Close | None = None
+        self.close_sent: Close | None = None
+        self.close_rcvd_then_sent: bool | None = None
+        self.failure: BaseException | None = None  # what ended the connection, if it was not a closing handshake
+        self.ping_interval = ping_interval
+        self.ping_timeout = ping_timeout
+        self.close_timeout = close_timeout
+        self.pings: dict[bytes, tuple[Any, float]] = {}  # payload -> (token of the caller, when sent), in order
+        self.acknowledged: list[tuple[Any, float]] = []  # (token, latency) of pings that were answered
+        self.latency = 0.0
+        self.backlogged = False
+        self.owed_pong: bytes | None = None
+        self.now = 0.0
+        self.ping_at: float | None = None
+        self.pong_due: float | None = None
+        self.close_due: float | None = None
+
+    # State
+
+    @property
+    def side(self) -> Side:
+        return Side.CLIENT if self.client else Side.SERVER
+
+    @property
+    def state(self) -> State:
+        return STATES[self.phase]
+
+    def open(self, now: float, extensions: Sequence[Extension] = ()) -> None:
+        """The opening handshake is done."""
+        self.phase = OPEN
+        self.now = now
+        self.extensions = self.reader.extensions = extensions
+        if self.trace is not None:
+            self.reader.trace = self._trace_received
+        if self.ping_interval is not None:
+            self.ping_at = now + self.ping_interval
+
+    @property
+    def close_code(self) -> int | None:
+        """Code received, 1006 if there was none (section 7.1.5), None before the connection is closed."""
+        if self.phase != CLOSED:
+            return None
+        return CloseCode.ABNORMAL_CLOSURE if self.close_rcvd is None else self.close_rcvd.code
+
+    @property
+    def close_reason(self) -> str | None:
+        """Reason received, "" if there was none, None before the connection is closed."""
+        if self.phase != CLOSED:
+            return None
+        return "" if self.close_rcvd is None else self.close_rcvd.reason
+
+    def close_exception(self) -> ConnectionClosed:
+        """What calls on a closed connection raise."""
+        done = self.close_rcvd is not None and self.close_sent is not None
+        normal = done and self.close_rcvd.code in OK_CLOSE_CODES and self.close_sent.code in OK_CLOSE_CODES
+        kind = ConnectionClosedOK if normal else ConnectionClosedError
+        exception = kind(self.close_rcvd, self.close_sent, self.close_rcvd_then_sent)
+        exception.__cause__ = self.failure
+        return exception
+
+    # Receiving
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the peer, in any split; `now` is the time in seconds, of any clock that only goes forward."""
+        self.now = now
+        try:
+            self.reader.receive_data(data)
+        except (ProtocolError, PayloadTooBig, TooManyFragments, UnicodeDecodeError) as fault:
+            self.fault(fault)
+
+    def fault(self, fault: Exception) -> None:
+        """The peer broke a rule: fail the connection with the code for it."""
+        code = next(code for kind, code in FAULTS if isinstance(fault, kind))
+        self.fail(code, describe(fault), self.now, fault)
+
+    def receive_eof(self, now: float) -> None:
+        """The peer ended the stream, or the connection is lost."""
+        self.now = now
+        self.eof_received = True
+        self.attention = True
+        self.reader.stop()
+        if self.phase == OPEN and self.failure is None:
+            self.failure = EOFError("connection closed without a close frame")
+        self.phase = CLOSED
+        self.eof_wanted = True
+        self.close_due = self.ping_at = self.pong_due = None
+
+    @cython.ccall
+    def message(self, payload: object) -> object:
+        self.inbox.put(payload)
+
+    @cython.ccall
+    def fragment(self, fragment: object) -> object:
+        self.inbox.put(fragment)
+
+    @cython.ccall
+    def control(self, opcode: cython.int, payload: bytes) -> object:
+        self.attention = True
+        if opcode == 9:
+            self._receive_ping(payload)
+        elif opcode == 10:
+            self._receive_pong(payload)
+        else:
+            self._receive_close(payload)
+
+    def _receive_ping(self, payload: bytes) -> None:
+        if self.backlogged:
+            # Section 5.5.3: answering only the latest ping is enough. So a peer that sends pings and doesn't read costs nothing.
+            self.owed_pong = payload
+        elif self.phase == OPEN:
+            self.send(10, payload)
+
+    def _receive_pong(self, payload: bytes) -> None:
+        if payload not in self.pings:
+            return  # unsolicited: section 5.5.3 expects no response
+        for sent_payload in list(self.pings):
+            token, sent_at = self.pings.pop(sent_payload)
+            self.latency = self.now - sent_at
+            if token is None:
+                self._keepalive_answered(sent_at)
+            else:
+                self.acknowledged.append((token, self.latency))
+            if sent_payload == payload:
+                return
+
+    def _receive_close(self, payload: bytes) -> None:
+        self.close_rcvd = Close.parse(payload)
+        self.reader.stop()
+        self.close_rcvd_then_sent = self.close_sent is None
+        if self.close_sent is None:
+            # Section 5.5.1: "the endpoint typically echos the status code it received"
+            self.close_sent = self.close_rcvd
+            self._enter_closing(payload)
+        self._await_end_of_stream()
+
+    # Sending
+
+    @cython.ccall
+    def send(self, opcode: cython.int, payload: object, fin: cython.bint = True) -> object:
+        """Put a frame on `outgoing`; payload is bytes, or str for its UTF-8."""
+        first: cython.int = opcode | (FIN if fin else 0)
+        if self.trace is not None or self.extensions:
+            first, payload = self._encode(opcode, payload, fin)
+        self.outgoing_size += write_frame(self.outgoing, first, payload, self.client)
+
+    @cython.ccall
+    def send_prepared(self, message: PreparedMessage) -> object:
+        """Put a `PreparedMessage` on `outgoing`."""
+        if self.trace is not None or self.extensions:
+            self.send(message.opcode, message.payload)
+        else:
+            self.outgoing_size += message.write(self.outgoing, self.client)
+
+    def _encode(self, opcode: int, payload: bytes | str, fin: bool) -> tuple[int, bytes]:
+        """Show a frame to `trace` and pass it through the extensions, first one first (section 9.1)."""
+        frame = Frame(Opcode(opcode), payload.encode() if isinstance(payload, str) else payload, fin)
+        if self.trace is not None:
+            self.trace(True, frame)
+        for extension in self.extensions:
+            frame = extension.encode(frame)
+        bits = frame.fin << 7 | frame.rsv1 << 6 | frame.rsv2 << 5 | frame.rsv3 << 4
+        return bits | frame.opcode, bytes(frame.data)
+
+    def _trace_received(self, frame: Frame) -> None:
+        if self.trace is not None:
+            self.trace(False, frame)
+
+    @cython.ccall
+    def take_outgoing(self) -> list:  # type: ignore[type-arg]
+        """Everything that must leave now, in order."""
+        outgoing: list = self.outgoing  # type: ignore[type-arg]
+        self.outgoing = []
+        self.outgoing_size = 0
+        return outgoing
+
+    def set_backlogged(self, backlogged: bool) -> None:
+        """Tell whether more is waiting to leave than the write limit allows."""
+        self.backlogged = backlogged
+        if not backlogged and self.owed_pong is not None:
+            if self.phase == OPEN:
+                self.send(10, self.owed_pong)
+            self.owed_pong = None
+
+    # Pings
+
+    def ping(self, payload: bytes | None, token: object, now: float) -> None:
+        """Send a ping; its `token` comes back in `acknowledged` with the latency. `payload=None` draws a fresh one.
+
+        Raises:
+            ValueError: if a ping with the same payload is waiting for its pong.
+        """
+        if payload is None:
+            payload = self._fresh_ping_payload()
+        elif payload in self.pings:
+            raise ValueError("already waiting for a pong with the same data")
+        self.send(9, payload)
+        self.pings[payload] = (token, now)
+
+    def _fresh_ping_payload(self) -> bytes:
+        payload = os.urandom(4)
+        while payload in self.pings:
+            payload = os.urandom(4)
+        return payload
+
+    def _keepalive(self, now: float) -> None:
+        self.ping(None, None, now)
+        if self.ping_timeout is None:
+            self.ping_at = now + self.ping_interval
+        else:
+            self.ping_at = None
+            self.pong_due = now + self.ping_timeout
+
+    def _keepalive_answered(self, sent_at: float) -> None:
+        if self.pong_due is not None:
+            self.pong_due = None
+            self.ping_at = max(self.now, sent_at + self.ping_interval)
+
+    # Closing
+
+    def close(self, code: int | None, reason: str, now: float) -> None:
+        """Start the closing handshake (section 7.1.2); does nothing unless the connection is open.
+
+        Raises:
+            ProtocolError: if `code` may not be sent, or `reason` is longer than 123 bytes.
+        """
+        if self.phase != OPEN:
+            return
+        close = Close(CloseCode.NO_STATUS_RCVD, "") if code is None else Close(code, reason)
+        payload = b"" if code is None else close.serialize()
+        self.now = now
+        self.close_sent = close
+        self._enter_closing(payload)
+
+    def fail(self, code: int, reason: str, now: float, cause: BaseException | None = None) -> None:
+        """Fail the connection (section 7.1.7): say why, and listen no more."""
+        self.now = now
+        self.failure = self.failure or cause
+        self.reader.stop()
+        if self.phase == OPEN:
+            self.close_sent = Close(code, shorten(reason))
+            self._enter_closing(self.close_sent.serialize())
+        self._await_end_of_stream()
+
+    def _enter_closing(self, payload: bytes) -> None:
+        self.attention = True
+        self.send(8, payload)
+        self.phase = CLOSING
+        self.ping_at = self.pong_due = None
+        self._start_close_timeout()
+
+    def _await_end_of_stream(self) -> None:
+        """Both close frames are exchanged, or the peer is not listened to any more."""
+        self.attention = True
+        if not self.client:
+            # Section 7.1.1: "the underlying TCP connection [...] SHOULD be closed first by the server"
+            self.eof_wanted = True
+
+    def _start_close_timeout(self) -> None:
+        if self.close_timeout is not None:
+            self.close_due = self.now + self.close_timeout
+
+    # Deadlines
+
+    def deadline(self) -> float | None:
+        """When `on_deadline` wants to be called, on the clock of `now`; None for never."""
+        if self.phase == OPEN:
+            return self.pong_due if self.ping_at is None else self.ping_at
+        return self.close_due if self.phase == CLOSING else None
+
+    def on_deadline(self, now: float) -> None:
+        """Do what is due: a keepalive ping, failing a connection whose pong did not come, giving up on a peer that doesn't close."""
+        self.now = now
+        if self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
+            self.expired = self.attention = True
+        elif self.phase == OPEN and self.pong_due is not None and now >= self.pong_due:
+            self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", now, TimeoutError("keepalive ping timeout"))
+        elif self.phase == OPEN and self.ping_at is not None and now >= self.ping_at:
+            self._keepalive(now)
+
+
+def shorten(reason: str) -> str:
+    """A reason that fits a close frame: 123 bytes of UTF-8 (section 5.5)."""
+    return reason.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")

@@ -1,0 +1,36 @@
+"""UTF-8 of a text message that arrives in pieces (RFC 3629, RFC 6455 section 8.1).
+
+A message is refused at the first byte that cannot continue it, not at its end: a peer that streams garbage is told at once.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+__all__ = ["TextValidator"]
+
+
+class TextValidator:
+    """Checks one text message piece by piece, with the errors that decoding it whole would raise."""
+
+    __slots__ = ("offset", "pending")
+
+    def __init__(self) -> None:
+        self.pending = b""  # an incomplete character at the end of the last piece, 3 bytes at most
+        self.offset = 0  # where `pending` starts in the message
+
+    def feed(self, piece: bytes, final: bool) -> None:
+        """Take the next piece; `final` says that it ends the message.
+
+        Raises:
+            UnicodeDecodeError: if the message cannot be UTF-8 any more, with `start` and `end` counted from its first byte.
+        """
+        data = self.pending + piece
+        try:
+            _, used = codecs.utf_8_decode(data, "strict", final)
+        except UnicodeDecodeError as error:
+            raise UnicodeDecodeError(
+                "utf-8", b"", self.offset + error.start, self.offset + error.end, error.reason
+            ) from None
+        self.pending = data[used:]
+        self.offset += used

@@ -1,0 +1,19 @@
+cdef Py_ssize_t SEPARATE_PAYLOAD
+
+cdef class MaskingKeys:
+    cdef bytes pool
+    cdef Py_ssize_t used
+
+    cpdef unsigned int draw(self)
+
+cdef MaskingKeys masking_keys
+
+cpdef Py_ssize_t write_frame(list outgoing, int first, object payload, bint masked)
+
+cdef class PreparedMessage:
+    cdef readonly int opcode
+    cdef readonly bytes payload
+    cdef readonly list buffers
+    cdef readonly Py_ssize_t size
+
+    cpdef Py_ssize_t write(self, list outgoing, bint masked)

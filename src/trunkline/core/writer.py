@@ -1,0 +1,123 @@
+"""Frames out: the sending half of RFC 6455 section 5, and messages prepared once for many receivers."""
+
+from __future__ import annotations
+
+import os
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+if cython.compiled:
+    from cython.cimports.trunkline.core.kernels import frame, header, key_at, memory
+else:
+    from trunkline.core.kernels import frame, header, key_at, memory
+
+__all__ = ["PreparedMessage", "as_payload"]
+
+SEPARATE_PAYLOAD = 1 << 14  # from this size on, header and payload leave as two buffers, so that the payload isn't copied
+KEYS = 1024
+
+
+@cython.cclass
+class MaskingKeys:
+    """Fresh, unpredictable masking keys (section 5.3), drawn from the system in batches."""
+
+    def __init__(self) -> None:
+        self.pool = b""
+        self.used = 0
+
+    @cython.ccall
+    def draw(self) -> cython.uint:
+        i: cython.Py_ssize_t = self.used
+        if i == len(self.pool):
+            self.pool = os.urandom(4 * KEYS)
+            i = 0
+        self.used = i + 4
+        return key_at(memory(self.pool), i)
+
+    def forget(self) -> None:
+        """Drop what was drawn ahead: a forked child must not repeat its parent's keys."""
+        self.pool = b""
+        self.used = 0
+
+
+masking_keys: MaskingKeys = MaskingKeys()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=masking_keys.forget)
+
+
+@cython.ccall
+def write_frame(outgoing: list, first: cython.int, payload: object, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
+    """Append a frame to `outgoing` as one buffer or two; returns its size in bytes.
+
+    Args:
+        outgoing: list of bytes.
+        first: first byte of the frame: FIN, RSV1 to RSV3, opcode.
+        payload: bytes, or str which is sent as UTF-8.
+        masked: whether to mask, as a client must (section 5.1).
+
+    Raises:
+        UnicodeEncodeError: if a str has lone surrogates.
+    """
+    data: bytes
+    if masked:
+        data = frame(first, payload, True, masking_keys.draw())
+    elif isinstance(payload, bytes) and len(payload) >= SEPARATE_PAYLOAD:
+        data = header(first, len(payload))
+        outgoing.append(data)
+        outgoing.append(payload)
+        return len(data) + len(payload)
+    else:
+        data = frame(first, payload, False, 0)
+    outgoing.append(data)
+    return len(data)
+
+
+def as_payload(data: object) -> bytes:
+    """The bytes of a bytes-like object, copied if it could change before they are sent.
+
+    Raises:
+        TypeError: if `data` is not bytes-like.
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"expected bytes, bytearray or memoryview, got {type(data).__name__}")
+
+
+@cython.final
+@cython.cclass
+class PreparedMessage:
+    """A message encoded once for many connections: `ws.send(prepared)` and `broadcast` take it wherever they take a message.
+
+    Args:
+        message: str for a text message, bytes-like for a binary one.
+        text: send bytes-like data, which must be UTF-8, as text (True), or a str as binary (False).
+
+    Raises:
+        TypeError: if `message` is neither str nor bytes-like.
+        UnicodeEncodeError: if a str cannot be encoded in UTF-8.
+    """
+
+    def __init__(self, message: object, *, text: bool | None = None) -> None:
+        is_str = isinstance(message, str)
+        payload = message.encode() if isinstance(message, str) else as_payload(message)
+        self.opcode = 1 if (is_str if text is None else text) else 2
+        self.payload = payload
+        self.buffers: list[bytes] = []
+        self.size = write_frame(self.buffers, 0x80 | self.opcode, payload, False)
+
+    def __len__(self) -> int:
+        """Size of the payload in bytes."""
+        return len(self.payload)
+
+    @cython.ccall
+    def write(self, outgoing: list, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
+        """Append the frame to `outgoing`; returns its size in bytes. Clients need a masking key of their own for each."""
+        if masked:
+            return write_frame(outgoing, 0x80 | self.opcode, self.payload, True)
+        outgoing.extend(self.buffers)
+        return self.size
