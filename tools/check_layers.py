@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "asyncio": ("asyncio",),
     "reactor": ("reactor",),
     "chat": ("chat",),
-    "cli": ("cli",),
+    "cli": ("cli", "__main__"),
 }
 
 # What a layer may import besides itself: other layers, or single modules of them.
