@@ -1,0 +1,1 @@
+"""Every peer beside trunkline, in one session on one machine: `python -m benchmarks`."""

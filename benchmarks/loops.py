@@ -1,0 +1,20 @@
+"""The event loops that peers run on."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+LOOPS = ("asyncio", "uvloop")
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What `asyncio.Runner` needs to run on the loop with this name."""
+    if name == "asyncio":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def run(main: Coroutine[object, object, None], loop: str) -> None:
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(main)

@@ -1,0 +1,56 @@
+"""Who is measured: libraries, each on the event loops where that matters."""
+
+import sys
+from dataclasses import dataclass
+
+from benchmarks.build import FLOOR
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library on an event loop."""
+
+    library: str
+    loop: str
+    """`asyncio`, `uvloop`, or `epoll` for C."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.library}/{self.loop}"
+
+    @property
+    def is_subject(self) -> bool:
+        """True for the library whose benchmark this is."""
+        return self.library == "trunkline"
+
+    def server_command(self, mode: str, tls: str | None) -> list[str]:
+        if self.loop == "epoll":
+            return [str(FLOOR)]
+        command = [sys.executable, "-m", f"benchmarks.servers.{self._module}", mode, "--loop", self.loop]
+        return [*command, "--tls", tls] if tls else command
+
+    def client_command(self, port: int, depth: int) -> list[str]:
+        options = [str(port), "--depth", str(depth), "--loop", self.loop]
+        return [sys.executable, "-m", f"benchmarks.clients.{self._module}", *options]
+
+    @property
+    def _module(self) -> str:
+        return self.library.replace(".", "_")
+
+
+def on(loops: tuple[str, ...], *libraries: str) -> tuple[Peer, ...]:
+    return tuple(Peer(library, loop) for library in libraries for loop in loops)
+
+
+BOTH = ("asyncio", "uvloop")
+FLOOR_SERVER = Peer("floor", "epoll")
+TRUNKLINE = on(BOTH, "trunkline")
+COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
+"""Those with the API of websockets, besides trunkline."""
+PICOWS = on(BOTH, "picows")
+AIOHTTP = on(BOTH, "aiohttp")
+
+
+def selected(peer: Peer, names: list[str] | None) -> bool:
+    """True if `names` has the peer's library (`picows`) or its label (`picows/uvloop`), or there are no names."""
+    return names is None or peer.library in names or peer.label in names

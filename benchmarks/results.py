@@ -1,0 +1,90 @@
+"""What a session found: one JSON file per workload, with every round, and the figures drawn from it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Self
+
+from benchmarks.environment import Environment
+from benchmarks.measure import Sample
+from benchmarks.peers import Peer
+from benchmarks.workloads import WORKLOADS, Bar, Metric, Workload
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Microseconds of CPU time, or bytes of memory, per message over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass
+class Result:
+    """The rounds of one workload. Peers are named by their labels."""
+
+    workload: str
+    environment: Environment
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why a peer has no samples."""
+
+    def save(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{self.workload}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        return cls(**json.loads(path.read_text()))
+
+    def cost(self, label: str, metric: Metric) -> Cost | None:
+        """None if the peer was not measured or failed."""
+        if label in self.failures or not self.samples.get(label):
+            return None
+        costs = [cost_of(sample, metric) for sample in self.samples[label]]
+        return Cost(median(costs), min(costs), max(costs))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How trunkline stands against a bar."""
+
+    value: float | None
+    """The ratio of the medians, or the median itself if the bar is absolute; None if one of them is missing."""
+    passed: bool | None
+
+
+def load_all(directory: Path) -> list[tuple[Workload, Result]]:
+    """The results in a directory, in the order of the table of workloads."""
+    paths = ((workload, directory / f"{workload.name}.json") for workload in WORKLOADS)
+    return [(workload, Result.load(path)) for workload, path in paths if path.exists()]
+
+
+def cost_of(sample: Sample, metric: Metric) -> float:
+    if metric == "rss":
+        return sample["rss_bytes"] / sample["messages"]
+    return sample["cpu_ns"] / 1000 / sample["messages"]
+
+
+def judge(bar: Bar, subject: Peer, results: Iterable[tuple[Workload, Result]]) -> Verdict:
+    for workload, result in results:
+        if workload.name == bar.workload:
+            return _judge(bar, result.cost(subject.label, workload.metric), _yardstick(bar, workload, result))
+    return Verdict(None, None)
+
+
+def _yardstick(bar: Bar, workload: Workload, result: Result) -> float | None:
+    if bar.peer is None:
+        return 1
+    cost = result.cost(bar.peer.label, workload.metric)
+    return cost.median if cost else None
+
+
+def _judge(bar: Bar, cost: Cost | None, yardstick: float | None) -> Verdict:
+    if cost is None or yardstick is None:
+        return Verdict(None, None)
+    value = cost.median / yardstick
+    return Verdict(value, value <= bar.limit)

@@ -1,0 +1,57 @@
+"""What every Python server needs: options, a loop, a port to announce, and an end."""
+
+import argparse
+import asyncio
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from benchmarks.loops import LOOPS, run
+
+MAX_SIZE = 16 * 2**20
+"""Bytes that a message may have, with every peer that has such a limit."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a server is asked to do."""
+
+    mode: str
+    """`echo`, or the chat room's fan-out by `gather` or by `broadcast`."""
+    sock: socket.socket
+    """Bound to a free port of 127.0.0.1."""
+    tls: ssl.SSLContext | None
+
+
+Start = Callable[[Options], Awaitable[object]]
+
+
+def main(start: Start) -> None:
+    """Run the server that `start` starts, and what it returns, until standard input ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode", choices=("echo", "gather", "broadcast"))
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio")
+    parser.add_argument("--tls", metavar="PEM", help="file with a private key and its certificate")
+    arguments = parser.parse_args()
+    sock = socket.create_server(("127.0.0.1", 0))
+    run(_serve(start, Options(arguments.mode, sock, _tls_context(arguments.tls))), arguments.loop)
+
+
+async def _serve(start: Start, options: Options) -> None:
+    # os._exit: a server that is no longer wanted has nobody to say goodbye to.
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os._exit, 0)
+    server = await start(options)  # kept: a server may live only as long as its object
+    print("listening", options.sock.getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+    del server
+
+
+def _tls_context(pem: str | None) -> ssl.SSLContext | None:
+    if pem is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context

@@ -1,0 +1,66 @@
+"""A session: every workload, every peer, round by round."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.environment import describe
+from benchmarks.measure import Cores, MeasurementError, measure
+from benchmarks.peers import Peer, selected
+from benchmarks.results import Result
+from benchmarks.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the session is asked for."""
+
+    workloads: list[Workload]
+    peers: list[str] | None
+    """Libraries or labels; None for all."""
+    rounds: int
+    seconds: float
+    """Length of a measured run."""
+    cores: Cores
+    directory: Path
+    """Where the results go."""
+
+    def peers_of(self, workload: Workload) -> list[Peer]:
+        return [peer for peer in workload.peers if selected(peer, self.peers)]
+
+
+def run(plan: Plan) -> None:
+    """Measure, and save each workload's result once it is complete."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        total = plan.rounds * sum(len(plan.peers_of(workload)) for workload in plan.workloads)
+        task = progress.add_task("", total=total)
+        for workload in plan.workloads:
+            result = Result(workload.name, describe(plan.cores))
+            for number, peer in _turns(plan.peers_of(workload), plan.rounds):
+                description = f"{workload.name:22} {peer.label:26} round {number + 1}/{plan.rounds}"
+                progress.update(task, description=description)
+                _take(result, workload, peer, plan)
+                progress.advance(task)
+            result.save(plan.directory)
+
+
+def _turns(peers: list[Peer], rounds: int) -> Iterator[tuple[int, Peer]]:
+    """Peers take turns, and each round begins with another one: a slow minute of the machine hits them all."""
+    for number in range(rounds):
+        first = number % len(peers) if peers else 0
+        yield from ((number, peer) for peer in peers[first:] + peers[:first])
+
+
+def _take(result: Result, workload: Workload, peer: Peer, plan: Plan) -> None:
+    """Add a sample; a peer that fails once is not asked again."""
+    if peer.label in result.failures:
+        return
+    try:
+        sample = measure(workload, peer, plan.seconds, plan.cores)
+    except MeasurementError as error:
+        result.failures[peer.label] = str(error)
+    else:
+        result.samples.setdefault(peer.label, []).append(sample)
