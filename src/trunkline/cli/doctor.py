@@ -1,0 +1,96 @@
+"""``trunkline doctor``: what this installation is made of, for reports of faults and for the curious."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import ssl
+import sys
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from trunkline.version import __version__
+
+__all__ = ["doctor"]
+
+# Modules that are compiled where a C compiler was at hand.
+COMPILABLE = (
+    "trunkline.core.reader",
+    "trunkline.core.writer",
+    "trunkline.core.inbox",
+    "trunkline.core.session",
+    "trunkline.asyncio.awaitables",
+    "trunkline.asyncio.connection",
+    "trunkline.reactor.epoll",
+)
+
+# Distribution, what trunkline does with it, how to install it.
+OPTIONAL = (
+    ("click", "the command line", "trunkline[cli]"),
+    ("prompt_toolkit", "the command line", "trunkline[cli]"),
+    ("rich", "the command line", "trunkline[cli]"),
+    ("uvloop", "another event loop", "uvloop"),
+    ("python-socks", "SOCKS proxies", "python-socks[asyncio]"),
+    ("werkzeug", "routing", "werkzeug"),
+)
+
+Row = tuple[str, str, str]
+
+
+@click.command()
+def doctor() -> None:
+    """Show versions, what is compiled, and which optional libraries are installed."""
+    console = Console()
+    for title, rows in (
+        ("Installation", installation()),
+        ("Modules that can be compiled", build()),
+        ("Optional libraries", optional_libraries()),
+    ):
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
+        for _ in range(3):
+            table.add_column(overflow="fold")  # a path cut short helps nobody
+        for row in rows:
+            table.add_row(*row)
+        console.print(table, "")
+
+
+def installation() -> Iterator[Row]:
+    """Versions of what everything stands on."""
+    yield "trunkline", __version__, ""
+    yield platform.python_implementation(), platform.python_version(), sys.executable
+    yield "platform", platform.platform(), ""
+    yield "event loop", event_loop(), ""
+    yield "TLS", ssl.OPENSSL_VERSION, ""
+
+
+def event_loop() -> str:
+    """Class of the loop that ``asyncio.run`` uses here."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return f"{type(loop).__module__}.{type(loop).__qualname__}"
+
+
+def build() -> Iterator[Row]:
+    """Which modules are compiled."""
+    for name in COMPILABLE:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            yield name, "not in this build", ""
+        else:
+            compiled = spec.origin.endswith(tuple(EXTENSION_SUFFIXES))
+            yield name, "compiled" if compiled else "interpreted", spec.origin
+
+
+def optional_libraries() -> Iterator[Row]:
+    """Which libraries are installed that trunkline can use, and how to install the others."""
+    for name, purpose, requirement in OPTIONAL:
+        try:
+            yield name, version(name), f"for {purpose}"
+        except PackageNotFoundError:
+            yield name, "not installed", f"for {purpose}: pip install '{requirement}'"
