@@ -39,6 +39,8 @@ Every exception that trunkline raises on its own account descends from :exc:`Web
 ``__cause__`` tells what lies underneath, for example the :exc:`OSError` that cut a connection.
 """
 
+# ruff: noqa: N818  # the names are those that programs written for websockets catch
+
 from __future__ import annotations
 
 import warnings

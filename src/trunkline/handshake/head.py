@@ -1,0 +1,276 @@
+"""Bytes of HTTP/1.1 in, requests and responses out: their heads, and the body of a refusal (RFC 9112).
+
+llhttp, through httptools, parses the messages. It forgives more than a handshake should, and what one parser forgives
+another reads differently, so that a proxy and a server disagree on where a request ends. Therefore the head of a
+message is checked first: lines of printable characters, each ended by CRLF, none folded, limited in length and number.
+The check is linear in the bytes, however they are split, and its result doesn't depend on the split.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+import httptools
+
+from ..datastructures import Headers
+from ..exceptions import (
+    HeaderLineTooLong,
+    InvalidMessage,
+    InvalidMethod,
+    InvalidProtocol,
+    RequestLineTooLong,
+    SecurityError,
+    StatusLineTooLong,
+    TooManyHeaders,
+)
+from ..http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
+
+__all__ = ["RequestReader", "ResponseReader"]
+
+# Whole lines, none empty, none that continues the line before (obs-fold, RFC 9112 section 5.2)
+_lines = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)*+" % (MAX_LINE_LENGTH - 1))
+_printable = re.compile(rb"[\t -~\x80-\xff]*+")
+
+# RFC 9112 section 3; the target is in origin form
+_request_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) (/[!-~]*+) (HTTP/\d\.\d)\r\n")
+# RFC 9112 section 4; servers leave out the last space
+_status_line = re.compile(rb"(HTTP/1\.[01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
+
+
+class _Head:
+    """Collects the head of a message: its first line, header lines, and the empty line that ends it.
+
+    Args:
+        kind: ``"request"`` or ``"response"``.
+        first_line_too_long: what to raise if the first line is.
+    """
+
+    def __init__(self, kind: str, first_line_too_long: type[SecurityError]) -> None:
+        self._kind = kind
+        self._first_line_too_long = first_line_too_long
+        self._buffer = bytearray()
+        self._num_lines = 0
+        self._line_start = 0  # where the first line that isn't checked yet starts
+        self._searched = 0  # what follows contains printable characters up to here
+
+    def receive_data(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the head and what follows it once the head is complete, else None.
+
+        Raises:
+            InvalidMessage: if the bytes aren't a head.
+            SecurityError: if a limit is exceeded.
+        """
+        self._buffer += data
+        if b"\n" in data:
+            self._check_lines()
+            if self._buffer.startswith(b"\r\n", self._line_start):
+                return self._split()
+        self._check_unfinished_line()
+        return None
+
+    def _check_lines(self) -> None:
+        end = _end(_lines, self._buffer, self._line_start)
+        self._num_lines += self._buffer.count(b"\n", self._line_start, end)
+        self._line_start = self._searched = end
+        if self._num_lines > 1 + MAX_NUM_HEADERS:
+            raise TooManyHeaders(f"more than {MAX_NUM_HEADERS} headers")
+
+    def _check_unfinished_line(self) -> None:
+        buffer, start = self._buffer, self._line_start
+        if buffer.startswith((b" ", b"\t"), start):
+            raise self.invalid("a line starts with whitespace")
+        end = self._searched = _end(_printable, buffer, self._searched)
+        if end - start > MAX_LINE_LENGTH:
+            too_long = HeaderLineTooLong if self._num_lines else self._first_line_too_long
+            raise too_long(f"line longer than {MAX_LINE_LENGTH} bytes")
+        if bytes(buffer[end : end + 2]) not in (b"", b"\r"):
+            raise self.invalid(f"a line contains the control character {bytes(buffer[end : end + 1])!r}")
+
+    def _split(self) -> tuple[bytes, bytes]:
+        if not self._num_lines:
+            raise self.invalid("the first line is empty")
+        end = self._line_start + 2
+        return bytes(self._buffer[:end]), bytes(self._buffer[end:])
+
+    def invalid(self, detail: str) -> InvalidMessage:
+        """Return the exception for bytes that aren't a message."""
+        return InvalidMessage(f"did not receive a valid HTTP {self._kind}: {detail}")
+
+    def raise_incomplete(self) -> NoReturn:
+        """Raise the exception for a message cut short."""
+        cause = EOFError(f"connection closed while reading HTTP {self._kind}")
+        raise InvalidMessage(f"did not receive a valid HTTP {self._kind}") from cause
+
+
+class RequestReader:
+    """Reads one request, which has no body."""
+
+    def __init__(self) -> None:
+        self._head = _Head("request", RequestLineTooLong)
+        self.remaining = b""
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """Return the request once it is complete, else None; ``remaining`` holds what follows it.
+
+        Raises:
+            InvalidMessage: if the bytes aren't a request in origin form, or it has a body.
+            InvalidMethod: if the method is unknown.
+            InvalidProtocol: if the version is unknown.
+            SecurityError: if a limit is exceeded.
+        """
+        parts = self._head.receive_data(data)
+        if parts is None:
+            return None
+        head, self.remaining = parts
+        return self._parse(head)
+
+    def receive_eof(self) -> NoReturn:
+        """Take note that no more bytes come, before the request was complete.
+
+        Raises:
+            InvalidMessage: always, caused by :exc:`EOFError`.
+        """
+        self._head.raise_incomplete()
+
+    def _parse(self, head: bytes) -> Request:
+        match = _request_line.match(head)
+        if match is None:
+            raise self._head.invalid(f"the request line is {_first_line(head)!r}")
+        method, path, protocol = (group.decode("ascii") for group in match.groups())
+        fields = _Fields()
+        try:
+            httptools.HttpRequestParser(fields).feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # how httptools says that what follows the head isn't HTTP
+        except httptools.HttpParserInvalidMethodError as exc:
+            raise InvalidMethod(method) from exc
+        except httptools.HttpParserError as exc:
+            if protocol not in ("HTTP/1.0", "HTTP/1.1"):
+                raise InvalidProtocol(protocol) from exc
+            raise self._head.invalid(str(exc)) from exc
+        if _has_body(fields.headers):
+            raise self._head.invalid("it has a body")
+        return Request(path, fields.headers, method, protocol)
+
+
+class ResponseReader:
+    """Reads one response, with its body.
+
+    ``remaining`` holds what follows a response with status 1xx; ``protocol`` is the version in the status line.
+    """
+
+    def __init__(self) -> None:
+        self._head = _Head("response", StatusLineTooLong)
+        self._fields = _Fields()
+        self._parser = httptools.HttpResponseParser(self._fields)
+        self._response: Response | None = None  # waiting for its body
+        self.remaining = b""
+        self.protocol = ""
+
+    def receive_data(self, data: bytes) -> Response | None:
+        """Return the response once it is complete, else None.
+
+        Raises:
+            InvalidMessage: if the bytes aren't a response.
+            SecurityError: if a limit is exceeded.
+        """
+        if self._response is not None:
+            return self._receive_body(self._response, data)
+        parts = self._head.receive_data(data)
+        if parts is None:
+            return None
+        head, rest = parts
+        response = self._parse(head)
+        if response.status_code < 200:  # RFC 9110 section 15.2: no body
+            if _has_body(response.headers):
+                raise self._head.invalid(f"it has a body, and the status {response.status_code}")
+            self.remaining = rest
+            return response
+        self._response = response
+        return self._receive_body(response, rest)
+
+    def receive_eof(self) -> Response:
+        """Return the response if its body lasts until the connection closes (RFC 9112 section 6.3).
+
+        Raises:
+            InvalidMessage: caused by :exc:`EOFError`, if the response is incomplete.
+        """
+        if self._response is None or _is_delimited(self._response.headers):
+            self._head.raise_incomplete()
+        return self._complete(self._response)
+
+    def _parse(self, head: bytes) -> Response:
+        match = _status_line.match(head)
+        if match is None:
+            raise self._head.invalid(f"the status line is {_first_line(head)!r}")
+        self.protocol = match[1].decode("ascii")
+        self._feed(head)
+        reason_phrase = (match[3] or b"").decode("iso-8859-1")
+        return Response(int(match[2]), reason_phrase, self._fields.headers)
+
+    def _receive_body(self, response: Response, data: bytes) -> Response | None:
+        self._feed(data)
+        if self._fields.body_size > MAX_BODY_SIZE:
+            raise SecurityError(f"body larger than {MAX_BODY_SIZE} bytes")
+        return self._complete(response) if self._fields.complete else None
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # how httptools says that what follows the head isn't HTTP
+        except httptools.HttpParserError as exc:
+            if not self._fields.complete:  # what follows a complete response doesn't matter
+                raise self._head.invalid(str(exc)) from exc
+
+    def _complete(self, response: Response) -> Response:
+        response.body = b"".join(self._fields.body)
+        return response
+
+
+class _Fields:
+    """What httptools calls back with."""
+
+    def __init__(self) -> None:
+        self.headers = Headers()
+        self.body: list[bytes] = []
+        self.body_size = 0
+        self.complete = False
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # fields after the body are trailers, of no use here
+            self.headers.set_insecure(name.decode("ascii"), value.decode("iso-8859-1").rstrip(" \t"))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body_size += len(body)
+        if self.body_size <= MAX_BODY_SIZE:
+            self.body.append(body)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _end(pattern: re.Pattern[bytes], buffer: bytearray, pos: int) -> int:
+    """Return the position after ``pattern``, which matches anywhere, at least nothing."""
+    match = pattern.match(buffer, pos)
+    assert match is not None
+    return match.end()
+
+
+def _first_line(head: bytes) -> str:
+    return head[: min(head.index(b"\r"), 80)].decode("iso-8859-1")
+
+
+def _has_body(headers: Headers) -> bool:
+    return "Transfer-Encoding" in headers or any(length != "0" for length in headers.get_all("Content-Length"))
+
+
+def _is_delimited(headers: Headers) -> bool:
+    """Tell whether a response says where its body ends (RFC 9112 section 6.3)."""
+    encodings = ",".join(headers.get_all("Transfer-Encoding")).lower()
+    return "Content-Length" in headers or encodings.endswith("chunked")

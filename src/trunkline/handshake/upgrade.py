@@ -1,0 +1,68 @@
+"""What both sides of the opening handshake look at: the upgrade, and the key that proves it (RFC 6455 section 1.3)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+
+from ..datastructures import Headers, MultipleValuesError
+from ..exceptions import InvalidHeader, InvalidUpgrade
+from .headers import parse_connection, parse_upgrade
+
+__all__ = ["accept_key", "check_upgrade", "generate_key", "get_header", "require_header"]
+
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def generate_key() -> str:
+    """Return a fresh Sec-WebSocket-Key (RFC 6455 section 4.1)."""
+    return base64.b64encode(os.urandom(16)).decode("ascii")
+
+
+def accept_key(key: str) -> str:
+    """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    # usedforsecurity: SHA-1 protects nothing here, and builds of OpenSSL that follow FIPS must allow it
+    digest = hashlib.sha1((key + _GUID).encode("ascii"), usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode("ascii")
+
+
+def check_upgrade(headers: Headers) -> None:
+    """Check that the message upgrades the connection to WebSocket (RFC 6455 sections 4.1 and 4.2.1).
+
+    Raises:
+        InvalidUpgrade: if Connection or Upgrade is missing or doesn't.
+        InvalidHeaderFormat: if one of them doesn't follow its grammar.
+    """
+    connection = headers.get_all("Connection")
+    options = [option for header in connection for option in parse_connection(header)]
+    if not any(option.lower() == "upgrade" for option in options):
+        raise InvalidUpgrade("Connection", ", ".join(options) if connection else None)
+    upgrade = headers.get_all("Upgrade")
+    protocols = [protocol for header in upgrade for protocol in parse_upgrade(header)]
+    if len(protocols) != 1 or protocols[0].lower() != "websocket":
+        raise InvalidUpgrade("Upgrade", ", ".join(protocols) if upgrade else None)
+
+
+def get_header(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that may appear once, or None.
+
+    Raises:
+        InvalidHeader: if it appears more than once.
+    """
+    try:
+        return headers.get(name)
+    except MultipleValuesError:
+        raise InvalidHeader(name, "multiple values") from None
+
+
+def require_header(headers: Headers, name: str) -> str:
+    """Return the value of a header that must appear exactly once.
+
+    Raises:
+        InvalidHeader: if it doesn't.
+    """
+    value = get_header(headers, name)
+    if value is None:
+        raise InvalidHeader(name)
+    return value
