@@ -52,9 +52,7 @@ def measure_all(arguments: argparse.Namespace) -> None:
     build()
     allow_many_files()
     os.sched_setaffinity(0, {cores["load"]})  # leave the other core to the process under test
-    session.run(
-        session.Plan(workloads, arguments.peers, arguments.rounds, arguments.seconds, cores, arguments.out)
-    )
+    session.run(session.Plan(workloads, arguments.peers, arguments.rounds, arguments.seconds, cores, arguments.out))
 
 
 def write_report(directory: Path) -> None:

@@ -1,6 +1,9 @@
 """Compiles the load generators and the floor server, and makes a certificate, into `benchmarks/build`."""
 
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -36,20 +39,39 @@ def build() -> None:
         BuildError: a tool is missing or failed; the message holds what it said.
     """
     BUILD.mkdir(exist_ok=True)
-    for program, names in PROGRAMS.items():
-        _compile(BUILD / program, [SOURCES / name for name in names])
-    if not CERTIFICATE.exists():
-        _run([*MAKE_CERTIFICATE, "-keyout", str(CERTIFICATE), "-out", str(BUILD / "public.pem")])
-        CERTIFICATE.write_text(CERTIFICATE.read_text() + (BUILD / "public.pem").read_text())
-
-
-def _compile(program: Path, sources: list[Path]) -> None:
     newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
-    if not program.exists() or program.stat().st_mtime < newest:
-        _run([*COMPILE, "-o", str(program), *map(str, sources), *LINK])
+    for program, names in PROGRAMS.items():
+        path = BUILD / program
+        if not path.exists() or path.stat().st_mtime < newest:
+            _compile(path, [str(SOURCES / name) for name in names])
+    if not CERTIFICATE.exists():
+        _make_certificate()
 
 
-def _run(command: list[str]) -> None:
+def _compile(program: Path, sources: list[str]) -> None:
+    with _replaced(program) as unfinished:
+        _run([*COMPILE, "-o", str(unfinished), *sources, *LINK])
+
+
+def _make_certificate() -> None:
+    with _replaced(CERTIFICATE) as unfinished:
+        # The key comes first in the file, the certificate after it.
+        printed = _run([*MAKE_CERTIFICATE, "-keyout", str(unfinished)])
+        unfinished.write_text(unfinished.read_text() + printed)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` once it is complete: two builds at a time do no harm."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _run(command: list[str]) -> str:
     hint = "the benchmarks need a C compiler, the OpenSSL headers (libssl-dev) and the openssl command"
     try:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -57,3 +79,4 @@ def _run(command: list[str]) -> None:
         raise BuildError(f"{command[0]} is not installed; {hint}") from error
     if done.returncode:
         raise BuildError(f"{' '.join(command)} failed; {hint}.\n{done.stderr}")
+    return done.stdout

@@ -33,7 +33,7 @@ def describe(cores: Cores) -> Environment:
         versions={package: _version(package) for package in PACKAGES},
         commit=_commit(),
         kernel=f"{platform.system()} {platform.release()}",
-        cpu=f"{os.cpu_count()} × {_cpu_model()}",
+        cpu=f"{os.cpu_count()} x {_cpu_model()}",
         cores=cores,
         load_average=os.getloadavg()[0],
     )

@@ -4,15 +4,12 @@ from itertools import groupby
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("svg")
-
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-
-from benchmarks.report import Results  # noqa: E402
-from benchmarks.results import Cost, Result  # noqa: E402
-from benchmarks.workloads import Workload  # noqa: E402
+from benchmarks.report import Results
+from benchmarks.results import Cost, Result
+from benchmarks.workloads import Workload
 
 COLUMNS = 2
 PANEL = (5.2, 2.6)
@@ -32,14 +29,13 @@ def plot_all(results: Results, directory: Path) -> None:
 def _plot(panels: Results, path: Path) -> None:
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = pyplot.subplots(rows, columns, figsize=(PANEL[0] * columns, PANEL[1] * rows), squeeze=False)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="tight")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, (workload, result) in zip(grid.flat, panels, strict=False):
         _panel(axes, workload, result)
-    figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def _panel(axes: Axes, workload: Workload, result: Result) -> None:

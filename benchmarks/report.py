@@ -15,9 +15,9 @@ INTRODUCTION = """\
 Remade by `make bench`; the rounds behind each figure are in the JSON files beside this page.
 
 CPU time is that of the process under test, alone on one core, user and kernel mode together; the other side of the
-connections is C code on another core. Peers take turns, round by round; a figure is the median of the rounds, and the range is
-from the lowest round to the highest. permessage-deflate is off, TCP_NODELAY on. `n × m` means n connections with m
-messages in flight on each.
+connections is C code on another core. Peers take turns, round by round; a figure is the median of the rounds, and the
+range is from the lowest round to the highest. permessage-deflate is off, TCP_NODELAY on. `n x m` means n connections
+with m messages in flight on each.
 """
 
 
@@ -75,14 +75,14 @@ def _workload(workload: Workload, result: Result) -> str:
     reference = measured.get(TRUNKLINE[0].label)
     for label, cost in sorted(measured.items(), key=lambda item: item[1].median):
         lines.append(_row(_cells(workload, label, cost, reference)))
-    lines += [_row([label, f"failed: {why}", *[""] * (len(head) - 2)]) for label, why in result.failures.items()]
-    return "\n".join(lines) + "\n"
+    failures = [f"\n{label} failed: `{why}`" for label, why in result.failures.items()]
+    return "\n".join(lines + failures) + "\n"
 
 
 def _cells(workload: Workload, label: str, cost: Cost, reference: Cost | None) -> list[str]:
     name = f"**{label}**" if any(peer.label == label for peer in TRUNKLINE) else label
-    ratio = f"{_number(cost.median / reference.median)} ×" if reference else ""
-    cells = [name, _number(cost.median), f"{_number(cost.low)} – {_number(cost.high)}", ratio]
+    ratio = f"{_number(cost.median / reference.median)} x" if reference else ""
+    cells = [name, _number(cost.median), f"{_number(cost.low)} to {_number(cost.high)}", ratio]
     return [*cells, f"{1e6 / cost.median:,.0f}"] if workload.metric == "cpu" else cells
 
 
@@ -98,4 +98,4 @@ def _head(cells: list[str], alignment: str) -> list[str]:
 
 
 def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"

@@ -57,7 +57,7 @@ def echo(
     return Workload(
         name=f"{'tls-' * tls}echo-{connections}x{depth}-{size_name}{'-text' * (opcode == TEXT)}",
         group="TLS echo" if tls else "Echo",
-        title=f"{connections} × {depth}, {human_size} {kind}",
+        title=f"{connections} x {depth}, {human_size} {kind}",
         peers=tuple(peer for peer in EVERYONE if not tls or peer is not FLOOR_SERVER),
         generator="echo",
         arguments=(str(connections), str(depth), str(size), str(opcode), "tls" if tls else "tcp"),
@@ -84,7 +84,7 @@ def client(depth: int) -> Workload:
     return Workload(
         name=f"client-{depth}",
         group="Client",
-        title=f"1 × {depth}, 32 B binary",
+        title=f"1 x {depth}, 32 B binary",
         peers=(*TRUNKLINE, *COMPATIBLE, *AIOHTTP),
         generator="client",
         arguments=(str(depth),),

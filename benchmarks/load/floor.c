@@ -17,7 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { IN_SIZE = 1 << 18, OUT_SIZE = 1 << 25, HEAD_ROOM = 1 << 16, OPCODE_CLOSE = 8, OPCODE_PING = 9, OPCODE_PONG = 10 };
+enum { IN_SIZE = 1 << 18, OUT_SIZE = 1 << 25, HEAD_ROOM = 1 << 16, SPARES = 1024 };
+enum { OPCODE_CLOSE = 8, OPCODE_PING = 9, OPCODE_PONG = 10 };
 
 struct connection {
     int fd;
@@ -29,13 +30,13 @@ struct connection {
 };
 
 static int epoll;
-static unsigned char *spare[1024]; /* output buffers that no connection holds */
+static unsigned char *spare[SPARES]; /* output buffers that no connection holds */
 static int spares;
 
 static unsigned char *take_buffer(void) { return spares ? spare[--spares] : malloc(OUT_SIZE); }
 static void give_buffer(unsigned char *buffer)
 {
-    if (spares < 1024)
+    if (spares < SPARES)
         spare[spares++] = buffer;
     else
         free(buffer);
@@ -106,7 +107,8 @@ static size_t write_header(unsigned char *out, unsigned char first, size_t size)
     return header;
 }
 
-static void unmask(unsigned char *restrict out, const unsigned char *restrict in, size_t size, const unsigned char *mask)
+static void unmask(unsigned char *restrict out, const unsigned char *restrict in, size_t size,
+                   const unsigned char *mask)
 {
     uint32_t key;
     memcpy(&key, mask, sizeof key);
@@ -157,7 +159,10 @@ static size_t echo_frame(struct connection *connection, const unsigned char *in,
 static size_t echo_frames(struct connection *connection, unsigned char *out)
 {
     size_t used = 0, total = 0, length, written, needed;
-    while ((length = echo_frame(connection, connection->in + used, connection->have - used, out + total, &written, &needed))) {
+    for (;;) {
+        length = echo_frame(connection, connection->in + used, connection->have - used, out + total, &written, &needed);
+        if (!length)
+            break;
         used += length;
         total += written;
     }
@@ -185,7 +190,8 @@ static bool send_some(struct connection *connection, const unsigned char *out)
 
 static bool serve_readable(struct connection *connection)
 {
-    ssize_t moved = recv(connection->fd, connection->in + connection->have, connection->capacity - connection->have - 1, 0);
+    size_t room = connection->capacity - connection->have - 1; /* for the zero that upgrade() adds */
+    ssize_t moved = recv(connection->fd, connection->in + connection->have, room, 0);
     if (moved <= 0)
         return moved < 0 && errno == EAGAIN;
     connection->have += moved;

@@ -56,7 +56,7 @@ void use_tls(void)
     SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-static void *start_tls(int fd)
+static SSL *start_tls(int fd)
 {
     if (!tls_context)
         return NULL;
@@ -77,10 +77,6 @@ static ssize_t tls_moved(SSL *tls, int moved)
     return -1;
 }
 
-static ssize_t tls_read(void *tls, void *data, size_t size) { return tls_moved(tls, SSL_read(tls, data, size)); }
-static ssize_t tls_write(void *tls, const void *data, size_t size) { return tls_moved(tls, SSL_write(tls, data, size)); }
-bool stream_pending(const struct stream *stream) { return stream->tls && SSL_pending(stream->tls); }
-
 static ssize_t tcp_moved(ssize_t moved, const char *call)
 {
     if (moved >= 0)
@@ -92,7 +88,7 @@ static ssize_t tcp_moved(ssize_t moved, const char *call)
 
 ssize_t stream_read(struct stream *stream, void *data, size_t size)
 {
-    ssize_t moved = stream->tls ? tls_read(stream->tls, data, size)
+    ssize_t moved = stream->tls ? tls_moved(stream->tls, SSL_read(stream->tls, data, size))
                                 : tcp_moved(recv(stream->fd, data, size, 0), "recv");
     if (moved == 0)
         fail("the server closed a connection");
@@ -101,9 +97,11 @@ ssize_t stream_read(struct stream *stream, void *data, size_t size)
 
 ssize_t stream_write(struct stream *stream, const void *data, size_t size)
 {
-    return stream->tls ? tls_write(stream->tls, data, size)
+    return stream->tls ? tls_moved(stream->tls, SSL_write(stream->tls, data, size))
                        : tcp_moved(send(stream->fd, data, size, MSG_NOSIGNAL), "send");
 }
+
+bool stream_pending(const struct stream *stream) { return stream->tls && SSL_pending(stream->tls); }
 
 int connect_tcp(int port, unsigned nth)
 {
@@ -195,7 +193,8 @@ bool check_echo(const struct frame *frame, int opcode, size_t size)
     if (frame->first == (FIN | OPCODE_PING))
         return false;
     if (frame->first != (FIN | opcode) || frame->size != size)
-        fail("expected %zu bytes after 0x%02x, got %zu bytes after 0x%02x", size, FIN | opcode, frame->size, frame->first);
+        fail("expected %zu bytes after 0x%02x, got %zu bytes after 0x%02x", size, FIN | opcode, frame->size,
+             frame->first);
     if (frame->payload[0] != 'a' || frame->payload[size - 1] != 'a' + (size - 1) % 26)
         fail("the payload is not the one that was sent");
     return true;

@@ -5,9 +5,10 @@ import picows
 from benchmarks.servers import harness
 
 MESSAGES = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
+clients: set[picows.WSTransport] = set()
 
 
-class Echo(picows.WSListener):  # type: ignore[misc]
+class Echo(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type in MESSAGES:
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
@@ -17,20 +18,18 @@ class Echo(picows.WSListener):  # type: ignore[misc]
 
 
 class Broadcast(Echo):
-    clients: set[picows.WSTransport] = set()
-
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        self.clients.add(transport)
+        clients.add(transport)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        self.clients.discard(transport)
+        clients.discard(transport)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type not in MESSAGES:
             super().on_ws_frame(transport, frame)
             return
         message = frame.get_payload_as_bytes()
-        for client in self.clients:
+        for client in clients:
             client.send(frame.msg_type, message)
 
 

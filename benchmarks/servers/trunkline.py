@@ -1,7 +1,6 @@
 """trunkline."""
 
 import trunkline
-
 from benchmarks.servers import websockets_api
 
 websockets_api.main(trunkline)
