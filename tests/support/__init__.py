@@ -1,0 +1,1 @@
+"""Helpers that several test directories share: a peer that speaks raw bytes, and servers in their own process."""

@@ -1,0 +1,22 @@
+"""A certificate for localhost, made anew for each test run."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts of a server named localhost, and of a client that trusts it and nobody else."""
+    with tempfile.TemporaryDirectory() as directory:
+        key, certificate = Path(directory, "key.pem"), Path(directory, "certificate.pem")
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*command, *names, *files], check=True, capture_output=True)
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(certificate, key)
+        client_context = ssl.create_default_context(cafile=str(certificate))
+    return server_context, client_context
