@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import binascii
 import email.utils
-import functools
 import http
 import re
-import time
 from collections.abc import Callable, Sequence
 
 from ..datastructures import Headers
@@ -162,7 +160,7 @@ class ServerHandshake:
         status = http.HTTPStatus(status)
         body = text.encode()
         headers = Headers()
-        headers.set_insecure("Date", _http_date(int(time.time())))
+        headers.set_insecure("Date", email.utils.formatdate(usegmt=True))  # RFC 9110 section 5.6.7
         headers.set_insecure("Connection", "close")
         headers.set_insecure("Content-Length", str(len(body)))
         headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
@@ -181,7 +179,7 @@ class ServerHandshake:
         self.subprotocol = self._process_subprotocol(headers)
 
         answer = Headers()
-        answer.set_insecure("Date", _http_date(int(time.time())))
+        answer.set_insecure("Date", email.utils.formatdate(usegmt=True))
         answer.set_insecure("Upgrade", "websocket")
         answer.set_insecure("Connection", "Upgrade")
         answer.set_insecure("Sec-WebSocket-Accept", accept_key(key))
@@ -314,8 +312,3 @@ def _normalize_origin(origin: str) -> str:
     scheme, _, rest = origin.partition("://")
     default_port = {"http": ":80", "https": ":443"}.get(scheme)
     return f"{scheme}://{rest.removesuffix(default_port)}" if default_port is not None else origin
-
-
-@functools.lru_cache(maxsize=1)
-def _http_date(timestamp: int) -> str:
-    return email.utils.formatdate(timestamp, usegmt=True)  # RFC 9110 section 5.6.7
