@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 SOURCES = HERE / "load"
 BUILD = HERE / "build"
 FLOOR = BUILD / "floor"
+ECHO = BUILD / "echo"
+"""The load generator; with one connection it is the floor of the clients, too."""
 CERTIFICATE = BUILD / "certificate.pem"
 """A private key and its certificate for localhost, in one file."""
 

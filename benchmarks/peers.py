@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from benchmarks.build import FLOOR
+from benchmarks.build import ECHO, FLOOR
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Peer:
         return [*command, "--tls", tls] if tls else command
 
     def client_command(self, port: int, depth: int) -> list[str]:
+        if self.loop == "epoll":
+            return [str(ECHO), str(port), "1", str(depth), "32", "2", "tcp"]
         options = [str(port), "--depth", str(depth), "--loop", self.loop]
         return [sys.executable, "-m", f"benchmarks.clients.{self._module}", *options]
 
@@ -43,7 +45,7 @@ def on(loops: tuple[str, ...], *libraries: str) -> tuple[Peer, ...]:
 
 
 BOTH = ("asyncio", "uvloop")
-FLOOR_SERVER = Peer("floor", "epoll")
+FLOOR_PEER = Peer("floor", "epoll")
 TRUNKLINE = on(BOTH, "trunkline")
 COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
 """Those with the API of websockets, besides trunkline."""

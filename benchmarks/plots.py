@@ -2,18 +2,21 @@
 
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import Results
+from benchmarks.report import Results, three_digits
 from benchmarks.results import Cost, Result
 from benchmarks.workloads import Workload
 
 COLUMNS = 2
 PANEL = (5.2, 2.6)
 """Inches."""
+TITLE_WIDTH = 60
+"""Characters."""
 COLOURS = {"trunkline": "#0b7a75", "floor": "#b8b8b8"}
 OTHERS = "#d9a05b"
 
@@ -54,11 +57,11 @@ def _panel(axes: Axes, workload: Workload, result: Result) -> None:
 
 def _label(axes: Axes, workload: Workload, costs: list[Cost]) -> None:
     unit = "bytes of memory" if workload.metric == "rss" else "µs of CPU time"
-    axes.set_title(workload.title, fontsize=9)
+    axes.set_title(fill(workload.title.replace("`", ""), TITLE_WIDTH), fontsize=9)
     axes.set_xlabel(f"{unit} per {workload.counts}; less is better", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     widest = max((cost.high for cost in costs), default=1)
     axes.set_xlim(0, widest * 1.15)
     for row, cost in enumerate(costs):
-        axes.text(cost.high + widest * 0.01, row, f"{cost.median:,.3g}", va="center", fontsize=7)
+        axes.text(cost.high + widest * 0.01, row, three_digits(cost.median), va="center", fontsize=7)

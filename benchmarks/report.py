@@ -61,7 +61,7 @@ def bars(results: Results) -> str:
 def _verdict(bar: Bar, verdict: Verdict) -> str:
     if verdict.value is None:
         return "not measured"
-    return f"{_number(verdict.value)} {'pass' if verdict.passed else '**fail**'}"
+    return f"{three_digits(verdict.value)} {'pass' if verdict.passed else '**fail**'}"
 
 
 def _workload(workload: Workload, result: Result) -> str:
@@ -81,13 +81,13 @@ def _workload(workload: Workload, result: Result) -> str:
 
 def _cells(workload: Workload, label: str, cost: Cost, reference: Cost | None) -> list[str]:
     name = f"**{label}**" if any(peer.label == label for peer in TRUNKLINE) else label
-    ratio = f"{_number(cost.median / reference.median)} x" if reference else ""
-    cells = [name, _number(cost.median), f"{_number(cost.low)} to {_number(cost.high)}", ratio]
+    ratio = f"{three_digits(cost.median / reference.median)} x" if reference else ""
+    cells = [name, three_digits(cost.median), f"{three_digits(cost.low)} to {three_digits(cost.high)}", ratio]
     return [*cells, f"{1e6 / cost.median:,.0f}"] if workload.metric == "cpu" else cells
 
 
-def _number(value: float) -> str:
-    """Three significant digits."""
+def three_digits(value: float) -> str:
+    """A figure as people compare it: 0.268, 3.82, 19.3, 441, 1,081."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"

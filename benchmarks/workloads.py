@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_SERVER, PICOWS, TRUNKLINE, Peer
+from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, PICOWS, TRUNKLINE, Peer
 
 Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
-EVERYONE = (FLOOR_SERVER, *TRUNKLINE, *PICOWS, *COMPATIBLE, *AIOHTTP)
+EVERYONE = (FLOOR_PEER, *TRUNKLINE, *PICOWS, *COMPATIBLE, *AIOHTTP)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def echo(
         name=f"{'tls-' * tls}echo-{connections}x{depth}-{size_name}{'-text' * (opcode == TEXT)}",
         group="TLS echo" if tls else "Echo",
         title=f"{connections} x {depth}, {human_size} {kind}",
-        peers=tuple(peer for peer in EVERYONE if not tls or peer is not FLOOR_SERVER),
+        peers=tuple(peer for peer in EVERYONE if not tls or peer is not FLOOR_PEER),
         generator="echo",
         arguments=(str(connections), str(depth), str(size), str(opcode), "tls" if tls else "tcp"),
         tls=tls,
@@ -85,7 +85,7 @@ def client(depth: int) -> Workload:
         name=f"client-{depth}",
         group="Client",
         title=f"1 x {depth}, 32 B binary",
-        peers=(*TRUNKLINE, *COMPATIBLE, *AIOHTTP),
+        peers=(FLOOR_PEER, *TRUNKLINE, *COMPATIBLE, *AIOHTTP),
         generator="client",
         arguments=(str(depth),),
     )
@@ -122,7 +122,7 @@ WORKLOADS = (
         name="idle-10000",
         group="Memory",
         title="10,000 idle connections, after one 32 B message each",
-        peers=tuple(peer for peer in EVERYONE if peer is not FLOOR_SERVER),
+        peers=tuple(peer for peer in EVERYONE if peer is not FLOOR_PEER),
         generator="idle",
         arguments=("32",),
         metric="rss",
@@ -139,16 +139,16 @@ PICOWS_WEBSOCKETS = Peer("picows.websockets", "uvloop")
 WEBSOCKETS = Peer("websockets", "uvloop")
 
 BARS = (
-    Bar("echo-64x1-32", FLOOR_SERVER, 1.5),
+    Bar("echo-64x1-32", FLOOR_PEER, 1.5),
     Bar("echo-64x1-32", PICOWS_UVLOOP, 0.87),
     Bar("echo-64x1-32", WEBSOCKETS, 0.28),
-    Bar("echo-16x16-32", FLOOR_SERVER, 3),
+    Bar("echo-16x16-32", FLOOR_PEER, 3),
     Bar("echo-16x16-32", PICOWS_UVLOOP, 0.2),
     Bar("echo-16x16-32", WEBSOCKETS, 0.04),
-    Bar("echo-16x1-16k", FLOOR_SERVER, 1.6),
+    Bar("echo-16x1-16k", FLOOR_PEER, 1.6),
     Bar("echo-16x1-16k", PICOWS_UVLOOP, 0.9),
     Bar("echo-16x1-16k", WEBSOCKETS, 0.37),
-    Bar("echo-4x1-1m", FLOOR_SERVER, 1.3),
+    Bar("echo-4x1-1m", FLOOR_PEER, 1.3),
     Bar("echo-4x1-1m", WEBSOCKETS, 0.65),
     Bar("fanout-1000-broadcast", WEBSOCKETS, 0.32),
     Bar("fanout-1000-broadcast", PICOWS_WEBSOCKETS, 0.6),

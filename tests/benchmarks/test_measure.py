@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 from benchmarks.measure import MeasurementError, Process, choose_cores, measure
-from benchmarks.peers import FLOOR_SERVER, Peer
+from benchmarks.peers import FLOOR_PEER, Peer
 from benchmarks.workloads import choose
 
 pytestmark = pytest.mark.usefixtures("programs")
@@ -17,7 +17,7 @@ def python(program: str) -> Process:
 
 def test_echo_with_the_floor_server() -> None:
     workload = replace(ECHO, warm_up=0.01)
-    sample = measure(workload, FLOOR_SERVER, seconds=0.05, cores=choose_cores())
+    sample = measure(workload, FLOOR_PEER, seconds=0.05, cores=choose_cores())
     assert sample["messages"] >= 16 * 16
     assert sample["cpu_ns"] > 0
     assert sample["p50_us"] is not None
@@ -28,7 +28,7 @@ def test_echo_with_the_floor_server() -> None:
 @pytest.mark.parametrize("name", ["connect", "echo-4x1-1m-text"])
 def test_other_loads_with_the_floor_server(name: str) -> None:
     [workload] = choose([name])
-    sample = measure(replace(workload, warm_up=0.01), FLOOR_SERVER, seconds=0.05, cores=choose_cores())
+    sample = measure(replace(workload, warm_up=0.01), FLOOR_PEER, seconds=0.05, cores=choose_cores())
     assert sample["messages"] > 0
 
 

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import pytest
-from benchmarks.peers import FLOOR_SERVER, TRUNKLINE
+from benchmarks.peers import FLOOR_PEER, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, cost_of, judge, load_all
 from benchmarks.workloads import WORKLOADS, Bar, choose
 from tests.benchmarks.samples import ENVIRONMENT, result, sample
 
 SUBJECT = TRUNKLINE[0]
-BAR = Bar("echo-64x1-32", FLOOR_SERVER, 1.5)
+BAR = Bar("echo-64x1-32", FLOOR_PEER, 1.5)
 [ECHO] = choose(["echo-64x1-32"])
 [IDLE] = choose(["idle-10000"])
 
