@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 import trunkline
 from tests.robustness.conftest import serves
 from tests.support.loop import run_clean, settled
+from tests.support.pair import blocked_send, connect, echo, pair, port_of, raw_pair, serve, start
 from tests.support.process import ServerProcess, server_process
 from tests.support.raw import (
     BINARY,
@@ -32,80 +33,8 @@ from tests.support.raw import (
     scripted_server,
 )
 from trunkline.asyncio.client import ClientConnection
-from trunkline.asyncio.server import Server, ServerConnection
+from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-
-Handler = Callable[[ServerConnection], Awaitable[None]]
-
-
-async def echo(ws: ServerConnection) -> None:
-    async for message in ws:
-        await ws.send(message)
-
-
-def port_of(server: Server) -> int:
-    port: int = server.sockets[0].getsockname()[1]
-    return port
-
-
-def connect(port: int, **options: Any) -> Any:
-    return trunkline.connect(f"ws://127.0.0.1:{port}", **({"compression": None, "proxy": None} | options))
-
-
-@contextlib.asynccontextmanager
-async def pair(**options: Any) -> AsyncIterator[tuple[ClientConnection, ServerConnection]]:
-    """Both ends of one connection, in one loop."""
-    accepted: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
-
-    async def handler(ws: ServerConnection) -> None:
-        accepted.set_result(ws)
-        await ws.wait_closed()
-
-    options = {"compression": None} | options
-    async with (
-        trunkline.serve(handler, "127.0.0.1", 0, **options) as server,
-        connect(port_of(server), **options) as client,
-    ):
-        yield client, await accepted
-
-
-@contextlib.asynccontextmanager
-async def raw_pair(**options: Any) -> AsyncIterator[tuple[RawPeer, ServerConnection]]:
-    """A raw client that hardly buffers, and the server's end of its connection."""
-    accepted: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
-
-    async def handler(ws: ServerConnection) -> None:
-        accepted.set_result(ws)
-        await ws.wait_closed()
-
-    async with (
-        trunkline.serve(handler, "127.0.0.1", 0, **({"compression": None} | options)) as server,
-        await RawPeer.open(port_of(server), receive_buffer=4096) as peer,
-    ):
-        yield peer, await accepted
-
-
-async def start(awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
-    """A task that has run until it waits."""
-    task = asyncio.ensure_future(awaitable)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not task.done()
-    return task
-
-
-async def blocked_send(ws: ServerConnection) -> asyncio.Task[None]:
-    """A task that waits in `send` since its peer does not read."""
-
-    async def pour() -> None:
-        while True:
-            await ws.send(b"x" * 65536)
-
-    task = asyncio.create_task(pour())
-    done, _ = await asyncio.wait([task], timeout=0.3)
-    assert not done
-    return task
-
 
 # --- row 19: closing ---
 
@@ -252,8 +181,8 @@ def test_row19_close_in_the_finally_of_a_handler() -> None:
             closed.set()
 
     async def main() -> None:
-        async with trunkline.serve(handler, "127.0.0.1", 0) as server:
-            async with connect(port_of(server)) as ws:
+        async with serve(handler) as server:
+            async with connect(server) as ws:
                 await ws.close(4000)
             await asyncio.wait_for(closed.wait(), 5)
 
@@ -292,7 +221,7 @@ def test_row19_operations_after_the_end(operation: str) -> None:
 @pytest.mark.parametrize("ending", ["reset", "close"])
 def test_row19_peer_vanishes_at_each_state(sent: bytes, ending: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with trunkline.serve(echo, "127.0.0.1", 0, close_timeout=1) as server:
+        async with serve(echo, close_timeout=1) as server:
             for wait in (False, True):
                 async with await RawPeer.connect(port_of(server)) as peer:
                     await peer.send(sent)
@@ -411,7 +340,7 @@ def test_row20_keepalive_ends_a_half_open_connection(side: str) -> None:
 
     async def main() -> None:
         options = impatient if side == "server" else patient
-        async with trunkline.serve(handler, "127.0.0.1", 0, **options) as server:
+        async with serve(handler, **options) as server:
             proxy = Proxy(port_of(server))
             async with (
                 scripted_server(proxy) as port,
@@ -499,9 +428,9 @@ def connection_objects() -> list[object]:
 
 def test_row34_ended_connections_are_freed_on_both_sides() -> None:
     async def main() -> None:
-        async with trunkline.serve(echo, "127.0.0.1", 0) as server:
+        async with serve(echo) as server:
             for _ in range(100):
-                async with connect(port_of(server)) as ws:
+                async with connect(server) as ws:
                     await ws.send("hello")
                     await ws.recv()
             del ws
@@ -516,7 +445,7 @@ def test_row34_ended_connections_are_freed_on_both_sides() -> None:
 
 def test_row35_server_close_sends_1001_and_refuses_new_connections() -> None:
     async def main() -> None:
-        async with trunkline.serve(echo, "127.0.0.1", 0) as server:
+        async with serve(echo) as server:
             port = port_of(server)
             async with contextlib.AsyncExitStack() as stack:
                 clients = [await stack.enter_async_context(connect(port)) for _ in range(20)]
@@ -536,7 +465,7 @@ def test_row35_server_close_sends_1001_and_refuses_new_connections() -> None:
 def test_row35_server_close_waits_close_timeout_at_most() -> None:
     async def main() -> None:
         async with (
-            trunkline.serve(echo, "127.0.0.1", 0, close_timeout=0.2) as server,
+            serve(echo, close_timeout=0.2) as server,
             await RawPeer.open(port_of(server)) as silent,
         ):
             server.close()
@@ -549,7 +478,7 @@ def test_row35_server_close_waits_close_timeout_at_most() -> None:
 def test_row35_server_close_during_a_handshake() -> None:
     async def main() -> None:
         async with (
-            trunkline.serve(echo, "127.0.0.1", 0, open_timeout=30, close_timeout=1) as server,
+            serve(echo, open_timeout=30, close_timeout=1) as server,
             await RawPeer.connect(port_of(server)) as peer,
         ):
             await peer.send(request()[:-2])
@@ -570,7 +499,7 @@ def test_row35_server_close_waits_for_handlers() -> None:
         finished.append(ws)
 
     async def main() -> None:
-        async with trunkline.serve(handler, "127.0.0.1", 0) as server, connect(port_of(server)):
+        async with serve(handler) as server, connect(server):
             server.close()
             await server.wait_closed()
             assert len(finished) == 1
@@ -658,7 +587,7 @@ def test_handler_that_raises_closes_with_1011_and_is_logged_once(caplog: pytest.
 
     async def main() -> None:
         async with (
-            trunkline.serve(handler, "127.0.0.1", 0) as server,
+            serve(handler) as server,
             await RawPeer.open(port_of(server)) as peer,
         ):
             await peer.send(encode_frame(TEXT, b"hello"))
