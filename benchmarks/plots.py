@@ -15,7 +15,7 @@ from benchmarks.workloads import Workload
 COLUMNS = 2
 PANEL = (5.2, 2.6)
 """Inches."""
-TITLE_WIDTH = 60
+TITLE_WIDTH = 46
 """Characters."""
 COLOURS = {"trunkline": "#0b7a75", "floor": "#b8b8b8"}
 OTHERS = "#d9a05b"
