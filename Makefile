@@ -32,7 +32,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m bench
 
 docs: $(VENV)/.installed
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 build: $(VENV)/.requirements
 	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .

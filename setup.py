@@ -36,6 +36,8 @@ SANITIZE = os.environ.get("TRUNKLINE_SANITIZE", "")
 # Objects built with other flags must never be reused, so each flavour has a build tree of its own.
 FLAVOUR = "off" if MODE == "off" else ("debug" if DEBUG else "release") + SANITIZE.replace(",", "-")
 
+DIRECTIVES = {"language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
+              "freethreading_compatible": False}  # fmt: skip
 FALLBACK = """
 ********************************************************************************************************************
 trunkline: the extension modules were NOT built: {error}
@@ -63,18 +65,15 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         from Cython.Build import cythonize
 
-        self.extensions = cythonize(
+        generated = cythonize(
             self.extensions,
             build_dir=f"build/{FLAVOUR}/cython",
             include_path=["src"],
-            compiler_directives={
-                "language_level": 3,
-                "boundscheck": DEBUG,
-                "wraparound": False,
-                "cdivision": True,
-                "freethreading_compatible": False,
-            },
+            compiler_directives=DIRECTIVES,
         )
+        # setuptools has prepared its own objects by now, so they stay, with the generated C for sources.
+        for extension, compiled in zip(self.extensions, generated, strict=True):
+            extension.sources, extension.depends = compiled.sources, compiled.depends
         super().build_extensions()
 
 

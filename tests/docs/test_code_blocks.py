@@ -1,7 +1,7 @@
 """Every Python block of the documentation is a complete program, and runs here in the order of its page.
 
 * A block titled test_*.py runs under pytest.
-* A program that serves, and does not connect, is a server: it runs until the next server of the page starts.
+* A program that serves, and does not connect, is a server: it runs until the next program of the page that serves.
 * Every other block runs to its end and must exit with 0; if a block titled "output" follows, it must print that.
 * A console command that begins with openssl makes files that the programs of the page read.
 
@@ -46,8 +46,12 @@ class Block(NamedTuple):
         return self.title.startswith("test_")
 
     @property
+    def serves(self) -> bool:
+        return bool(re.search(r"\bserve\(", self.text))
+
+    @property
     def is_server(self) -> bool:
-        return bool(re.search(r"\bserve\(", self.text)) and not re.search(r"\bconnect\(", self.text)
+        return self.serves and not re.search(r"\bconnect\(", self.text)
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -69,12 +73,13 @@ class Runner:
         self.servers = ExitStack()
 
     def run(self, block: Block, output: str | None) -> None:
+        if block.serves:
+            self.servers.close()
         if block.language == "console":
             self._make_files(block.text)
         elif block.is_test:
             self._finish(self._start(block, "-m", "pytest", "-q", "-p", "no:cacheprovider"), None)
         elif block.is_server:
-            self.servers.close()
             self.servers.enter_context(self._serving(block))
         elif block.language == "python":
             self._finish(self._start(block), output)
@@ -89,7 +94,7 @@ class Runner:
         return subprocess.Popen(
             [sys.executable, *options, program.name],
             cwd=self.directory,
-            env={**os.environ, "PYTHONUTF8": "1"},
+            env={**os.environ, "PYTHONUTF8": "1", "no_proxy": "*"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+COMPILER = shutil.which(sysconfig.get_config_var("CC").split()[0])
 SETUP = Path(__file__).parents[2] / "setup.py"
 
 
@@ -34,7 +36,7 @@ def built(project: Path) -> set[str]:
     return {path.suffix for path in project.glob("build/*/lib*/trunkline/core/reader*")}
 
 
-@pytest.mark.compiled
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
 @pytest.mark.parametrize("mode", ["auto", "require"])
 def test_the_extension_stands_beside_its_source(project: Path, mode: str) -> None:
     result = build(project, TRUNKLINE_EXTENSIONS=mode)
