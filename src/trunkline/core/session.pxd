@@ -9,6 +9,7 @@ cdef class Session(FrameSink):
     cdef readonly Reader reader
     cdef public list outgoing
     cdef public Py_ssize_t outgoing_size
+    cdef readonly Py_ssize_t discarded
     cdef public bint attention
     cdef public bint eof_wanted
     cdef readonly bint eof_received, expired

@@ -118,6 +118,7 @@ class Session(FrameSink):
         self.reader = Reader(self, not self.client, max_message, max_frame)
         self.outgoing: list[bytes] = []
         self.outgoing_size = 0
+        self.discarded = 0  # messages that came after our close frame and found the inbox full
         self.attention = False
         self.eof_wanted = False
         self.eof_received = False
@@ -213,11 +214,14 @@ class Session(FrameSink):
 
     @cython.ccall
     def message(self, payload: object) -> object:
-        self.inbox.put(payload)
+        if self.phase == CLOSING and self.inbox.overflows():
+            self.discarded += 1
+        else:
+            self.inbox.put(payload)
 
     @cython.ccall
     def fragment(self, fragment: object) -> object:
-        self.inbox.put(fragment)
+        self.message(fragment)
 
     @cython.ccall
     def control(self, opcode: cython.int, payload: bytes) -> object:
@@ -399,9 +403,16 @@ class Session(FrameSink):
         if self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
             self.expired = self.attention = True
         elif self.phase == OPEN and self.pong_due is not None and now >= self.pong_due:
-            self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", now, TimeoutError("keepalive ping timeout"))
+            self._pong_missing(now)
         elif self.phase == OPEN and self.ping_at is not None and now >= self.ping_at:
             self._keepalive(now)
+
+    def _pong_missing(self, now: float) -> None:
+        if self.inbox.paused:
+            # The pong may stand behind messages that our own application leaves unread: the peer is not to blame.
+            self.pong_due = now + self.ping_timeout
+        else:
+            self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", now, TimeoutError("keepalive ping timeout"))
 
 
 def shorten(reason: str) -> str:

@@ -1,0 +1,65 @@
+"""trunkline: WebSockets for Python, end to end.
+
+A program written for `websockets` runs with `import trunkline as websockets`.
+"""
+
+from __future__ import annotations
+
+from trunkline import datastructures, exceptions, extensions, frames, http11, typing, uri
+from trunkline.asyncio.client import ClientConnection, connect, unix_connect
+from trunkline.asyncio.connection import Connection, broadcast
+from trunkline.asyncio.engine import engine_info
+from trunkline.asyncio.server import Server, ServerConnection, basic_auth, serve, unix_serve
+from trunkline.core.session import Side, State
+from trunkline.core.writer import PreparedMessage
+from trunkline.datastructures import Headers, HeadersLike, MultipleValuesError
+from trunkline.exceptions import *  # noqa: F403
+from trunkline.exceptions import __all__ as _exceptions
+from trunkline.frames import Close, CloseCode, Frame, Opcode
+from trunkline.http11 import Request, Response
+from trunkline.json import InvalidJSON
+from trunkline.typing import Data, ExtensionName, ExtensionParameter, LoggerLike, Origin, StatusLike, Subprotocol
+from trunkline.version import __version__
+
+__all__ = [
+    "ClientConnection",
+    "Close",
+    "CloseCode",
+    "Connection",
+    "Data",
+    "ExtensionName",
+    "ExtensionParameter",
+    "Frame",
+    "Headers",
+    "HeadersLike",
+    "InvalidJSON",
+    "LoggerLike",
+    "MultipleValuesError",
+    "Opcode",
+    "Origin",
+    "PreparedMessage",
+    "Request",
+    "Response",
+    "Server",
+    "ServerConnection",
+    "Side",
+    "State",
+    "StatusLike",
+    "Subprotocol",
+    "__version__",
+    "basic_auth",
+    "broadcast",
+    "connect",
+    "datastructures",
+    "engine_info",
+    "exceptions",
+    "extensions",
+    "frames",
+    "http11",
+    "serve",
+    "typing",
+    "unix_connect",
+    "unix_serve",
+    "uri",
+]
+__all__ += _exceptions  # noqa: PLE0605

@@ -1,0 +1,1 @@
+"""The asyncio driver: `client`, `server`, and the `connection` they share."""

@@ -1,0 +1,245 @@
+"""What `recv()` and `send()` return: awaitables that cost no coroutine and no turn of the event loop.
+
+A `Waiter` is at once what the caller awaits and what the task of the caller waits for. Awaited, it answers immediately if it
+can. If not, it yields itself to the task, as a future would: `asyncio` treats any object with `_asyncio_future_blocking` and the
+methods below as one. The difference to a future is in `wake_now`: when the event loop has just called us and no task is running,
+the waiting task can be resumed at once, in its own context, instead of in the next turn of the loop.
+
+As a class with `__await__`, `send`, `throw` and `close`, a waiter passes for a coroutine, so `create_task`, `gather`, `wait_for`,
+`TaskGroup` and `run_coroutine_threadsafe` take it. While it does not wait, `_asyncio_future_blocking` is None, which tells asyncio
+that it isn't a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+__all__ = ["Pause", "Sent", "Waiter"]
+
+IDLE, WAITING, WOKEN, CANCELLED = 0, 1, 2, 3
+
+
+@cython.cclass
+class Waiter:
+    """Base of awaitables that may wait; `step` of a subclass says for what."""
+
+    if not cython.compiled:
+        # What a compiled instance starts with. asyncio looks for the first one on the class.
+        _asyncio_future_blocking: bool | None = None
+        phase = IDLE
+        callback: Callable[[Any], object] | None = None
+        context: Context | None = None
+        cancel_message: Any = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    # For subclasses
+
+    @cython.cfunc
+    def step(self) -> object:
+        """The result if it is there, else `self.wait()`; errors are raised."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    def release(self) -> object:
+        """Called when a waiter ends without a result: cancelled, or closed."""
+
+    @cython.cfunc
+    def wait(self) -> object:
+        self.phase = WAITING
+        self._asyncio_future_blocking = True
+        return self
+
+    # For whoever has what is waited for
+
+    @cython.ccall
+    def wake_now(self) -> object:
+        """Resume the waiting task in this call. No task may be running."""
+        callback: object = self._wake()
+        context: object = self.context
+        if callback is not None:
+            context.run(callback, self)
+
+    @cython.ccall
+    def wake_soon(self) -> object:
+        """Resume the waiting task in the next turn of the loop."""
+        callback: object = self._wake()
+        if callback is not None and not self.loop.is_closed():
+            self.loop.call_soon(callback, self, context=self.context)
+
+    def resume(self) -> None:
+        """`wake_now` for the event loop to call."""
+        self.wake_now()
+
+    @cython.cfunc
+    def _wake(self) -> object:
+        if self.phase != WAITING:
+            return None
+        self.phase = WOKEN
+        callback: object = self.callback
+        self.callback = None
+        return callback
+
+    # What a coroutine has
+
+    def __await__(self) -> Waiter:
+        return self
+
+    def __iter__(self) -> Waiter:
+        return self
+
+    def __next__(self) -> Any:
+        value: object = self.step()
+        if value is self:
+            return self
+        raise StopIteration(value)
+
+    def send(self, value: Any) -> Any:
+        return self.__next__()
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        self.phase = IDLE
+        self.release()
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        raise value.with_traceback(traceback) if traceback is not None else value
+
+    def close(self) -> None:
+        self.phase = IDLE
+        self.release()
+
+    # What a future has
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+    def done(self) -> bool:
+        return self.phase != WAITING
+
+    def cancelled(self) -> bool:
+        return self.phase == CANCELLED
+
+    def result(self) -> None:
+        if self.phase == CANCELLED:
+            raise self._cancelled_error()
+
+    def exception(self) -> None:
+        self.result()
+
+    def _cancelled_error(self) -> asyncio.CancelledError:
+        return asyncio.CancelledError() if self.cancel_message is None else asyncio.CancelledError(self.cancel_message)
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        self.callback = callback
+        self.context = context
+
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
+        removed = self.callback == callback
+        if removed:
+            self.callback = None
+        return int(removed)
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.phase != WAITING:
+            return False
+        callback: object = self._wake()
+        self.phase = CANCELLED
+        self.cancel_message = msg
+        if callback is not None:
+            self.loop.call_soon(callback, self, context=self.context)
+        return True
+
+
+@cython.cclass
+class Pause:
+    """Gives the event loop one turn: for a task that never has to wait, and would starve the others."""
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def __await__(self) -> Pause:
+        return self
+
+    def __iter__(self) -> Pause:
+        return self
+
+    def __next__(self) -> None:
+        if self.paused:
+            raise StopIteration
+        self.paused = True
+
+    def send(self, value: Any) -> None:
+        return self.__next__()
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> None:
+        raise (kind() if isinstance(kind, type) else kind) if value is None else value
+
+    def close(self) -> None:
+        pass
+
+
+@cython.cclass
+class Sent:
+    """What `send()` returns when nothing has to wait. One object for all sends on a loop.
+
+    It is awaitable, and to asyncio it is a future that is done: `gather(*(client.send(message) for client in clients))` makes
+    no task for it.
+    """
+
+    if not cython.compiled:
+        _asyncio_future_blocking: bool | None = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._asyncio_future_blocking = False
+
+    def __await__(self) -> Sent:
+        return self
+
+    def __iter__(self) -> Sent:
+        return self
+
+    def __next__(self) -> None:
+        raise StopIteration
+
+    def send(self, value: Any) -> None:
+        raise StopIteration
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> None:
+        raise (kind() if isinstance(kind, type) else kind) if value is None else value
+
+    def close(self) -> None:
+        pass
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self) -> None:
+        return None
+
+    def exception(self) -> None:
+        return None
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        self.loop.call_soon(callback, self, context=context)
+
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
+        return 0

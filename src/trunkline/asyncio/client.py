@@ -1,0 +1,370 @@
+"""WebSocket clients on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import traceback
+import urllib.parse
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trunkline.asyncio import engine as engines
+from trunkline.asyncio.connection import Connection
+from trunkline.asyncio.server import check_arguments, check_compression, log_head
+from trunkline.core.session import Side, State
+from trunkline.datastructures import Headers, HeadersLike
+from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, SecurityError
+from trunkline.handshake.client import ClientHandshake
+from trunkline.http11 import USER_AGENT, Response
+from trunkline.options import Limit, Options
+from trunkline.uri import WebSocketURI, parse_uri
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ClientExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
+
+__all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
+
+MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
+BACKOFF_INITIAL_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_INITIAL_DELAY", "5"))
+BACKOFF_MIN_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MIN_DELAY", "3.1"))
+BACKOFF_MAX_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MAX_DELAY", "90.0"))
+BACKOFF_FACTOR = float(os.environ.get("WEBSOCKETS_BACKOFF_FACTOR", "1.618"))
+
+REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
+
+#: Keyword arguments that `connect` passes on to `loop.create_connection` or `loop.create_unix_connection`.
+CONNECT_ARGUMENTS = frozenset(
+    "host port path ssl family proto flags sock local_addr server_hostname ssl_handshake_timeout "
+    "ssl_shutdown_timeout happy_eyeballs_delay interleave all_errors".split()
+)
+
+
+def process_exception(exc: Exception) -> Exception | None:
+    """Whether reconnecting makes sense: None for an error that may pass, else the error, to be raised.
+
+    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504 may pass.
+    """
+    if isinstance(exc, OSError):  # TimeoutError is one
+        return None
+    if isinstance(exc, InvalidMessage) and isinstance(exc.__cause__, EOFError):
+        return None
+    if isinstance(exc, InvalidStatus) and exc.response.status_code in (500, 502, 503, 504):
+        return None
+    return exc
+
+
+def backoff(
+    initial_delay: float = BACKOFF_INITIAL_DELAY,
+    min_delay: float = BACKOFF_MIN_DELAY,
+    max_delay: float = BACKOFF_MAX_DELAY,
+    factor: float = BACKOFF_FACTOR,
+) -> Generator[float]:
+    """Delays between attempts to connect, in seconds: random first, so that clients don't come back all at once, then growing."""
+    yield random.random() * initial_delay
+    delay = min_delay
+    while delay < max_delay:
+        yield delay
+        delay *= factor
+    while True:
+        yield max_delay
+
+
+class ClientConnection(Connection):
+    """A client's end of a WebSocket connection."""
+
+    def __init__(self, handshake: ClientHandshake, options: Options, logger: LoggerLike | None = None) -> None:
+        super().__init__(Side.CLIENT, options, logger)
+        self.handshake = handshake
+        self.opened: asyncio.Future[None] = self.loop.create_future()
+
+    async def open_handshake(
+        self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
+    ) -> None:
+        """Send the request and wait until the response is accepted.
+
+        Raises:
+            InvalidHandshake: if it isn't.
+        """
+        request = self.handshake.request()
+        if additional_headers is not None:
+            request.headers.update(additional_headers)
+        if user_agent_header is not None:
+            request.headers.setdefault("User-Agent", user_agent_header)
+        self.request = request
+        if self.debug:
+            log_head(self.logger, ">", request)
+        self.transport.write(request.serialize())
+        await self.opened
+
+    def receive_handshake(self, data: bytes) -> None:
+        if self.opened.done():
+            return
+        try:
+            response = self.handshake.receive_data(data)
+            if response is not None:
+                self._process_response(response)
+        except InvalidHandshake as error:
+            self._fail_handshake(error)
+
+    def _process_response(self, response: Response) -> None:
+        self.response = response
+        if self.debug:
+            log_head(self.logger, "<", response)
+        self.handshake.process_response(response)
+        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.opened.set_result(None)
+
+    def _fail_handshake(self, error: Exception) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+        self.transport.abort()
+
+    def eof_received(self) -> None:
+        if self.session.state is not State.CONNECTING:
+            super().eof_received()
+        elif not self.opened.done():
+            try:
+                self._process_response(self.handshake.receive_eof())
+            except InvalidHandshake as error:
+                self._fail_handshake(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.opened.done():
+            failure = InvalidMessage("did not receive a valid HTTP response")
+            failure.__cause__ = error or EOFError("connection closed while reading HTTP status line")
+            self.opened.set_exception(failure)
+        super().connection_lost(error)
+
+
+class connect:  # noqa: N801  # used like a function
+    """Connect to a WebSocket server: await it, use it in `async with`, or iterate over it to reconnect for ever.
+
+    ::
+
+        async with connect("wss://example.com/chat") as websocket:
+            ...
+
+        async for websocket in connect("wss://example.com/chat"):
+            try:
+                ...
+            except ConnectionClosed:
+                continue
+
+    Args:
+        uri: `ws://` or `wss://` URI.
+        origin: value of the Origin header.
+        extensions: factories of extensions to offer.
+        subprotocols: names of subprotocols to offer, in order of preference.
+        compression: "deflate" or None.
+        additional_headers: headers to add to the request; `extra_headers` is another name for it.
+        user_agent_header: value of the User-Agent header, None for none.
+        proxy: None for no proxy, True for the one that the environment names.
+        process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.
+        reconnect_delays: function that makes a generator of the delays between attempts, in seconds.
+        open_timeout: seconds for connecting and the opening handshake, as all timeouts None for no limit.
+        ping_interval: seconds between keepalive pings.
+        ping_timeout: seconds to wait for the answer.
+        close_timeout: seconds to wait for the closing handshake.
+        max_size: limit of a received message in bytes, or (message, fragment); None for none.
+        max_queue: frames received and not read at which reading pauses, or (high, low); None for no pause.
+        write_limit: bytes waiting to leave at which `send` waits, or (high, low).
+        logger: logger, by default `websockets.client`.
+        create_connection: subclass of `ClientConnection` to use.
+        engine: "auto", "reactor" or "transports".
+        kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others.
+
+    Raises:
+        TypeError: if a keyword argument is unknown.
+        ValueError: if an option makes no sense.
+        InvalidURI: if `uri` isn't one; when awaited, as all that follow.
+        OSError: if the TCP connection fails.
+        InvalidHandshake: if the opening handshake fails.
+        TimeoutError: if it takes longer than `open_timeout`.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        origin: Origin | None = None,
+        extensions: Sequence[ClientExtensionFactory] | None = None,
+        subprotocols: Sequence[Subprotocol] | None = None,
+        compression: str | None = "deflate",
+        additional_headers: HeadersLike | None = None,
+        user_agent_header: str | None = USER_AGENT,
+        proxy: str | bool | None = True,
+        process_exception: Callable[[Exception], Exception | None] = process_exception,
+        open_timeout: float | None = 10,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float | None = 10,
+        reconnect_delays: Callable[[], Generator[float]] = backoff,
+        max_size: Limit = 2**20,
+        max_queue: Limit = 16,
+        write_limit: int | tuple[int, int | None] = 2**15,
+        logger: LoggerLike | None = None,
+        create_connection: Callable[..., ClientConnection] | None = None,
+        extra_headers: HeadersLike | None = None,
+        engine: engines.Engine = "auto",
+        **kwargs: Any,
+    ) -> None:
+        check_arguments("connect", kwargs, CONNECT_ARGUMENTS)
+        check_compression(compression)
+        if isinstance(proxy, str):
+            raise NotImplementedError(f"proxy is {proxy!r}: connecting through a proxy isn't supported yet")
+        self.uri = uri
+        self.options = Options(
+            open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit
+        )
+        self.additional_headers = extra_headers if additional_headers is None else additional_headers
+        self.user_agent_header = user_agent_header
+        self.process_exception = process_exception
+        self.reconnect_delays = reconnect_delays
+        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
+        self._handshake_arguments = {"origin": origin, "extensions": extensions, "subprotocols": subprotocols}
+        self._create_connection = create_connection or ClientConnection
+        self._engine = engine
+        self._connect_arguments = kwargs
+        self._connection: ClientConnection | None = None
+
+    # Connecting
+
+    async def connect(self) -> ClientConnection:
+        """Connect once, following redirects; what awaiting does."""
+        try:
+            async with asyncio.timeout(self.options.open_timeout):
+                return await self._connect()
+        except TimeoutError as error:
+            raise TimeoutError("timed out during opening handshake") from error
+
+    async def _connect(self) -> ClientConnection:
+        for _ in range(MAX_REDIRECTS + 1):
+            connection = await self._open_connection()
+            try:
+                await connection.open_handshake(self.additional_headers, self.user_agent_header)
+            except BaseException as error:
+                connection.transport.abort()
+                await connection.wait_closed()
+                redirect = self.process_redirect(error)
+                if not isinstance(redirect, str):
+                    if redirect is error:
+                        raise
+                    raise redirect from error
+                self.uri = redirect
+            else:
+                return connection
+        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
+
+    async def _open_connection(self) -> ClientConnection:
+        """Open the TCP connection, with TLS for wss."""
+        uri = parse_uri(self.uri)
+        arguments = {**self._connect_arguments, **self._tls_arguments(uri)}
+        if not arguments.get("unix") and arguments.get("sock") is None:
+            arguments.setdefault("host", uri.host)
+            arguments.setdefault("port", uri.port)
+
+        def factory() -> ClientConnection:
+            handshake = ClientHandshake(uri, **self._handshake_arguments)
+            return self._create_connection(handshake, self.options, self.logger)
+
+        connection: ClientConnection = await engines.create_connection(factory, engine=self._engine, **arguments)
+        return connection
+
+    def _tls_arguments(self, uri: WebSocketURI) -> dict[str, Any]:
+        if not uri.secure:
+            if self._connect_arguments.get("ssl") is not None:
+                raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
+            return {}
+        if self._connect_arguments.get("ssl", True) is None:
+            raise ValueError("ssl=None is incompatible with a wss:// URI: leave it out, or use ws://")
+        return {
+            "ssl": self._connect_arguments.get("ssl", True),
+            "server_hostname": self._connect_arguments.get("server_hostname", uri.host),
+        }
+
+    def process_redirect(self, exc: BaseException) -> BaseException | str:
+        """The URI to go on with, or the exception to raise."""
+        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in REDIRECTS:
+            return exc
+        location = exc.response.headers.get("Location")
+        if location is None:
+            return exc
+        new_uri = urllib.parse.urljoin(self.uri, location)
+        old, new = parse_uri(self.uri), parse_uri(new_uri)
+        if old.secure and not new.secure:
+            return SecurityError(f"cannot follow redirect to non-secure URI {new_uri}")
+        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
+            for name in ("sock", "host", "port", "unix"):
+                if self._connect_arguments.get(name) is not None:
+                    return ValueError(f"cannot follow cross-origin redirect to {new_uri} with {name} given")
+            self._forget_credentials()
+        return new_uri
+
+    def _forget_credentials(self) -> None:
+        """What authenticates at one origin isn't told to another (RFC 9110 section 15.4)."""
+        if self.additional_headers is not None:
+            headers = Headers(self.additional_headers)
+            for name in CREDENTIALS:
+                if name in headers:
+                    del headers[name]
+            self.additional_headers = headers
+
+    # Uses
+
+    def __await__(self) -> Generator[Any, None, ClientConnection]:
+        return self.connect().__await__()
+
+    async def __aenter__(self) -> ClientConnection:
+        if self._connection is not None:
+            raise RuntimeError("connect() isn't reentrant")
+        self._connection = await self.connect()
+        return self._connection
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.__aexit__(*exc_info)
+
+    async def __aiter__(self) -> AsyncIterator[ClientConnection]:
+        delays: Generator[float] | None = None
+        while True:
+            try:
+                connection = await self.connect()
+            except Exception as error:
+                self._check_reconnect(error)
+                delays = delays or self.reconnect_delays()
+                delay = next(delays)
+                summary = traceback.format_exception_only(error)[0].strip()
+                self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, summary)
+                await asyncio.sleep(delay)
+                continue
+            delays = None
+            try:
+                yield connection
+            finally:
+                # Also when the loop is left: that is no error of the connection, so it is closed with 1000.
+                await connection.close()
+
+    def _check_reconnect(self, error: Exception) -> None:
+        processed = self.process_exception(error)
+        if processed is error:
+            raise error
+        if processed is not None:
+            raise processed from error
+
+
+def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:
+    """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
+
+    `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or `wss://localhost/` with `ssl`.
+    """
+    if uri is None:
+        uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
+    if kwargs.get("sock") is None:
+        kwargs["path"] = path
+    return connect(uri, unix=True, **kwargs)

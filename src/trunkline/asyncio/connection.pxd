@@ -1,0 +1,45 @@
+from trunkline.asyncio.awaitables cimport Waiter
+from trunkline.core.session cimport Session
+from trunkline.core.writer cimport PreparedMessage
+
+cdef class Receive(Waiter):
+    cdef Connection connection
+    cdef bint iterating
+    cdef readonly bint fragment
+
+    cdef object _wait_a_turn(self)
+    cdef object _nothing_there(self)
+
+cdef class Drain(Waiter):
+    cdef Connection connection
+
+cdef class Connection:
+    cdef dict __dict__
+    cdef object __weakref__
+    cdef readonly object options
+    cdef object base_logger, _id, _logger
+    cdef readonly bint debug
+    cdef readonly Session session
+    cdef readonly object loop
+    cdef unsigned long thread
+    cdef object sent
+    cdef public object transport
+    cdef public object request, response
+    cdef object negotiated_subprotocol
+    cdef public object receiver
+    cdef bint streaming_broken
+    cdef list drains
+    cdef object fragmenting
+    cdef readonly Py_ssize_t skipped_broadcasts
+    cdef int budget
+    cdef public bint corked, writing_paused
+    cdef bint eof_sent
+    cdef readonly bint lost
+    cdef object closed_waiter
+    cdef object timer
+
+    cpdef object receive_data(self, bytes data)
+    cpdef object after_receiving(self, bint may_wake_now)
+    cdef object _wake_receiver(self, bint may_wake_now)
+    cpdef object flush(self)
+    cpdef object broadcast(self, PreparedMessage message)

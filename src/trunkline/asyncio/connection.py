@@ -1,0 +1,819 @@
+"""A WebSocket connection on asyncio, once it is open: the same for clients and servers, over any transport.
+
+`Connection` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and keeps the
+session's deadline; what the bytes mean is none of its business.
+
+What is sent while received bytes are handled is corked: it leaves in one write when the batch is done. Reading stops when the
+application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't (`write_limit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+import uuid
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Self
+
+from trunkline import json
+from trunkline.asyncio.awaitables import Pause, Sent, Waiter
+from trunkline.core.inbox import Fragment, convert
+from trunkline.core.session import Session, Side, State
+from trunkline.core.writer import PreparedMessage, as_payload
+from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+from trunkline.frames import CloseCode, Frame
+from trunkline.options import Options
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+if cython.compiled:
+    from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident  # noqa: F811
+
+if TYPE_CHECKING:
+    from trunkline.http11 import Request, Response
+    from trunkline.typing import BytesLike, Data, DataLike, LoggerLike, Subprotocol
+
+__all__ = ["Connection", "broadcast"]
+
+CORK_LIMIT = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
+BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
+BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
+
+
+_sent_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Sent] = weakref.WeakKeyDictionary()
+
+
+def sent_on(loop: asyncio.AbstractEventLoop) -> Sent:
+    """The one `Sent` of a loop."""
+    try:
+        return _sent_by_loop[loop]
+    except KeyError:
+        return _sent_by_loop.setdefault(loop, Sent(loop))
+
+
+@cython.final
+@cython.cclass
+class Receive(Waiter):
+    """Awaitable of `recv()`, of one turn of `async for`, and of one fragment."""
+
+    def __init__(self, connection: Connection, iterating: bool = False, fragment: bool = False) -> None:
+        self.loop = connection.loop
+        self.connection = connection
+        self.iterating = iterating
+        self.fragment = fragment
+
+    @cython.cfunc
+    def step(self) -> object:
+        connection: Connection = self.connection
+        message: object
+        if connection.receiver is not None and connection.receiver is not self:
+            raise ConcurrencyError("cannot call recv while another task is already running recv or recv_streaming")
+        connection.budget -= 1
+        if connection.budget < 0:
+            return self._wait_a_turn()
+        message = connection.session.inbox.take_fragment() if self.fragment else connection.session.inbox.take()
+        if message is None:
+            return self._nothing_there()
+        connection.receiver = None
+        if connection.session.inbox.paused:
+            connection.resume_if_drained()
+        return message
+
+    @cython.cfunc
+    def _wait_a_turn(self) -> object:
+        """A task that finds messages all the time lets the others run now and then."""
+        self.connection.budget = BUDGET
+        self.connection.receiver = self
+        self.loop.call_soon(self.resume)
+        return self.wait()
+
+    @cython.cfunc
+    def _nothing_there(self) -> object:
+        connection: Connection = self.connection
+        if not connection.lost:
+            connection.receiver = self
+            return self.wait()
+        connection.receiver = None
+        error = connection.session.close_exception()
+        if self.iterating and isinstance(error, ConnectionClosedOK):
+            raise StopAsyncIteration
+        raise error
+
+    @cython.cfunc
+    def release(self) -> object:
+        if self.connection.receiver is self:
+            self.connection.receiver = None
+
+
+@cython.final
+@cython.cclass
+class Drain(Waiter):
+    """Awaitable of a `send()` that must wait for the peer to read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.loop = connection.loop
+        self.connection = connection
+
+    @cython.cfunc
+    def step(self) -> object:
+        connection: Connection = self.connection
+        if connection.lost:
+            raise connection.session.close_exception()
+        if not connection.writing_paused:
+            return None
+        connection.drains.append(self)
+        return self.wait()
+
+
+@cython.cclass
+class Connection:
+    """A WebSocket connection, open or closed. Made by `connect` and `serve`.
+
+    Attributes:
+        id: a `UUID`, to tell connections apart in logs.
+        logger: logger with `websocket` in its extra data.
+        request, response: the opening handshake (`Request`, `Response`), or None.
+        transport: the asyncio transport.
+
+    Iterate over it to receive messages until the peer closes the connection normally::
+
+        async for message in websocket:
+            ...
+
+    A connection belongs to one event loop. Any number of tasks may send; one at a time may receive.
+    """
+
+    def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
+        self.options = options
+        self.base_logger: LoggerLike = logging.getLogger(f"websockets.{side.name.lower()}") if logger is None else logger
+        self.debug = self.base_logger.isEnabledFor(logging.DEBUG)
+        max_message, max_frame = options.message_and_frame_size
+        high, low = options.queue_marks
+        self.session = Session(
+            side,
+            max_message=max_message,
+            max_frame=max_frame,
+            high=high,
+            low=low,
+            ping_interval=options.ping_interval,
+            ping_timeout=options.ping_timeout,
+            close_timeout=options.close_timeout,
+        )
+        if self.debug:
+            self.session.trace = self._log_frame
+        self._id: uuid.UUID | None = None
+        self._logger: LoggerLike | None = None
+        self.loop = asyncio.get_running_loop()
+        self.thread = get_ident()
+        self.sent = sent_on(self.loop)
+        self.transport: Any = None
+        self.request: Request | None = None
+        self.response: Response | None = None
+        self.negotiated_subprotocol: Subprotocol | None = None
+        self.receiver: Waiter | None = None
+        self.streaming_broken = False
+        self.drains: list[Waiter] = []
+        self.fragmenting: asyncio.Future[None] | None = None
+        self.skipped_broadcasts = 0
+        self.budget = BUDGET
+        self.corked = False
+        self.writing_paused = False
+        self.eof_sent = False
+        self.lost = False
+        self.closed_waiter: asyncio.Future[None] = self.loop.create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.session.state.name} {self.remote_address}>"
+
+    # Attributes
+
+    @property
+    def id(self) -> uuid.UUID:
+        """Identifier of the connection, in logs."""
+        if self._id is None:
+            self._id = uuid.uuid4()
+        return self._id
+
+    @property
+    def logger(self) -> LoggerLike:
+        """Logger whose records carry the connection as `websocket` (a weak reference)."""
+        if self._logger is None:
+            self._logger = logging.LoggerAdapter(self.base_logger, {"websocket": weakref.proxy(self)})
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: LoggerLike) -> None:
+        self._logger = logger
+
+    @property
+    def local_address(self) -> Any:
+        """Address of this end, as `socket.getsockname` gives it; None if unknown."""
+        return None if self.transport is None else self.transport.get_extra_info("sockname")
+
+    @property
+    def remote_address(self) -> Any:
+        """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
+        return None if self.transport is None else self.transport.get_extra_info("peername")
+
+    @property
+    def state(self) -> State:
+        """`State.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`. It can change at any await: don't test it, catch exceptions."""
+        return self.session.state
+
+    @property
+    def subprotocol(self) -> Subprotocol | None:
+        """Subprotocol agreed on, or None."""
+        return self.negotiated_subprotocol
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the last ping took; 0.0 before the first pong."""
+        return self.session.latency
+
+    @property
+    def close_code(self) -> int | None:
+        """Close code received (RFC 6455 section 7.1.5), 1006 if the connection was cut, None while it isn't closed."""
+        return self.session.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """Close reason received (section 7.1.6), None while the connection isn't closed."""
+        return self.session.close_reason
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is open (a name from older versions of websockets)."""
+        return self.session.state is State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed (a name from older versions of websockets)."""
+        return self.session.state is State.CLOSED
+
+    @property
+    def path(self) -> str | None:
+        """Path of the request, with its query (a name from older versions of websockets)."""
+        return None if self.request is None else self.request.path
+
+    @property
+    def request_headers(self) -> Any:
+        """`Headers` of the request (a name from older versions of websockets)."""
+        return None if self.request is None else self.request.headers
+
+    @property
+    def response_headers(self) -> Any:
+        """`Headers` of the response (a name from older versions of websockets)."""
+        return None if self.response is None else self.response.headers
+
+    # Receiving
+
+    def recv(self, decode: bool | None = None) -> Awaitable[Data]:
+        """Receive the next message: str for text, bytes for binary.
+
+        Messages that arrived before the connection closed are still given. Canceling loses nothing.
+
+        Args:
+            decode: True gives str, False bytes, whatever the type of the message; None goes by the type.
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+            ConcurrencyError: if two tasks receive at the same time.
+        """
+        if self.streaming_broken:
+            return self._fail_streaming()
+        if decode is None:
+            return Receive(self)
+        return self._recv_as(decode)
+
+    async def _recv_as(self, decode: bool) -> Data:
+        return await self._converted(await Receive(self), decode)
+
+    async def _converted(self, message: Data, decode: bool | None) -> Data:
+        try:
+            return convert(message, decode)
+        except UnicodeDecodeError as fault:
+            self.session.now = self.loop.time()
+            self.session.fault(fault)
+            self.attend()
+            await self.wait_closed()
+            raise self.session.close_exception() from fault
+
+    async def _fail_streaming(self) -> Data:
+        raise ConcurrencyError("recv_streaming() was left before the end of its message: close the connection")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Data]:
+        if self.streaming_broken:
+            return self._fail_streaming()
+        return Receive(self, True)
+
+    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
+        """Receive the next message in its fragments, as they come (RFC 6455 section 5.4).
+
+        Leaving the loop before the end of the message makes the connection useless for receiving: close it.
+
+        Args:
+            decode: True gives str, False bytes; None goes by the type of the message.
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+            ConcurrencyError: if two tasks receive at the same time.
+        """
+        if self.streaming_broken:
+            await self._fail_streaming()
+        item = await Receive(self, False, True)
+        if not isinstance(item, Fragment):
+            yield await self._converted(item, decode)
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")() if decode or (decode is None and item.text) else None
+        self.streaming_broken = True
+        while True:
+            yield item.data if decoder is None else await self._decoded(decoder, item)
+            if item.fin:
+                break
+            item = await Receive(self, False, True)
+        self.streaming_broken = False
+
+    async def _decoded(self, decoder: codecs.IncrementalDecoder, fragment: Fragment) -> str:
+        try:
+            return decoder.decode(fragment.data, fragment.fin)
+        except UnicodeDecodeError:
+            return str(await self._converted(fragment.data + b"\xff", True))
+
+    async def recv_json(self, type: Any = None) -> Any:
+        """Receive the next message and decode its JSON.
+
+        Args:
+            type: what it must be: any type that msgspec knows, such as a Struct, a dataclass or a TypedDict. None takes any value.
+
+        Raises:
+            InvalidJSON: if it isn't JSON or not of that type; the connection stays usable.
+            ConnectionClosed: if the connection is closed.
+        """
+        return json.decode(await self.recv(), type)
+
+    def resume_if_drained(self) -> None:
+        """Read on when the inbox is down to its low water mark."""
+        if self.session.inbox.drained():
+            self.session.inbox.paused = False
+            if not self.lost:
+                self.transport.resume_reading()
+
+    # Sending
+
+    def send(
+        self,
+        message: DataLike | Iterable[DataLike] | AsyncIterable[DataLike] | PreparedMessage,
+        *,
+        text: bool | None = None,
+    ) -> Awaitable[None]:
+        """Send a message: str as text, bytes-like as binary, an iterable of either, sync or async, in fragments.
+
+        It waits while more than `write_limit` bytes are on their way to the peer, and while another task sends fragments.
+        The message is on its way when the call returns; errors are raised when its result is awaited.
+
+        Args:
+            message: what to send; a `PreparedMessage` is sent as it is.
+            text: True sends bytes-like data as text (it must be UTF-8), False sends str as binary.
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+            TypeError: if `message` is of no such type.
+            UnicodeEncodeError: if a str has lone surrogates.
+        """
+        if self.session.phase != 1 or self.fragmenting is not None or self.thread != get_ident():
+            return self._send_later(message, text)
+        try:
+            if isinstance(message, str):
+                self.session.send(1 if text is None or text else 2, message)
+            elif isinstance(message, bytes):
+                self.session.send(1 if text else 2, message)
+            elif isinstance(message, PreparedMessage):
+                self.session.send_prepared(message)
+            elif isinstance(message, bytearray | memoryview):
+                self.session.send(1 if text else 2, as_payload(message))
+            else:
+                return self._send_fragments(message, text)
+        except UnicodeEncodeError as error:
+            return _fail(error)
+        return self.leave()
+
+    def leave(self) -> object:
+        """Let what was sent leave; the awaitable of `send`."""
+        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
+            self.flush()
+        if self.writing_paused:
+            return Drain(self)
+        self.budget -= 1
+        if self.budget < 0:
+            self.budget = BUDGET
+            return Pause()
+        return self.sent
+
+    async def _send_later(self, message: Any, text: bool | None) -> None:
+        """The ways of `send` that must wait before they write."""
+        self.thread = get_ident()
+        while self.fragmenting is not None:
+            await asyncio.shield(self.fragmenting)
+        if self.session.phase != 1:
+            await asyncio.shield(self.closed_waiter)
+            raise self.session.close_exception()
+        await self.send(message, text=text)
+
+    async def _send_fragments(self, message: Any, text: bool | None) -> None:
+        if isinstance(message, Mapping):
+            raise TypeError("a message can't be a dict: did you mean send_json()?")
+        if isinstance(message, AsyncIterable):
+            await self._send_stream(message, text)
+        elif isinstance(message, Iterable):
+            await self._send_stream(_each(message), text)
+        else:
+            raise TypeError(
+                f"a message is a str, bytes-like, or an iterable of one of them, not {type(message).__name__}"
+            )
+
+    async def _send_stream(self, fragments: AsyncIterable[DataLike], text: bool | None) -> None:
+        """Which fragment is the last one is known too late to say so in it: an empty one ends the message."""
+        self.fragmenting = self.loop.create_future()
+        opcode = 0
+        try:
+            async for fragment in fragments:
+                payload, kind = _fragment(fragment, text)
+                if opcode == 0:
+                    self._check_open()
+                    self.session.send(kind, payload, False)
+                    opcode = kind
+                elif kind != opcode:
+                    raise TypeError("all fragments of a message must be of one type, all str or all bytes-like")
+                else:
+                    self._check_open()
+                    self.session.send(0, payload, False)
+                self.flush()
+                if self.writing_paused:
+                    await Drain(self)
+            if opcode != 0:
+                self._check_open()
+                self.session.send(0, b"", True)
+                self.flush()
+        except BaseException as error:
+            # The peer can't tell that the message ended here, so nothing can follow it.
+            if opcode != 0 and self.session.phase == 1:
+                self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", self.loop.time(), error)
+                self.attend()
+            raise
+        finally:
+            fragmenting, self.fragmenting = self.fragmenting, None
+            fragmenting.set_result(None)
+
+    def _check_open(self) -> None:
+        if self.session.phase != 1:
+            raise self.session.close_exception()
+
+    def send_json(self, obj: Any) -> Awaitable[None]:
+        """Send an object as a text message of JSON: whatever msgspec encodes, Structs, dataclasses and datetimes included.
+
+        Raises:
+            TypeError: if `obj` can't be JSON, when the result is awaited.
+            ConnectionClosed: if the connection is closed.
+        """
+        try:
+            return self.send(json.encode(obj), text=True)
+        except Exception as error:  # an awaitable reports its errors at the await, not at the call
+            return _fail(error)
+
+    async def ping(self, data: DataLike | None = None) -> Awaitable[float]:
+        """Send a ping (RFC 6455 section 5.5.2).
+
+        Args:
+            data: payload of at most 125 bytes, None for a random one.
+
+        Returns:
+            A future of the latency in seconds, which also a later ping's pong completes.
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+            ConcurrencyError: if a ping with the same data waits for its pong.
+        """
+        payload = None if data is None else _control_payload(data)
+        await self._ready_to_send()
+        waiter: asyncio.Future[float] = self.loop.create_future()
+        try:
+            self.session.ping(payload, waiter, self.loop.time())
+        except ValueError as error:
+            raise ConcurrencyError(str(error)) from None
+        await self.leave()
+        return waiter
+
+    async def pong(self, data: DataLike = b"") -> None:
+        """Send an unsolicited pong (section 5.5.3).
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+        """
+        payload = _control_payload(data)
+        await self._ready_to_send()
+        self.session.send(10, payload)
+        await self.leave()
+
+    async def _ready_to_send(self) -> None:
+        if self.session.phase != 1:
+            await asyncio.shield(self.closed_waiter)
+            raise self.session.close_exception()
+
+    # Closing
+
+    async def close(self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Do the closing handshake (section 7.1.2), and wait until the connection is closed.
+
+        A peer that doesn't answer within `close_timeout` is dropped. Closing a closed connection does nothing.
+
+        Args:
+            code: 1000 to 1014 but those reserved, or 3000 to 4999.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            ProtocolError: if `code` or `reason` can't be sent.
+        """
+        if self.session.phase == 1:
+            if self.fragmenting is not None:
+                self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", self.loop.time())
+            else:
+                self.session.close(code, reason, self.loop.time())
+            self._read_to_the_end()
+            self.attend()
+        await self.wait_closed()
+
+    def _read_to_the_end(self) -> None:
+        """The peer's close frame stands behind its messages, also behind those that nobody reads any more."""
+        if self.session.inbox.paused and not self.lost:
+            self.session.inbox.paused = False
+            self.transport.resume_reading()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, TCP included."""
+        await asyncio.shield(self.closed_waiter)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        await self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
+
+    # Opening
+
+    def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
+        """The opening handshake is done; `rest` is what came behind it."""
+        self.negotiated_subprotocol = subprotocol
+        self.session.open(self.loop.time(), extensions)
+        if self.debug:
+            self.logger.debug("= connection is OPEN")
+        self.schedule()
+        if rest:
+            self.receive_data(rest)
+
+    def receive_handshake(self, data: bytes) -> None:
+        """Bytes of the opening handshake; clients and servers differ."""
+        raise NotImplementedError
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        high, low = self.options.write_marks
+        transport.set_write_buffer_limits(high, low)
+
+    def data_received(self, data: bytes) -> None:
+        if self.session.phase == 0:
+            self.receive_handshake(data)
+        else:
+            self.receive_data(data)
+
+    @cython.ccall
+    def receive_data(self, data: bytes) -> object:
+        self.session.receive_data(data, self.loop.time())
+        self.after_receiving(asyncio.current_task(self.loop) is None)
+
+    @cython.ccall
+    def after_receiving(self, may_wake_now: cython.bint) -> object:
+        """Received bytes went through the session: wake who waits, answer, look after the rest."""
+        session: Session = self.session
+        receiver: object = self.receiver
+        self.budget = BUDGET
+        if receiver is not None and (session.inbox.ready() or cython.cast(Receive, receiver).fragment):
+            self._wake_receiver(may_wake_now)
+        if session.inbox.overflows():
+            self._pause_reading()
+        if session.attention:
+            self.attend()
+        elif session.outgoing_size > 0:
+            self.flush()
+
+    @cython.cfunc
+    def _wake_receiver(self, may_wake_now: cython.bint) -> object:
+        receiver: Waiter = self.receiver
+        if not may_wake_now:
+            receiver.wake_soon()
+            return None
+        self.corked = True
+        try:
+            receiver.wake_now()
+        finally:
+            self.corked = False
+
+    def _pause_reading(self) -> None:
+        if self.session.phase != 1:
+            return  # only the peer's close frame is of interest
+        self.session.inbox.paused = True
+        self.transport.pause_reading()
+
+    @cython.ccall
+    def flush(self) -> object:
+        """Write what the session has to send."""
+        outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
+        if not outgoing or self.lost:
+            return None
+        if len(outgoing) == 1:
+            self.transport.write(outgoing[0])
+        else:
+            self.transport.writelines(outgoing)
+
+    def attend(self) -> None:
+        """Something besides messages happened in the session: pongs, closing, deadlines."""
+        session = self.session
+        session.attention = False
+        for waiter, latency in session.acknowledged:
+            if not waiter.done():
+                waiter.set_result(latency)
+        session.acknowledged = []
+        self.flush()
+        if session.expired and not self.lost:
+            self.transport.abort()
+        elif session.eof_wanted and not self.eof_sent and not self.lost:
+            self._end_stream()
+        self.schedule()
+
+    def _end_stream(self) -> None:
+        """Half-close, where the transport can; TLS can't (RFC 8446 section 6.1)."""
+        self.eof_sent = True
+        if self.debug:
+            self.logger.debug("x half-closing TCP connection")
+        if self.session.eof_received or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    def eof_received(self) -> None:
+        self.session.receive_eof(self.loop.time())
+        self.attend()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        session = self.session
+        if error is not None and session.phase == 1 and session.failure is None:
+            session.failure = error
+        session.receive_eof(self.loop.time())
+        self.lost = True
+        if self.debug:
+            self.logger.debug("= connection is CLOSED")
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        session.take_outgoing()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        if self.receiver is not None:
+            self.receiver.wake_soon()
+        self.resume_writing()
+        for waiter, _ in self.session.pings.values():
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(self.session.close_exception())
+                waiter.exception()  # whoever doesn't wait for a pong isn't told that it was never retrieved
+        self.session.pings.clear()
+        if not self.closed_waiter.done():
+            self.closed_waiter.set_result(None)
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        self.session.set_backlogged(True)
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        self.session.set_backlogged(False)
+        drains, self.drains = self.drains, []
+        for drain in drains:
+            drain.wake_soon()
+        self.flush()
+
+    # Deadlines
+
+    def schedule(self) -> None:
+        """Keep a timer for the session's deadline; one that fires too early is cheaper than moving it."""
+        deadline = self.session.deadline()
+        if deadline is None or self.lost or (self.timer is not None and self.timer.when() <= deadline):
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self.timer = None
+        deadline = self.session.deadline()
+        now = self.loop.time()
+        if deadline is not None and deadline <= now:
+            self.session.on_deadline(now)
+            self.attend()
+        else:
+            self.schedule()
+
+    # Broadcasting
+
+    @cython.ccall
+    def broadcast(self, message: PreparedMessage) -> object:
+        """Send without waiting; returns why that was not possible, or None."""
+        if self.fragmenting is not None:
+            return "sending a fragmented message"
+        if self.writing_paused and self.transport.get_write_buffer_size() > BROADCAST_BACKLOG:
+            self.skipped_broadcasts += 1
+            return "the peer reads too slowly"
+        self.session.send_prepared(message)
+        if not self.corked:
+            self.flush()
+        return None
+
+    def _log_frame(self, sent: bool, frame: Frame) -> None:
+        self.logger.debug("%s %s", ">" if sent else "<", frame)
+
+
+def broadcast(
+    connections: Iterable[Connection],
+    message: DataLike | PreparedMessage,
+    *,
+    text: bool | None = None,
+    raise_exceptions: bool = False,
+) -> None:
+    """Send one message to many connections, encoded once, waiting for none of them.
+
+    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or more than
+    1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its `skipped_broadcasts`.
+
+    Args:
+        connections: any iterable of connections.
+        message: str, bytes-like, or a `PreparedMessage`.
+        text: True sends bytes-like data as text, False sends str as binary.
+        raise_exceptions: raise what went wrong, after sending to all, instead of logging it.
+
+    Raises:
+        TypeError: if `message` is neither str nor bytes-like.
+        ExceptionGroup: with `raise_exceptions`, of what went wrong.
+    """
+    prepared: PreparedMessage = message if isinstance(message, PreparedMessage) else PreparedMessage(message, text=text)
+    exceptions: list[Exception] = []
+    connection: Connection
+    for connection in connections:
+        if connection.session.phase != 1:
+            continue
+        try:
+            problem = connection.broadcast(prepared)
+            error = None if problem is None else ConcurrencyError(problem)
+        except Exception as exception:
+            problem, error = "failed to write message", exception
+        if problem is None:
+            continue
+        if raise_exceptions:
+            exceptions.append(error)
+        else:
+            connection.logger.warning("skipped broadcast: %s", problem)
+    if exceptions:
+        raise ExceptionGroup("skipped broadcast", exceptions)
+
+
+def _control_payload(data: DataLike) -> bytes:
+    payload = data.encode() if isinstance(data, str) else as_payload(data)
+    if len(payload) > 125:
+        raise ValueError(f"the payload of a ping or pong has at most 125 bytes, not {len(payload)}")
+    return payload
+
+
+def _fragment(fragment: DataLike, text: bool | None) -> tuple[bytes, int]:
+    """Payload and opcode of a fragment."""
+    if isinstance(fragment, str):
+        return fragment.encode(), 1 if text is None or text else 2
+    return as_payload(fragment), 1 if text else 2
+
+
+async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+async def _fail(error: Exception) -> None:
+    raise error

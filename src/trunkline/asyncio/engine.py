@@ -1,0 +1,119 @@
+"""Which transports carry a connection: trunkline's reactor where it runs, else those of the event loop.
+
+The reactor serves plain TCP and Unix sockets on Linux, on any loop that has `add_reader`. TLS, other systems and the uncompiled
+build use the loop's transports. Everything above a transport is the same for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.machinery
+import platform
+import sys
+from typing import Any, Literal, Protocol
+
+__all__ = ["Engine", "Listener", "choose_engine", "create_connection", "create_server", "engine_info"]
+
+Engine = Literal["auto", "reactor", "transports"]
+
+try:
+    from trunkline.reactor import epoll
+except ImportError:
+    epoll = None  # type: ignore[assignment]
+
+COMPILED_MODULES = (
+    "trunkline.core.reader",
+    "trunkline.core.writer",
+    "trunkline.core.inbox",
+    "trunkline.core.session",
+    "trunkline.asyncio.awaitables",
+    "trunkline.asyncio.connection",
+    "trunkline.reactor.epoll",
+)
+
+
+class Listener(Protocol):
+    """What `create_server` returns: an `asyncio.Server`, or the reactor's counterpart."""
+
+    @property
+    def sockets(self) -> Any: ...
+    def close(self) -> None: ...
+    def is_serving(self) -> bool: ...
+    async def start_serving(self) -> None: ...
+
+
+def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop, tls: bool) -> Literal["reactor", "transports"]:
+    """The engine for a connection.
+
+    Args:
+        engine: "auto" for the best there is, or the one to use.
+
+    Raises:
+        ValueError: if `engine` is unknown, or can't be used here; the text says why.
+    """
+    if engine not in ("auto", "reactor", "transports"):
+        raise ValueError(f"engine is {engine!r}: it must be 'auto', 'reactor' or 'transports'")
+    if engine == "transports":
+        return "transports"
+    obstacle = _obstacle_to_reactor(loop, tls)
+    if obstacle is None:
+        return "reactor"
+    if engine == "reactor":
+        raise ValueError(f"engine='reactor' can't be used: {obstacle}")
+    return "transports"
+
+
+def _obstacle_to_reactor(loop: asyncio.AbstractEventLoop, tls: bool) -> str | None:
+    if epoll is None:
+        return "it isn't built; it needs Linux and compiled extensions"
+    if tls:
+        return "it doesn't do TLS"
+    if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
+        return f"{type(loop).__name__} has no add_reader"
+    return None
+
+
+async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = False, **kwargs: Any) -> Listener:
+    """`loop.create_server` or `loop.create_unix_server`, on the engine chosen."""
+    loop = asyncio.get_running_loop()
+    create = loop.create_unix_server if unix else loop.create_server
+    if choose_engine(engine, loop, bool(kwargs.get("ssl"))) == "transports":
+        return await create(factory, **kwargs)
+    return await epoll.listen(create, factory, **kwargs)
+
+
+async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool = False, **kwargs: Any) -> Any:
+    """`loop.create_connection` or `loop.create_unix_connection`, on the engine chosen; returns the protocol."""
+    loop = asyncio.get_running_loop()
+    if choose_engine(engine, loop, bool(kwargs.get("ssl"))) == "transports":
+        create = loop.create_unix_connection if unix else loop.create_connection
+        _, protocol = await create(factory, **kwargs)
+        return protocol
+    return await epoll.connect(loop, factory, unix, **kwargs)
+
+
+def engine_info() -> dict[str, Any]:
+    """What runs: versions, the event loop, and for every module that can be compiled whether it is.
+
+    Returns:
+        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports", for plain TCP) and `compiled`, a dict of
+        module names and bools.
+    """
+    from trunkline.version import __version__
+
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "engine": "transports" if epoll is None else "reactor",
+        "compiled": {name: _is_compiled(name) for name in COMPILED_MODULES},
+    }
+
+
+def _is_compiled(name: str) -> bool:
+    try:
+        spec = importlib.import_module(name).__spec__
+    except ImportError:
+        return False
+    return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)

@@ -1,0 +1,612 @@
+"""WebSocket servers on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import http
+import inspect
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from trunkline.asyncio import engine as engines
+from trunkline.asyncio.connection import Connection, broadcast
+from trunkline.core.session import Side, State
+from trunkline.exceptions import InvalidHandshake, InvalidHeader
+from trunkline.frames import CloseCode
+from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
+from trunkline.handshake.server import ServerHandshake
+from trunkline.http11 import SERVER, Request, Response
+from trunkline.options import Limit, Options
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ServerExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
+
+__all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
+
+Handler = Callable[..., Awaitable[None]]
+ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | None] | Response | None"]
+ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[Response | None] | Response | None"]
+SelectSubprotocol = Callable[["ServerConnection", "Sequence[Subprotocol]"], "Subprotocol | None"]
+
+#: Keyword arguments that `serve` passes on to `loop.create_server` or `loop.create_unix_server`.
+LISTEN_ARGUMENTS = frozenset(
+    "host port path family flags sock backlog ssl reuse_address reuse_port keep_alive ssl_handshake_timeout "
+    "ssl_shutdown_timeout start_serving cleanup_socket".split()
+)
+
+
+class ServerConnection(Connection):
+    """A server's end of a WebSocket connection.
+
+    Attributes:
+        server: the `Server` that accepted it.
+        username: who logged in through `basic_auth`.
+    """
+
+    username: str
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(Side.SERVER, server.options, server.logger)
+        self.server = server
+        self.handshake = server.new_handshake(self)
+        self.opening: asyncio.Handle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.rejected = False
+
+    def respond(self, status: StatusLike, text: str) -> Response:
+        """A plain text response, for `process_request` to return: the connection isn't opened.
+
+        Args:
+            status: HTTP status.
+            text: body of the response.
+        """
+        return self.handshake.reject(status, text)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.server.track(self)
+        timeout = self.options.open_timeout
+        if timeout is not None:
+            self.opening = self.loop.call_later(timeout, self._opening_timeout)
+
+    def _opening_timeout(self) -> None:
+        if self.session.state is State.CONNECTING:
+            self.logger.info("connection handshake timed out")
+            self.transport.abort()
+
+    def receive_handshake(self, data: bytes) -> None:
+        if self.rejected:
+            return
+        if self.task is not None:
+            # Frames before our answer: keep them, but no more of them.
+            self.transport.pause_reading()
+            self.handshake.receive_data(data)
+            return
+        try:
+            self.request = self.handshake.receive_data(data)
+        except InvalidHandshake as error:
+            self.logger.info("opening handshake failed: %s", error)
+            self._reject(self.handshake.refuse(error))
+            return
+        if self.request is not None:
+            self.task = self.loop.create_task(self._run(self.request))
+
+    def eof_received(self) -> None:
+        if self.session.state is not State.CONNECTING:
+            super().eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.opening is not None:
+            self.opening.cancel()
+            self.opening = None
+        opened = self.session.state is not State.CONNECTING
+        super().connection_lost(error)
+        if opened:
+            self.logger.info("connection closed")
+        if self.task is None:
+            self.server.forget(self)
+
+    # The life of a connection
+
+    async def _run(self, request: Request) -> None:
+        try:
+            response = await self._response(request)
+            if self.lost:
+                return
+            if response.status_code == 101 and self.handshake.exception is None:
+                self._open(response)
+                await self._handle()
+            else:
+                self._reject(response)
+        finally:
+            self.task = None
+            self.server.forget(self)
+
+    async def _response(self, request: Request) -> Response:
+        server = self.server
+        response: Response | None = None
+        try:
+            if server.process_request is not None:
+                response = await _maybe_await(server.process_request(self, request))
+        except Exception:
+            self.logger.error("process_request failed", exc_info=True)
+            response = self._internal_error()
+        if response is None:
+            response = self.handshake.accept(request)
+            self._log_refusal(self.handshake.exception)
+        if server.server_header is not None:
+            response.headers["Server"] = server.server_header
+        try:
+            if server.process_response is not None:
+                response = await _maybe_await(server.process_response(self, request, response)) or response
+        except Exception:
+            self.logger.error("process_response failed", exc_info=True)
+            response = self._internal_error()
+        return response
+
+    def _log_refusal(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, InvalidHandshake):
+            self.logger.error("opening handshake failed", exc_info=error)
+
+    def _internal_error(self) -> Response:
+        return self.handshake.reject(
+            http.HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Failed to open a WebSocket connection.\nSee server log for more information.\n",
+        )
+
+    def _open(self, response: Response) -> None:
+        self.response = response
+        self._log_head("<", self.request)
+        self._log_head(">", response)
+        self.transport.write(response.serialize())
+        if self.opening is not None:
+            self.opening.cancel()
+            self.opening = None
+        self.transport.resume_reading()
+        self.logger.info("connection open")
+        handshake = self.handshake
+        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
+
+    def _reject(self, response: Response) -> None:
+        """Send an HTTP response instead of opening the connection, and let the client close it."""
+        self.rejected = True
+        self.response = response
+        self._log_head("<", self.request)
+        self._log_head(">", response)
+        self.logger.info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        if self.lost:
+            return
+        self.transport.write(response.serialize())
+        # Closing with unread data resets the connection, and the client may never see the response: end our half only.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.transport.resume_reading()
+            if self.opening is not None:
+                self.opening.cancel()
+            self.opening = self.loop.call_later(self.options.close_timeout or 10, self.transport.abort)
+        else:
+            self.transport.close()
+
+    async def _handle(self) -> None:
+        try:
+            await self.server.handler(self)
+        except Exception:
+            self.logger.error("connection handler failed", exc_info=True)
+            await self.close(CloseCode.INTERNAL_ERROR)
+        except BaseException:
+            # Cancelled, most likely with the event loop about to stop: tell the peer, but don't wait for it.
+            self.session.close(CloseCode.GOING_AWAY, "", self.loop.time())
+            self.attend()
+            self.transport.close()
+            raise
+        else:
+            await self.close()
+
+    def refuse_unavailable(self) -> None:
+        """The server closes during the opening handshake."""
+        if not self.rejected:
+            self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
+        self.transport.close()
+
+    def _log_head(self, direction: str, head: Request | Response | None) -> None:
+        if self.debug and head is not None:
+            log_head(self.logger, direction, head)
+
+
+def log_head(logger: LoggerLike, direction: str, head: Request | Response) -> None:
+    """Log a request or response line by line, ">" for sent, "<" for received."""
+    if isinstance(head, Request):
+        logger.debug("%s %s %s %s", direction, head.method, head.path, head.protocol)
+    else:
+        logger.debug("%s HTTP/1.1 %d %s", direction, head.status_code, head.reason_phrase)
+    for name, value in head.headers.raw_items():
+        logger.debug("%s %s: %s", direction, name, value)
+    if isinstance(head, Response) and head.body:
+        logger.debug("%s [body] (%d bytes)", direction, len(head.body))
+
+
+async def _maybe_await(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
+
+
+def adapt_handler(handler: Handler) -> Callable[[ServerConnection], Awaitable[None]]:
+    """Accept `handler(connection)` and, as older programs have it, `handler(connection, path)`.
+
+    Raises:
+        TypeError: if it takes neither.
+    """
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):  # builtins don't tell
+        return handler
+    for arguments in (1, 2):
+        try:
+            signature.bind(*[None] * arguments)
+        except TypeError:
+            continue
+        return handler if arguments == 1 else lambda connection: handler(connection, connection.path)
+    raise TypeError(f"the handler must take a connection, or a connection and a path, but its signature is {signature}")
+
+
+class Server:
+    """A WebSocket server, made by `serve`. Await it, or use it as an asynchronous context manager, to start it.
+
+    Attributes:
+        options: the `Options` of its connections.
+        logger: a logger, or None for the default of connections.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        options: Options | None = None,
+        new_handshake: Callable[[ServerConnection], ServerHandshake] | None = None,
+        process_request: ProcessRequest | None = None,
+        process_response: ProcessResponse | None = None,
+        server_header: str | None = SERVER,
+        logger: LoggerLike | None = None,
+        create_connection: Callable[[Server], ServerConnection] | None = None,
+        engine: engines.Engine = "auto",
+        **listen_arguments: Any,
+    ) -> None:
+        self.handler = adapt_handler(handler)
+        self.options = options or Options()
+        self.new_handshake = new_handshake or (lambda connection: ServerHandshake())
+        self.process_request = process_request
+        self.process_response = process_response
+        self.server_header = server_header
+        self.logger: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
+        self._create_connection = create_connection or ServerConnection
+        self._engine = engine
+        self._listen_arguments = listen_arguments
+        self._connections: set[ServerConnection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self.server: engines.Listener | None = None
+
+    # Starting
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._start().__await__()
+
+    async def _start(self) -> Self:
+        if self.server is None:
+            self._loop = asyncio.get_running_loop()
+            self.server = await engines.create_server(
+                lambda: self._create_connection(self), engine=self._engine, **self._listen_arguments
+            )
+            if self.server.is_serving():
+                self._log_listening()
+        return self
+
+    def _log_listening(self) -> None:
+        for sock in self.sockets:
+            self.logger.info("server listening on %s", _socket_name(sock))
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    async def start_serving(self) -> None:
+        """Start accepting connections, if `serve` was called with `start_serving=False`."""
+        await self
+        if not self.is_serving() and self._closing is None:
+            await self._listener.start_serving()
+            self._log_listening()
+
+    async def serve_forever(self) -> None:
+        """Accept connections until cancelled; then close the server."""
+        await self.start_serving()
+        try:
+            await self._loop_of_server.create_future()
+        finally:
+            self.close()
+            await self.wait_closed()
+
+    # State
+
+    @property
+    def _listener(self) -> engines.Listener:
+        if self.server is None:
+            raise RuntimeError("the server isn't started: await it, or use it in `async with`")
+        return self.server
+
+    @property
+    def _loop_of_server(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the server isn't started: await it, or use it in `async with`")
+        return self._loop
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """The open connections."""
+        return {connection for connection in self._connections if connection.session.state is State.OPEN}
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+        return () if self.server is None else tuple(self.server.sockets or ())
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the server."""
+        return self._loop_of_server
+
+    def is_serving(self) -> bool:
+        """Whether it accepts connections."""
+        return self.server is not None and self.server.is_serving()
+
+    def track(self, connection: ServerConnection) -> None:
+        self._connections.add(connection)
+        if self._closing is not None:
+            connection.refuse_unavailable()
+
+    def forget(self, connection: ServerConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    # Closing
+
+    def close(
+        self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop accepting connections, and close those there are; `wait_closed` waits for the end of it.
+
+        Args:
+            close_connections: False leaves open connections alone.
+            code, reason: sent to the clients.
+        """
+        if self._closing is None and self.server is not None:
+            self._closing = self._loop_of_server.create_task(self._close(close_connections, code, reason))
+
+    async def _close(self, close_connections: bool, code: CloseCode | int, reason: str) -> None:
+        self.logger.info("server closing")
+        self._listener.close()
+        await asyncio.sleep(0)  # connections accepted by now get to `track`
+        closing: list[Awaitable[None]] = []
+        for connection in list(self._connections):
+            if connection.session.state is State.CONNECTING:
+                connection.refuse_unavailable()
+            elif close_connections:
+                closing.append(connection.close(code, reason))
+        await asyncio.gather(*closing)
+        if self._connections:
+            self._idle = self._loop_of_server.create_future()
+            await self._idle
+        self.logger.info("server closed")
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` is done: all connections are closed and their handlers ended."""
+        if self._closing is None:
+            if self.server is None:
+                return
+            while self._closing is None:
+                await asyncio.sleep(0.05)
+        await asyncio.shield(self._closing)
+
+
+def _socket_name(sock: Any) -> str:
+    address = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"[{address[0]}]:{address[1]}"
+    return str(address)
+
+
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    origins: Sequence[Origin | re.Pattern[str] | None] | None = None,
+    extensions: Sequence[ServerExtensionFactory] | None = None,
+    subprotocols: Sequence[Subprotocol] | None = None,
+    select_subprotocol: SelectSubprotocol | None = None,
+    compression: str | None = "deflate",
+    process_request: ProcessRequest | None = None,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SERVER,
+    open_timeout: float | None = 10,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+    max_size: Limit = 2**20,
+    max_queue: Limit = 16,
+    write_limit: int | tuple[int, int | None] = 2**15,
+    logger: LoggerLike | None = None,
+    create_connection: Callable[[Server], ServerConnection] | None = None,
+    engine: engines.Engine = "auto",
+    **kwargs: Any,
+) -> Server:
+    """Create a WebSocket server.
+
+    Use the result in `async with`, or await it; it may be created before an event loop runs::
+
+        async with serve(handler, "localhost", 8765) as server:
+            await server.serve_forever()
+
+    `handler` is called for each connection, as `handler(connection)` or `handler(connection, path)`. When it returns, the connection
+    is closed with code 1000; when it raises, with 1011, and the error is logged.
+
+    Args:
+        handler: coroutine function that handles a connection.
+        host: address or name to listen on, or several; None for all interfaces.
+        port: TCP port, 0 for any that is free.
+        origins: origins that may connect: strings, patterns for the whole header, None for requests without one.
+        extensions: factories of extensions to accept.
+        subprotocols: names of subprotocols to accept, in order of preference.
+        select_subprotocol: function that chooses one, `(connection, offered) -> subprotocol or None`.
+        compression: "deflate" or None.
+        process_request: `(connection, request) -> Response or None`, sync or async; a response refuses the connection.
+        process_response: `(connection, request, response) -> Response or None`, sync or async; may change the response.
+        server_header: value of the Server header, None for none.
+        open_timeout: seconds for the opening handshake, as all timeouts None for no limit.
+        ping_interval: seconds between keepalive pings.
+        ping_timeout: seconds to wait for the answer.
+        close_timeout: seconds to wait for the closing handshake.
+        max_size: limit of a received message in bytes, or (message, fragment); None for none.
+        max_queue: frames received and not read at which reading pauses, or (high, low); None for no pause.
+        write_limit: bytes waiting to leave at which `send` waits, or (high, low).
+        logger: logger, by default `websockets.server`.
+        create_connection: subclass of `ServerConnection` to use.
+        engine: "auto", "reactor" or "transports".
+        kwargs: passed on to `loop.create_server`: `ssl`, `sock`, `backlog`, `reuse_port`, `start_serving` and others.
+
+    Raises:
+        TypeError: if a keyword argument is unknown, or the handler takes neither one nor two arguments.
+        ValueError: if an option makes no sense.
+    """
+    check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
+    check_compression(compression)
+    options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
+    if "path" not in kwargs:
+        kwargs.update(host=host, port=port)
+
+    def new_handshake(connection: ServerConnection) -> ServerHandshake:
+        return ServerHandshake(
+            origins=origins,
+            extensions=extensions,
+            subprotocols=subprotocols,
+            select_subprotocol=None
+            if select_subprotocol is None
+            else lambda handshake, offered: select_subprotocol(connection, offered),
+        )
+
+    ServerHandshake(subprotocols=subprotocols)  # raises for what can't be a subprotocol, before the first client comes
+    return Server(
+        handler,
+        options=options,
+        new_handshake=new_handshake,
+        process_request=process_request,
+        process_response=process_response,
+        server_header=server_header,
+        logger=logger,
+        create_connection=create_connection,
+        engine=engine,
+        **kwargs,
+    )
+
+
+def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) -> Server:
+    """Create a WebSocket server on a Unix socket; like `serve` but for `path`, the file name of the socket."""
+    return serve(handler, path=path, unix=True, **kwargs)
+
+
+def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]) -> None:
+    """Name what is unknown here, rather than let it fail somewhere below."""
+    unknown = sorted(set(kwargs) - known - {"unix"})
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")
+
+
+def check_compression(compression: str | None) -> None:
+    if compression not in ("deflate", None):
+        raise ValueError(f"compression is {compression!r}: it must be 'deflate' or None")
+
+
+def basic_auth(
+    realm: str = "",
+    credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
+    check_credentials: Callable[[str, str], Awaitable[bool] | bool] | None = None,
+) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
+    """A `process_request` that asks for HTTP Basic authentication (RFC 7617) and sets `connection.username`.
+
+    Args:
+        realm: name of the protected space, ASCII.
+        credentials: a pair (username, password), or an iterable of them.
+        check_credentials: `(username, password) -> bool`, sync or async, instead of `credentials`.
+
+    Raises:
+        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+    """
+    if (credentials is None) == (check_credentials is None):
+        raise TypeError("provide either credentials or check_credentials")
+    check = check_credentials if credentials is None else _checker(credentials)
+    challenge = build_www_authenticate_basic(realm)
+
+    def unauthorized(connection: ServerConnection, text: str) -> Response:
+        response = connection.respond(http.HTTPStatus.UNAUTHORIZED, text)
+        response.headers["WWW-Authenticate"] = challenge
+        return response
+
+    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        try:
+            authorization = request.headers.get("Authorization")
+        except LookupError:  # given more than once
+            return unauthorized(connection, "Unsupported credentials\n")
+        if authorization is None:
+            return unauthorized(connection, "Missing credentials\n")
+        try:
+            username, password = parse_authorization_basic(authorization)
+        except InvalidHeader:
+            return unauthorized(connection, "Unsupported credentials\n")
+        if not await _maybe_await(check(username, password)):
+            return unauthorized(connection, "Invalid credentials\n")
+        connection.username = username
+        return None
+
+    return process_request
+
+
+def _checker(credentials: Any) -> Callable[[str, str], bool]:
+    pairs = [credentials] if is_credentials(credentials) else list(credentials)
+    if not all(is_credentials(pair) for pair in pairs):
+        raise TypeError(f"invalid credentials argument: {credentials!r}; expected (username, password), or a list of such")
+    known = [(_bytes(username), _bytes(password)) for username, password in cast("list[tuple[str, str]]", pairs)]
+
+    def check(username: str, password: str) -> bool:
+        # Compare all of both fields with all pairs, so that the time taken tells nothing.
+        found = False
+        for known_username, known_password in known:
+            same_username = hmac.compare_digest(_bytes(username), known_username)
+            same_password = hmac.compare_digest(_bytes(password), known_password)
+            found |= same_username & same_password
+        return found
+
+    return check
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def is_credentials(credentials: Any) -> bool:
+    """Whether it is a pair (username, password)."""
+    try:
+        username, password = credentials
+    except (TypeError, ValueError):
+        return False
+    return isinstance(username, str) and isinstance(password, str)

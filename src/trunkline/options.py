@@ -1,0 +1,72 @@
+"""What can be set on a connection, in one place for every driver."""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["Limit", "Options"]
+
+#: A high water mark, None for none, or (high, low).
+Limit = int | None | tuple[int | None, int | None]
+
+
+def water_marks(limit: Limit, name: str) -> tuple[int | None, int | None]:
+    """(high, low) of a limit; low is a quarter of high unless given."""
+    high, low = limit if isinstance(limit, tuple) else (limit, None)
+    if high is None:
+        return None, None
+    if low is None:
+        low = high // 4
+    if not 0 <= low <= high:
+        raise ValueError(f"{name} is {limit!r}: it must be 0 <= low <= high")
+    return high, low
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """Timeouts in seconds, limits in bytes, and queues of a connection; None switches a timeout or limit off.
+
+    Attributes:
+        open_timeout: for the opening handshake.
+        ping_interval: between keepalive pings.
+        ping_timeout: for the answer to one; without it, pings only measure latency.
+        close_timeout: for the closing handshake, then the connection is dropped.
+        max_size: limit of a received message, or (message, fragment).
+        max_queue: frames received and not read above which reading from the peer stops, or (high, low).
+        write_limit: bytes waiting to leave above which `send` waits, or (high, low).
+
+    Raises:
+        ValueError: if a limit or timeout is negative, or a low mark is above its high mark.
+    """
+
+    open_timeout: float | None = 10
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
+    close_timeout: float | None = 10
+    max_size: Limit = 2**20
+    max_queue: Limit = 16
+    write_limit: int | tuple[int, int | None] = 2**15
+
+    def __post_init__(self) -> None:
+        for name in ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and seconds < 0:
+                raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
+        for size in self.message_and_frame_size:
+            if size is not None and size < 0:
+                raise ValueError(f"max_size is {self.max_size!r}: it must be a number of bytes, or None for no limit")
+        water_marks(self.max_queue, "max_queue")
+        water_marks(self.write_limit, "write_limit")
+
+    @property
+    def message_and_frame_size(self) -> tuple[int | None, int | None]:
+        return self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
+
+    @property
+    def queue_marks(self) -> tuple[int | None, int | None]:
+        return water_marks(self.max_queue, "max_queue")
+
+    @property
+    def write_marks(self) -> tuple[int, int]:
+        high, low = water_marks(self.write_limit, "write_limit")
+        return (high or 0, low or 0)
