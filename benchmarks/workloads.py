@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, PICOWS, TRUNKLINE, Peer
+from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, PICOWS, TRUNKLINE, Peer, selected
 
 Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
@@ -175,3 +175,14 @@ def choose(patterns: list[str] | None, every: bool = False) -> list[Workload]:
         if not any(fnmatchcase(workload.name, pattern) for workload in WORKLOADS):
             raise ValueError(f"no workload is named {pattern!r}; `python -m benchmarks --list` shows their names")
     return [w for w in WORKLOADS if any(fnmatchcase(w.name, pattern) for pattern in patterns)]
+
+
+def check_peers(names: list[str] | None) -> None:
+    """Make sure that each name is the library or the label of somebody.
+
+    Raises:
+        ValueError: a name is nobody's.
+    """
+    for name in names or []:
+        if not any(selected(peer, [name]) for peer in EVERYONE):
+            raise ValueError(f"no peer is named {name!r}; there are {', '.join(peer.label for peer in EVERYONE)}")

@@ -32,3 +32,10 @@ def test_an_unknown_row_is_named() -> None:
     done = run("--only", "ehco")
     assert done.returncode == 1
     assert "no workload is named 'ehco'" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--rounds", "--seconds"])
+def test_nothing_cannot_be_measured(option: str) -> None:
+    done = run(option, "0")
+    assert done.returncode == 2
+    assert f"argument {option}: must be more than 0, got 0" in done.stderr

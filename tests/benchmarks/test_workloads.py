@@ -1,5 +1,5 @@
 import pytest
-from benchmarks.workloads import BARS, WORKLOADS, Bar, choose
+from benchmarks.workloads import BARS, WORKLOADS, Bar, check_peers, choose
 
 
 def test_names_are_unique() -> None:
@@ -27,3 +27,10 @@ def test_choose_everything() -> None:
 def test_choose_tells_which_pattern_matches_nothing() -> None:
     with pytest.raises(ValueError, match="'ehco-1x1-32'"):
         choose(["echo-1x1-32", "ehco-1x1-32"])
+
+
+def test_peers_go_by_library_or_label() -> None:
+    check_peers(None)
+    check_peers(["trunkline", "picows/uvloop"])
+    with pytest.raises(ValueError, match="no peer is named 'pikows'; there are floor/epoll, trunkline/asyncio"):
+        check_peers(["trunkline", "pikows"])
