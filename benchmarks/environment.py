@@ -1,9 +1,11 @@
 """Where a session ran, so that its numbers can be read later."""
 
+import importlib.util
 import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from importlib.machinery import ExtensionFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
@@ -19,6 +21,8 @@ class Environment(TypedDict):
     versions: dict[str, str]
     commit: str
     """Of trunkline; ends in `-dirty` if the tree has other changes."""
+    core: str
+    """`compiled` or `interpreted`: how trunkline was built."""
     kernel: str
     cpu: str
     cores: Cores
@@ -32,6 +36,7 @@ def describe(cores: Cores) -> Environment:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions={package: _version(package) for package in PACKAGES},
         commit=_commit(),
+        core=_core(),
         kernel=f"{platform.system()} {platform.release()}",
         cpu=f"{os.cpu_count()} x {_cpu_model()}",
         cores=cores,
@@ -52,6 +57,15 @@ def _commit() -> str:
     except FileNotFoundError:
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def _core() -> str:
+    """How the core of trunkline was built, without running any of it."""
+    try:
+        spec = importlib.util.find_spec("trunkline.core.reader")
+    except ModuleNotFoundError:
+        return "missing"
+    return "compiled" if spec and isinstance(spec.loader, ExtensionFileLoader) else "interpreted"
 
 
 def _cpu_model() -> str:

@@ -42,8 +42,8 @@ def _environment(environments: list[Environment]) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in first["versions"].items())
     busiest = max(environment["load_average"] for environment in environments)
     return (
-        f"{first['date'][:10]}, {first['python']}, {versions} (trunkline at commit {first['commit']}), "
-        f"{first['kernel']}, {first['cpu']}, load average up to {busiest:.1f}.\n"
+        f"{first['date'][:10]}, {first['python']}, {versions} (trunkline at commit {first['commit']}, "
+        f"its core {first['core']}), {first['kernel']}, {first['cpu']}, load average up to {busiest:.1f}.\n"
     )
 
 

@@ -9,6 +9,7 @@ ENVIRONMENT = Environment(
     python="CPython 3.11.7",
     versions={"trunkline": "1.0", "websockets": "17.4"},
     commit="abc1234",
+    core="compiled",
     kernel="Linux 6.1",
     cpu="2 x a processor",
     cores=Cores(subject=0, load=1),

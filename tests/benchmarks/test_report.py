@@ -32,7 +32,8 @@ def test_failures_are_told_with_their_reason() -> None:
 
 def test_page_says_where_it_was_measured() -> None:
     page = markdown([(ECHO, result(ECHO.name, floor__epoll=[4]))])
-    assert "2026-01-02, CPython 3.11.7, trunkline 1.0, websockets 17.4 (trunkline at commit abc1234), Linux 6.1" in page
+    assert "2026-01-02, CPython 3.11.7, trunkline 1.0, websockets 17.4 (trunkline at commit abc1234, " in page
+    assert "its core compiled), Linux 6.1, 2 x a processor, load average up to 0.2." in page
 
 
 def test_there_is_no_page_without_results() -> None:
