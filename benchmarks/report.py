@@ -29,21 +29,31 @@ def markdown(results: Results) -> str:
     """
     if not results:
         raise ValueError("there are no results to report; run `python -m benchmarks` first")
-    parts = [INTRODUCTION, _environment([result.environment for _, result in results]), bars(results)]
+    parts = [INTRODUCTION, _environments(results), bars(results)]
     for group, members in groupby(results, key=lambda pair: pair[0].group):
         parts.append(f"## {group}\n")
         parts += [_workload(workload, result) for workload, result in members]
     return "\n".join(parts)
 
 
-def _environment(environments: list[Environment]) -> str:
-    """The first row's environment; the load average is the highest of them all."""
-    first = environments[0]
-    versions = ", ".join(f"{package} {version}" for package, version in first["versions"].items())
-    busiest = max(environment["load_average"] for environment in environments)
+def _environments(results: Results) -> str:
+    """Where the rows were measured: one paragraph, or one for each set of rows that shares an environment."""
+    rows: dict[str, list[Result]] = {}
+    for _, result in results:
+        rows.setdefault(_environment(result.environment), []).append(result)
+    paragraphs = []
+    for environment, members in rows.items():
+        busiest = max(result.environment["load_average"] for result in members)
+        which = "" if len(rows) == 1 else f" Rows: {', '.join(f'`{result.workload}`' for result in members)}."
+        paragraphs.append(f"{environment}, load average up to {busiest:.1f}.{which}\n")
+    return "\n".join(paragraphs)
+
+
+def _environment(environment: Environment) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items())
     return (
-        f"{first['date'][:10]}, {first['python']}, {versions} (trunkline at commit {first['commit']}, "
-        f"its core {first['core']}), {first['kernel']}, {first['cpu']}, load average up to {busiest:.1f}.\n"
+        f"{environment['date'][:10]}, {environment['python']}, {versions} (trunkline at commit {environment['commit']}, "
+        f"its core {environment['core']}), {environment['kernel']}, {environment['cpu']}"
     )
 
 

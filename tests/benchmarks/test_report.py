@@ -1,7 +1,7 @@
 import pytest
 from benchmarks.report import markdown
 from benchmarks.workloads import choose
-from tests.benchmarks.samples import result
+from tests.benchmarks.samples import ENVIRONMENT, result
 
 [ECHO] = choose(["echo-64x1-32"])
 
@@ -34,6 +34,17 @@ def test_page_says_where_it_was_measured() -> None:
     page = markdown([(ECHO, result(ECHO.name, floor__epoll=[4]))])
     assert "2026-01-02, CPython 3.11.7, trunkline 1.0, websockets 17.4 (trunkline at commit abc1234, " in page
     assert "its core compiled), Linux 6.1, 2 x a processor, load average up to 0.2." in page
+
+
+def test_page_does_not_pass_off_rows_of_two_sessions_as_one() -> None:
+    [other_row] = choose(["client-1"])
+    other = result(other_row.name, floor__epoll=[4])
+    other.environment = {**ENVIRONMENT, "commit": "def5678"}
+    page = markdown([(ECHO, result(ECHO.name, floor__epoll=[4])), (other_row, other)])
+    assert "commit abc1234" in page
+    assert "load average up to 0.2. Rows: `echo-64x1-32`." in page
+    assert "commit def5678" in page
+    assert "load average up to 0.2. Rows: `client-1`." in page
 
 
 def test_there_is_no_page_without_results() -> None:
