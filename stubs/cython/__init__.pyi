@@ -1,12 +1,12 @@
 """The names of Cython's pure Python mode that trunkline uses, typed so that decorated code keeps its types.
 
-A C number is here what it is when the same source is interpreted; of a pointer only the compiler knows the type.
+Each type is here what it is when the same source is interpreted: a C number is a number, a pointer a view of memory.
 """
 
 import builtins
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Annotated, Any, TypeAlias, TypeVar, overload
 
 _T = TypeVar("_T")
 
@@ -29,9 +29,11 @@ Py_ssize_t: TypeAlias = builtins.int
 float: TypeAlias = builtins.float
 double: TypeAlias = builtins.float
 void: TypeAlias = None
-p_char: TypeAlias = Any
-p_uchar: TypeAlias = Any
-p_void: TypeAlias = Any
+const: TypeAlias = Annotated[_T, "const"]
+pointer: TypeAlias = memoryview[_T]
+p_char: TypeAlias = memoryview
+p_uchar: TypeAlias = memoryview
+p_void: TypeAlias = memoryview
 NULL: Any
 
 # Decorators
@@ -62,7 +64,5 @@ def cast(type: type[_T], value: object, *, typecheck: builtins.bool = False) -> 
 @overload
 def cast(type: object, value: object, *, typecheck: builtins.bool = False) -> Any: ...
 def address(variable: object) -> Any: ...
-def pointer(type: object) -> Any: ...
-def const(type: object) -> Any: ...
 def sizeof(type: object) -> builtins.int: ...
 def typeof(value: object) -> str: ...

@@ -8,7 +8,6 @@
 Nothing of a program is changed but its port.
 """
 
-import os
 import re
 import shlex
 import signal
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.support.process import environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -94,7 +95,7 @@ class Runner:
         return subprocess.Popen(
             [sys.executable, *options, program.name],
             cwd=self.directory,
-            env={**os.environ, "PYTHONUTF8": "1", "no_proxy": "*"},
+            env=environment(PYTHONUTF8="1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
