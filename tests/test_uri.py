@@ -48,6 +48,7 @@ def test_valid(uri, parsed, resource_name):
         ("ws://h/\r\nX: y", "control characters"),
         ("ws://h\n/", "control characters"),
         ("ws://h/\0", "control characters"),
+        ("ws://h/\udcff", "lone surrogates"),
     ],
 )
 def test_invalid(uri, error):

@@ -43,7 +43,8 @@ class Headers(MutableMapping[str, str]):
     def __init__(self, *args: HeadersLike, **kwargs: str) -> None:
         self._pairs: list[tuple[str, str]] = []
         self._values: dict[str, list[str]] = {}  # by name in lower case
-        self.update(*args, **kwargs)
+        if args or kwargs:
+            self.update(*args, **kwargs)
 
     def __str__(self) -> str:
         return "".join([f"{name}: {value}\r\n" for name, value in self._pairs]) + "\r\n"

@@ -13,7 +13,7 @@ __all__ = ["WebSocketURI", "parse_uri"]
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 _VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
-_find_control_character = re.compile(r"[\x00-\x1f\x7f]").search
+_find_forbidden = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]").search
 _is_host = re.compile(r"[!$%&'()*+,\-.0-9:;=A-Z_a-z~]++").fullmatch  # RFC 3986 section 3.2.2; colons for IPv6
 
 
@@ -59,8 +59,8 @@ def parse_uri(uri: str) -> WebSocketURI:
     Raises:
         InvalidURI: if ``uri`` isn't a WebSocket URI.
     """
-    if _find_control_character(uri):
-        raise InvalidURI(uri, "it contains control characters; percent-encode them")
+    if _find_forbidden(uri):
+        raise InvalidURI(uri, "it contains control characters or lone surrogates; percent-encode them")
     try:
         parts = urllib.parse.urlsplit(uri)
         port = parts.port

@@ -68,6 +68,8 @@ def parse_connection(header: str) -> list[ConnectionOption]:
     Raises:
         InvalidHeaderFormat: if it doesn't follow its grammar.
     """
+    if _token.fullmatch(header):  # almost always
+        return [ConnectionOption(header)]
     return [ConnectionOption(option) for option in _parse_list(_parse_token, header, "Connection")]
 
 
@@ -77,6 +79,8 @@ def parse_upgrade(header: str) -> list[UpgradeProtocol]:
     Raises:
         InvalidHeaderFormat: if it doesn't follow its grammar.
     """
+    if _token.fullmatch(header):
+        return [UpgradeProtocol(header)]
     return [UpgradeProtocol(protocol) for protocol in _parse_list(_parse_protocol, header, "Upgrade")]
 
 
