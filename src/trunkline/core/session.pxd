@@ -26,6 +26,8 @@ cdef class Session(FrameSink):
     cdef public double now
     cdef object ping_at, pong_due, close_due
 
+    cdef object receive_memory(self, const unsigned char* data, Py_ssize_t n)
+    cdef object receive_direct(self, Py_ssize_t n)
     cpdef object message(self, object payload)
     cpdef object fragment(self, object fragment)
     cpdef object control(self, int opcode, bytes payload)

@@ -46,6 +46,11 @@ try:
 except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
+if cython.compiled:
+    from cython.cimports.trunkline.core.kernels import memory
+else:
+    from trunkline.core.kernels import memory
+
 if TYPE_CHECKING:
     from trunkline.core.writer import PreparedMessage
     from trunkline.extensions.base import Extension
@@ -190,10 +195,25 @@ class Session(FrameSink):
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the peer, in any split; `now` is the time in seconds, of any clock that only goes forward."""
         self.now = now
+        self.receive_memory(memory(data), len(data))
+
+    @cython.cfunc
+    def receive_memory(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> object:
+        """`receive_data` for a driver that has the bytes in memory of its own."""
         try:
-            self.reader.receive_data(data)
+            self.reader.feed(data, n)
         except (ProtocolError, PayloadTooBig, TooManyFragments, UnicodeDecodeError) as fault:
             self.fault(fault)
+
+    if cython.compiled:
+
+        @cython.cfunc
+        def receive_direct(self, n: cython.Py_ssize_t) -> object:
+            """`n` bytes were received into the memory that the reader offered."""
+            try:
+                self.reader.direct_received(n)
+            except UnicodeDecodeError as fault:
+                self.fault(fault)
 
     def fault(self, fault: Exception) -> None:
         """The peer broke a rule: fail the connection with the code for it."""

@@ -1,0 +1,718 @@
+"""Transports for plain TCP and Unix sockets, in compiled code, for any asyncio loop that has `add_reader`.
+
+An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
+walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
+as fast as any other. Bytes are received into one buffer for all connections and parsed in place; a large payload is received
+straight into the object that the application gets.
+
+Level-triggered, not edge-triggered. Edges would save the `epoll_ctl` calls that follow `pause_reading` and full send buffers, which
+are rare. They would cost one more `recv`, to see EAGAIN, wherever a read fills the buffer, and a list of sockets left unfinished
+for the sake of fairness. With levels, a socket that has more is simply reported again, so each gets one bounded read a turn.
+
+What could go wrong, and where it is taken care of:
+- an event for a descriptor that was closed, and perhaps reused, earlier in the same batch: `Reactor._on_event` compares the serial
+  number that is part of the event;
+- a hang-up is always reported, also while reading is paused, and would spin: `Transport._on_event` unregisters it until then;
+- a forked child shares the epoll instance of its parent: `Reactor._control` leaves it alone there;
+- running out of descriptors: `Listener._accept_later` tries again after a second.
+"""
+
+import asyncio
+import errno as errnos
+import os
+import socket
+import sys
+import weakref
+from asyncio.trsock import TransportSocket
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from trunkline.asyncio.connection cimport Connection
+from trunkline.core.reader cimport Reader
+from trunkline.core.session cimport Session
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int operation, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
+    enum:
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+    ctypedef unsigned int socklen_t
+    int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
+    int getpeername(int fd, sockaddr* address, socklen_t* size)
+    int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
+    int c_shutdown "shutdown"(int fd, int how)
+    ssize_t c_recv "recv"(int fd, void* buffer, size_t size, int flags)
+    ssize_t c_send "send"(int fd, const void* buffer, size_t size, int flags)
+    enum:
+        SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    enum:
+        TCP_NODELAY
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t c_sendmsg "sendmsg"(int fd, const msghdr* message, int flags)
+
+cdef extern from "<unistd.h>" nogil:
+    int c_close "close"(int fd)
+    int getpid()
+
+cdef enum:
+    BATCH = 256  # events handled in one turn of the loop
+    RECEIVE_BUFFER = 262144
+    DIRECT = 65536  # a payload with room for so much is received in place
+    COALESCE = 16384  # up to so much is copied together, to leave in one buffer
+    VECTORS = 64
+    ACCEPTS = 128  # connections accepted in one turn
+
+_reactors = weakref.WeakKeyDictionary()
+
+
+cdef Reactor reactor_of(loop):
+    """The reactor of a loop, made when it is needed."""
+    cdef Reactor reactor = _reactors.get(loop)
+    if reactor is None or reactor.epoll < 0:
+        reactor = Reactor(loop)
+        _reactors[loop] = reactor
+    return reactor
+
+
+cdef class Watched:
+    """A descriptor in a reactor."""
+
+    cdef Reactor reactor
+    cdef int fd
+    cdef uint32_t serial, interest
+
+    cdef object on_event(self, uint32_t events):
+        raise NotImplementedError
+
+    cdef object watch(self, uint32_t interest):
+        """Change what is waited for; 0 for nothing, hang-ups included."""
+        cdef int operation
+        if interest == self.interest or self.fd < 0:
+            return None
+        if self.interest == 0:
+            operation = EPOLL_CTL_ADD
+        elif interest == 0:
+            operation = EPOLL_CTL_DEL
+        else:
+            operation = EPOLL_CTL_MOD
+        self.reactor.control(operation, self, interest)
+        self.interest = interest
+
+
+cdef class Reactor:
+    """All sockets of one event loop."""
+
+    cdef object loop
+    cdef object __weakref__
+    cdef int epoll, pid
+    cdef uint32_t next_serial
+    cdef dict watched
+    cdef unsigned char* buffer
+
+    def __cinit__(self):
+        self.epoll = -1
+        self.buffer = <unsigned char*>malloc(RECEIVE_BUFFER)
+        if self.buffer == NULL:
+            raise MemoryError
+
+    def __init__(self, loop):
+        self.loop = weakref.ref(loop)
+        self.pid = getpid()
+        self.watched = {}
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise os_error()
+        loop.add_reader(self.epoll, self.on_ready)
+
+    def __dealloc__(self):
+        if self.epoll >= 0:
+            c_close(self.epoll)
+        free(self.buffer)
+
+    cdef object add(self, Watched watched):
+        self.next_serial += 1
+        watched.serial = self.next_serial
+        self.watched[watched.fd] = watched
+
+    cdef object remove(self, Watched watched):
+        """Forget a descriptor and close it. The last one takes the reactor along."""
+        watched.watch(0)
+        self.watched.pop(watched.fd, None)
+        c_close(watched.fd)
+        watched.fd = -1
+        if not self.watched:
+            self._close()
+
+    cdef object _close(self):
+        loop = self.loop()
+        if loop is not None and not loop.is_closed():
+            loop.remove_reader(self.epoll)
+        c_close(self.epoll)
+        self.epoll = -1
+
+    cdef object control(self, int operation, Watched watched, uint32_t interest):
+        cdef epoll_event event
+        if getpid() != self.pid or self.epoll < 0:
+            return None
+        event.events = interest
+        event.data.u64 = <uint64_t>watched.serial << 32 | <uint32_t>watched.fd
+        if epoll_ctl(self.epoll, operation, watched.fd, &event) < 0:
+            raise os_error()
+
+    def on_ready(self):
+        """Called by the event loop, which means that no task is running."""
+        cdef epoll_event events[BATCH]
+        cdef int i, n
+        with nogil:
+            n = epoll_wait(self.epoll, events, BATCH, 0)
+        for i in range(n):
+            self._on_event(events[i].data.u64, events[i].events)
+
+    cdef object _on_event(self, uint64_t key, uint32_t events):
+        cdef Watched watched = self.watched.get(<int>(key & 0xFFFFFFFF))
+        if watched is None or watched.serial != <uint32_t>(key >> 32):
+            return None  # closed earlier in this batch, and perhaps reused
+        try:
+            watched.on_event(events)
+        except Exception as error:
+            self.loop().call_exception_handler({"message": "unexpected error in the reactor", "exception": error})
+            if isinstance(watched, Transport):
+                (<Transport>watched).abort()
+
+
+cdef class Transport(Watched):
+    """An `asyncio.Transport` that carries a `Connection`."""
+
+    cdef object __weakref__
+    cdef object loop
+    cdef Connection connection
+    cdef list backlog  # bytes that the socket did not take yet
+    cdef Py_ssize_t backlog_size, high, low
+    cdef bint reading, closing, lost, writing_paused, eof_wanted
+    cdef bytes peer, own
+    cdef object sock
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
+
+    cdef object start(self, Reactor reactor, object loop, int fd, Connection connection):
+        self.reactor = reactor
+        self.loop = loop
+        self.fd = fd
+        self.connection = connection
+        self.backlog = []
+        self.reading = True
+        self.own = own_address(fd)
+        reactor.add(self)
+        connection.connection_made(self)
+        self._update()
+
+    # Reading
+
+    cdef object on_event(self, uint32_t events):
+        if events & EPOLLOUT:
+            self._send_backlog()
+        if self.fd < 0 or self.lost:
+            return None
+        if self.reading:
+            if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+                self._receive()
+        elif events & (EPOLLHUP | EPOLLERR):
+            self.watch(0)  # resume_reading() will find out
+
+    cdef object _receive(self):
+        cdef Connection connection = self.connection
+        cdef Session session = connection.session
+        cdef Reader reader = session.reader
+        cdef unsigned char* buffer = self.reactor.buffer
+        cdef Py_ssize_t size = RECEIVE_BUFFER
+        cdef bint direct = reader.direct_room() >= DIRECT
+        cdef ssize_t n
+        if direct:
+            buffer = <unsigned char*>reader.direct_memory()
+            size = reader.direct_room()
+        n = c_recv(self.fd, buffer, size, 0)
+        if n > 0:
+            if direct:
+                session.now = self.loop.time()
+                session.receive_direct(n)
+            elif session.phase == 0:
+                connection.receive_handshake(PyBytes_FromStringAndSize(<char*>buffer, n))
+                return None
+            else:
+                session.now = self.loop.time()
+                session.receive_memory(buffer, n)
+            connection.after_receiving(True)
+        elif n == 0:
+            self._receive_eof()
+        elif errno != EAGAIN and errno != EINTR:
+            self._fail(os_error())
+
+    cdef object _receive_eof(self):
+        self.reading = False
+        self._update()
+        if not self.connection.eof_received():
+            self.close()
+
+    def pause_reading(self):
+        self.reading = False
+        self._update()
+
+    def resume_reading(self):
+        if not self.closing:
+            self.reading = True
+            self._update()
+
+    def is_reading(self):
+        return self.reading
+
+    cdef object _update(self):
+        """Wait for what there is to do."""
+        if not self.lost:
+            self.watch((EPOLLIN if self.reading else 0) | (EPOLLOUT if self.backlog else 0))
+
+    # Writing
+
+    def write(self, bytes data not None):
+        self._write([data])
+
+    def writelines(self, list chunks not None):
+        self._write(chunks)
+
+    cdef object _write(self, list chunks):
+        cdef Py_ssize_t sent
+        if self.lost or self.eof_wanted:
+            return None
+        if not self.backlog:
+            sent = send_chunks(self.fd, chunks)
+            if sent < 0:
+                self._fail(os_error())
+                return None
+            chunks = rest_of(chunks, sent)
+        if chunks:
+            self._keep(chunks)
+
+    cdef object _keep(self, list chunks):
+        cdef bytes chunk
+        for chunk in chunks:
+            self.backlog.append(chunk)
+            self.backlog_size += PyBytes_GET_SIZE(chunk)
+        self._update()
+        if self.backlog_size > self.high and not self.writing_paused:
+            self.writing_paused = True
+            self.connection.pause_writing()
+
+    cdef object _send_backlog(self):
+        cdef Py_ssize_t sent = send_chunks(self.fd, self.backlog)
+        if sent < 0:
+            self._fail(os_error())
+            return None
+        self.backlog = rest_of(self.backlog, sent)
+        self.backlog_size -= sent
+        self._update()
+        if self.writing_paused and self.backlog_size <= self.low:
+            self.writing_paused = False
+            self.connection.resume_writing()
+        if not self.backlog:
+            self._backlog_sent()
+
+    cdef object _backlog_sent(self):
+        if self.closing:
+            self._lose(None)
+        elif self.eof_wanted:
+            c_shutdown(self.fd, SHUT_WR)
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        if high is None:
+            high = 65536 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"write buffer limits are high={high!r}, low={low!r}: they must be 0 <= low <= high")
+        self.high = high
+        self.low = low
+
+    def get_write_buffer_limits(self):
+        return self.low, self.high
+
+    def get_write_buffer_size(self):
+        return self.backlog_size
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        if self.eof_wanted or self.closing:
+            return
+        self.eof_wanted = True
+        if not self.backlog and self.fd >= 0:
+            c_shutdown(self.fd, SHUT_WR)
+
+    # Closing
+
+    def is_closing(self):
+        return self.closing
+
+    def close(self):
+        """Send what is waiting, then close."""
+        if self.closing:
+            return
+        self.closing = True
+        self.reading = False
+        self._update()
+        if not self.backlog:
+            self._lose(None)
+
+    def abort(self):
+        """Close at once."""
+        self.closing = True
+        self._lose(None)
+
+    cdef object _fail(self, error):
+        """The socket broke."""
+        self.closing = True
+        self._lose(error)
+
+    cdef object _lose(self, error):
+        """The end. The connection hears of it in the next turn, never inside of a call of its own."""
+        if self.lost:
+            return None
+        self.watch(0)
+        self.lost = True
+        self.reading = False
+        self.backlog = []
+        self.backlog_size = 0
+        self.loop.call_soon(self._close, error)
+
+    def _close(self, error):
+        if self.fd < 0:
+            return
+        if self.sock is not None:
+            self.sock.close()
+        self.reactor.remove(self)
+        self.connection.connection_lost(error)
+
+    # What is known of the socket
+
+    def get_extra_info(self, name, default=None):
+        if name == "peername":
+            return default if self.peer is None else parse_address(self.peer)
+        if name == "sockname":
+            return default if self.own is None else parse_address(self.own)
+        if name == "socket" and (self.fd >= 0 or self.sock is not None):
+            return TransportSocket(self._socket())
+        return default
+
+    cdef object _socket(self):
+        """A socket object of the same socket: it has a descriptor of its own, so that ours can't be closed under us."""
+        if self.sock is None:
+            self.sock = socket.socket(fileno=os.dup(self.fd))
+        return self.sock
+
+    def get_protocol(self):
+        return self.connection
+
+    def set_protocol(self, protocol):
+        raise RuntimeError("a transport of the reactor keeps its connection; use engine='transports' to replace it")
+
+
+cdef Py_ssize_t send_chunks(int fd, list chunks):
+    """Send as much as the socket takes; returns how much that was, or -1 with errno set."""
+    cdef Py_ssize_t n = len(chunks)
+    cdef ssize_t sent
+    cdef bytes chunk
+    if n == 1:
+        chunk = chunks[0]
+        sent = c_send(fd, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), MSG_NOSIGNAL)
+    else:
+        sent = send_many(fd, chunks, n)
+    if sent < 0 and (errno == EAGAIN or errno == EINTR):
+        return 0
+    return sent
+
+
+cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n):
+    """Small chunks are copied together, large ones are gathered by the kernel."""
+    cdef char together[COALESCE]
+    cdef iovec vectors[VECTORS]
+    cdef msghdr message
+    cdef Py_ssize_t size = 0, i
+    cdef bytes chunk
+    for i in range(n):
+        chunk = chunks[i]
+        if size + PyBytes_GET_SIZE(chunk) > COALESCE:
+            break
+        memcpy(together + size, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
+        size += PyBytes_GET_SIZE(chunk)
+    else:
+        return c_send(fd, together, size, MSG_NOSIGNAL)
+    n = min(n, <Py_ssize_t>VECTORS)
+    for i in range(n):
+        chunk = chunks[i]
+        vectors[i].iov_base = PyBytes_AS_STRING(chunk)
+        vectors[i].iov_len = PyBytes_GET_SIZE(chunk)
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = vectors
+    message.msg_iovlen = n
+    return c_sendmsg(fd, &message, MSG_NOSIGNAL)
+
+
+cdef list rest_of(list chunks, Py_ssize_t sent):
+    """What is left after `sent` bytes of it."""
+    cdef Py_ssize_t i, size
+    cdef bytes chunk
+    for i in range(len(chunks)):
+        chunk = chunks[i]
+        size = PyBytes_GET_SIZE(chunk)
+        if sent < size:
+            return [chunk[sent:], *chunks[i + 1:]] if sent else chunks[i:]
+        sent -= size
+    return []
+
+
+# Listening
+
+cdef class Socket(Watched):
+    """A listening socket; descriptors are duplicates, so that closing either one leaves the other alone."""
+
+    cdef Listener listener
+
+    cdef object on_event(self, uint32_t events):
+        cdef sockaddr_storage address
+        cdef socklen_t size
+        cdef int fd, i
+        for i in range(ACCEPTS):
+            size = sizeof(address)
+            fd = accept4(self.fd, <sockaddr*>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.listener.accepted(fd, PyBytes_FromStringAndSize(<char*>&address, size))
+            elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+                self.listener.accept_later(self, os_error())
+                return None
+            elif errno != ECONNABORTED and errno != EINTR:
+                return None
+
+    cdef object close(self):
+        if self.fd >= 0:
+            self.reactor.remove(self)
+
+
+cdef class Listener:
+    """Listens on the sockets of an asyncio server, in its stead; see `asyncio.Server` for the methods."""
+
+    cdef object loop, factory, server
+    cdef list listening
+    cdef int backlog
+    cdef bint closed
+
+    def __init__(self, loop, factory, server, backlog):
+        self.loop = loop
+        self.factory = factory
+        self.server = server
+        self.backlog = backlog
+        self.listening = []
+
+    @property
+    def sockets(self):
+        return () if self.closed else self.server.sockets
+
+    def is_serving(self):
+        return bool(self.listening)
+
+    async def start_serving(self):
+        cdef Reactor reactor = reactor_of(self.loop)
+        cdef Socket watched
+        for sock in self.sockets:
+            watched = Socket()
+            watched.listener = self
+            watched.reactor = reactor
+            watched.fd = os.dup(sock.fileno())
+            listen_on(watched.fd, self.backlog)
+            reactor.add(watched)
+            watched.watch(EPOLLIN)
+            self.listening.append(watched)
+
+    def close(self):
+        cdef Socket watched
+        for watched in self.listening:
+            watched.close()
+        self.listening = []
+        self.closed = True
+        self.server.close()
+
+    cdef object accepted(self, int fd, bytes peer):
+        cdef Transport transport = Transport()
+        transport.peer = peer
+        try:
+            connection = self.factory()
+        except BaseException:
+            c_close(fd)
+            raise
+        set_no_delay(fd, peer)
+        transport.start(reactor_of(self.loop), self.loop, fd, connection)
+
+    cdef object accept_later(self, Socket watched, error):
+        self.loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": error})
+        watched.watch(0)
+        self.loop.call_later(1, self._accept_again, watched)
+
+    def _accept_again(self, Socket watched):
+        watched.watch(EPOLLIN)
+
+
+async def listen(create, factory, *, start_serving=True, backlog=100, **kwargs):
+    """Let asyncio make the listening sockets, with all its options, and accept on them.
+
+    Args:
+        create: `loop.create_server` or `loop.create_unix_server`.
+        factory: makes a `Connection`.
+    """
+    server = await create(asyncio.Protocol, start_serving=False, backlog=backlog, **kwargs)
+    listener = Listener(asyncio.get_running_loop(), factory, server, backlog)
+    if start_serving:
+        await listener.start_serving()
+    return listener
+
+
+# Connecting
+
+async def connect(loop, factory, unix, *, sock=None, path=None, host=None, port=None, family=0, proto=0, flags=0,
+                  local_addr=None):
+    """Connect a socket and return the `Connection` that `factory` makes for it."""
+    if sock is None and unix:
+        sock = await _connect_one(loop, socket.AF_UNIX, socket.SOCK_STREAM, 0, os.fspath(path), None)
+    elif sock is None:
+        sock = await _connect_any(loop, host, port, family, proto, flags, local_addr)
+    sock.setblocking(False)
+    return _carry(loop, factory, sock)
+
+
+async def _connect_any(loop, host, port, family, proto, flags, local_addr):
+    """Try the addresses of a host one after the other."""
+    infos = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+    errors = []
+    for info_family, kind, info_proto, _, address in infos:
+        try:
+            return await _connect_one(loop, info_family, kind, info_proto, address, local_addr)
+        except OSError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise OSError(f"connecting to {host} port {port} failed: " + ", ".join(map(str, errors)))
+
+
+async def _connect_one(loop, family, kind, proto, address, local_addr):
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        if local_addr is not None:
+            sock.bind(local_addr)
+        await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _carry(loop, factory, sock):
+    cdef Transport transport = Transport()
+    connection = factory()
+    transport.peer = peer_address(sock.fileno())
+    fd = sock.detach()
+    set_no_delay(fd, transport.peer)
+    transport.start(reactor_of(loop), loop, fd, connection)
+    return connection
+
+
+# System calls
+
+cdef extern from "<sys/socket.h>" nogil:
+    int c_listen "listen"(int fd, int backlog)
+
+
+cdef object listen_on(int fd, int backlog):
+    if c_listen(fd, backlog) < 0:
+        raise os_error()
+
+
+cdef object os_error():
+    """The OSError of errno, of the subclass that fits."""
+    return OSError(errno, os.strerror(errno))
+
+
+cdef object set_no_delay(int fd, bytes peer):
+    """A message shall leave now, not when the last one was acknowledged (Nagle's algorithm)."""
+    cdef int on = 1
+    if family_of(peer) in (AF_INET, AF_INET6):
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+
+
+cdef bytes own_address(int fd):
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    return None if getsockname(fd, <sockaddr*>&address, &size) < 0 else PyBytes_FromStringAndSize(<char*>&address, size)
+
+
+cdef bytes peer_address(int fd):
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    return None if getpeername(fd, <sockaddr*>&address, &size) < 0 else PyBytes_FromStringAndSize(<char*>&address, size)
+
+
+cdef int family_of(bytes address):
+    cdef unsigned short family = 0
+    if address is not None and PyBytes_GET_SIZE(address) >= 2:
+        memcpy(&family, PyBytes_AS_STRING(address), 2)
+    return family
+
+
+cdef object parse_address(bytes address):
+    """A `sockaddr` as the socket module would show it."""
+    cdef int family = family_of(address)
+    if family == AF_INET:
+        return socket.inet_ntop(socket.AF_INET, address[4:8]), int.from_bytes(address[2:4], "big")
+    if family == AF_INET6:
+        return (
+            socket.inet_ntop(socket.AF_INET6, address[8:24]),
+            int.from_bytes(address[2:4], "big"),
+            int.from_bytes(address[4:8], "big"),
+            int.from_bytes(address[24:28], sys.byteorder),  # the scope is kept in host order
+        )
+    path = address[2:]
+    return path if path[:1] == b"\0" else os.fsdecode(path.rstrip(b"\0"))
