@@ -128,7 +128,9 @@ def test_no_body_may_be_announced():
     assert message.headers["Content-Length"] == "0"
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03", b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\r\nA: b\rc", b"\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03", b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\r\nA: b\rc", b"GET / HTTP/1.1\r\n f", b"\r\n"]
+)
 def test_rubbish_is_refused_at_once(data):
     assert read(RequestReader(), data)[0] is InvalidMessage
 

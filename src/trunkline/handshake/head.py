@@ -88,8 +88,6 @@ class _Head:
             raise self.invalid(f"a line contains the control character {bytes(buffer[end : end + 1])!r}")
 
     def _split(self) -> tuple[bytes, bytes]:
-        if not self._num_lines:
-            raise self.invalid("the first line is empty")
         end = self._line_start + 2
         return bytes(self._buffer[:end]), bytes(self._buffer[end:])
 
