@@ -16,6 +16,8 @@ PACKAGES = ("trunkline", "picows", "websockets", "aiohttp", "uvloop")
 
 
 class Environment(TypedDict):
+    """Taken once, when the session begins."""
+
     date: str
     python: str
     versions: dict[str, str]

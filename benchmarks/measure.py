@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -78,8 +78,8 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._complaints,
             cwd=ROOT,
-            preexec_fn=_pin_to(core),
         )
+        os.sched_setaffinity(self._child.pid, {core})  # it has one thread still; later ones inherit this
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -191,10 +191,6 @@ def _processes(workload: Workload, peer: Peer, cores: Cores) -> Iterator[tuple[P
         with Process(command, cores["load"]) as generator:
             generator.expect("ready")
             yield server, generator
-
-
-def _pin_to(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
 
 
 def _cpu_clock(pid: int) -> int:

@@ -37,23 +37,21 @@ def markdown(results: Results) -> str:
 
 
 def _environments(results: Results) -> str:
-    """Where the rows were measured: one paragraph, or one for each set of rows that shares an environment."""
-    rows: dict[str, list[Result]] = {}
-    for _, result in results:
-        rows.setdefault(_environment(result.environment), []).append(result)
-    paragraphs = []
-    for environment, members in rows.items():
-        busiest = max(result.environment["load_average"] for result in members)
-        which = "" if len(rows) == 1 else f" Rows: {', '.join(f'`{result.workload}`' for result in members)}."
-        paragraphs.append(f"{environment}, load average up to {busiest:.1f}.{which}\n")
-    return "\n".join(paragraphs)
+    """Where the rows were measured: one paragraph for each session that some of them come from."""
+    sessions: dict[str, list[str]] = {}
+    for workload, result in results:
+        sessions.setdefault(_environment(result.environment), []).append(f"`{workload.name}`")
+    if len(sessions) == 1:
+        return "".join(f"{environment}.\n" for environment in sessions)
+    return "\n".join(f"{environment}: {', '.join(rows)}.\n" for environment, rows in sessions.items())
 
 
 def _environment(environment: Environment) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items())
     return (
-        f"{environment['date'][:10]}, {environment['python']}, {versions} (trunkline at commit {environment['commit']}, "
-        f"its core {environment['core']}), {environment['kernel']}, {environment['cpu']}"
+        f"{environment['date']}, {environment['python']}, {versions} (trunkline at commit {environment['commit']}, "
+        f"its core {environment['core']}), {environment['kernel']}, {environment['cpu']}, "
+        f"load average {environment['load_average']:.2f} before the session"
     )
 
 

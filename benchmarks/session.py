@@ -33,12 +33,13 @@ class Plan:
 
 def run(plan: Plan) -> None:
     """Measure, and save each workload's result once it is complete."""
+    environment = describe(plan.cores)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         total = plan.rounds * sum(len(plan.peers_of(workload)) for workload in plan.workloads)
         task = progress.add_task("", total=total)
         for workload in plan.workloads:
-            result = Result(workload.name, describe(plan.cores))
+            result = Result(workload.name, environment)
             for number, peer in _turns(plan.peers_of(workload), plan.rounds):
                 description = f"{workload.name:22} {peer.label:26} round {number + 1}/{plan.rounds}"
                 progress.update(task, description=description)

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+
 from benchmarks.build import BuildError, build
 
 

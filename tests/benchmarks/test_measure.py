@@ -2,6 +2,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+
 from benchmarks.measure import MeasurementError, Process, choose_cores, measure
 from benchmarks.peers import FLOOR_PEER, Peer
 from benchmarks.workloads import choose
@@ -68,6 +69,13 @@ def test_a_process_that_says_something_else_is_quoted() -> None:
 def test_a_process_that_says_nothing_is_not_waited_for_forever() -> None:
     with python("input()") as process, pytest.raises(MeasurementError, match="no answer in time"):
         process.expect("ready", patience=0)
+
+
+def test_a_process_stays_on_its_core() -> None:
+    core = choose_cores()["load"]
+    program = "input(); import os; print('done', list(os.sched_getaffinity(0)))"
+    with Process([sys.executable, "-c", program], core) as process:
+        assert process.run(0) == [core]
 
 
 def test_cpu_clock_counts_threads_that_have_ended() -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from benchmarks.peers import FLOOR_PEER, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, cost_of, judge, load_all
 from benchmarks.workloads import WORKLOADS, Bar, choose

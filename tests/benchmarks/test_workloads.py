@@ -1,4 +1,5 @@
 import pytest
+
 from benchmarks.workloads import BARS, WORKLOADS, Bar, check_peers, choose
 
 
