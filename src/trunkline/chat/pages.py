@@ -77,15 +77,13 @@ def _file(name: str) -> Response:
 
 
 def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
-    headers = Headers(
-        SECURITY_HEADERS,
-        {
-            "Content-Type": content_type,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-cache",
-            "Connection": "close",
-        },
-    )
+    about = {
+        "Content-Type": content_type,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-cache",
+        "Connection": "close",
+    }
+    headers = Headers(SECURITY_HEADERS | about)
     return Response(status.value, status.phrase, headers, body)
 
 

@@ -6,7 +6,7 @@ const PATIENCE = 10_000; // milliseconds that a message may stay unconfirmed bef
 const MESSAGES_SHOWN = 500;
 const GROUPED_WITHIN = 180; // seconds between two messages that still share one name
 const NEAR_THE_END = 80; // pixels
-const HUES = [12, 38, 62, 95, 135, 165, 195, 225, 255, 285, 315, 342];
+const HUES = [15, 50, 90, 135, 170, 210, 245, 280, 310, 345];
 
 const $ = (id) => document.getElementById(id);
 const room = location.pathname.startsWith("/rooms/") ? decodeURIComponent(location.pathname.slice(7)) : "Lobby";
@@ -212,7 +212,7 @@ let me = 0;
 function showPeople({ people, count }) {
   const names = [...people].sort((one, other) => one.name.localeCompare(other.name));
   $("people").replaceChildren(...names.map(personElement));
-  $("people-count").textContent = count;
+  for (const shown of document.querySelectorAll(".people-count")) shown.textContent = count;
   $("people-more").hidden = count === people.length;
   $("people-more").textContent = `and ${count - people.length} more`;
 }
@@ -227,6 +227,7 @@ function personElement({ id, name }) {
     const you = document.createElement("span");
     you.className = "you";
     you.textContent = "you";
+    element.className = "me";
     element.append(" ", you);
   }
   return element;
