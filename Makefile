@@ -29,7 +29,7 @@ lint: $(VENV)/.installed
 	$(BIN)/python tools/check_layers.py
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m bench
+	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
