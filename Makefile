@@ -52,5 +52,5 @@ $(VENV)/.requirements: pyproject.toml
 $(VENV)/.installed: $(VENV)/.requirements setup.py $(SOURCES)
 	find build -path '*/lib*' -type f -not -name '*.so' -delete 2>/dev/null || true
 	$(BIN)/python -m pip install --quiet --no-build-isolation '.[cli]'
-	$(BIN)/trunkline doctor
+	$(BIN)/python -c 'import trunkline; print(trunkline.engine_info())'
 	touch $@
