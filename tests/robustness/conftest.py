@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.process import ServerProcess, server_process
 from tests.support.raw import TEXT, RawFrame, RawPeer, encode_frame
-from tests.support.tls import tls_contexts
 
 
 async def serves(port: int) -> bool:
@@ -34,9 +32,3 @@ def echo_server(shared_echo_server: ServerProcess) -> Iterator[ServerProcess]:
     assert shared_echo_server.alive, shared_echo_server.log()
     assert asyncio.run(serves(shared_echo_server.port))
     assert "Traceback" not in shared_echo_server.log()
-
-
-@pytest.fixture(scope="session")
-def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server named localhost and of a client that trusts it."""
-    return tls_contexts()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,6 +23,7 @@ from tests.support.raw import (
     scripted_server,
     switching_protocols,
 )
+from tests.support.tls import tls_contexts
 from trunkline.asyncio.client import ClientConnection
 from trunkline.exceptions import (
     ConnectionClosedError,
@@ -289,8 +289,8 @@ def test_row29_redirects_to_no_websocket_are_refused(location: str) -> None:
     asyncio.run(main())
 
 
-def test_row29_redirect_from_wss_to_ws_is_refused(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    server_context, client_context = tls
+def test_row29_redirect_from_wss_to_ws_is_refused() -> None:
+    server_context, client_context = tls_contexts()
     plain_connections = 0
 
     async def plain(peer: RawPeer) -> None:

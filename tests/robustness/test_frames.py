@@ -84,8 +84,8 @@ def test_row05_reserved_bits_on_a_continuation(echo_server: ServerProcess, rsv: 
 
 
 def test_row07_legal_message_in_very_many_fragments() -> None:
-    fragment = encode_frame(CONT, b"f" * 64, fin=False)
-    data = encode_frame(BINARY, fin=False) + fragment * 65536 + encode_frame(CONT)
+    first, last = encode_frame(BINARY, b"f" * 64, fin=False), encode_frame(CONT, b"f" * 64)
+    data = first + encode_frame(CONT, b"f" * 64, fin=False) * 65534 + last
 
     async def main(port: int) -> None:
         async with await RawPeer.open(port) as peer:

@@ -316,7 +316,10 @@ ORIGINS = ["https://example.com", re.compile(r"https://[a-z]+\.example\.org")]
         pytest.param(ORIGINS, ["Origin: https://www.example.org.evil.com"], 403, id="pattern with a tail"),
         pytest.param(ORIGINS, ["Origin: xhttps://www.example.org"], 403, id="pattern with a head"),
         pytest.param(ORIGINS, ["Origin: http://example.com"], 403, id="scheme"),
-        pytest.param(ORIGINS, ["Origin: https://example.com:443"], 403, id="default port"),
+        # RFC 6454 section 4: scheme and host ignore case, and a default port may be written.
+        pytest.param(ORIGINS, ["Origin: https://example.com:443"], 101, id="default port"),
+        pytest.param(ORIGINS, ["Origin: HTTPS://Example.COM"], 101, id="case"),
+        pytest.param(ORIGINS, ["Origin: http://example.com:443"], 403, id="default port of another scheme"),
         pytest.param(ORIGINS, ["Origin: https://example.com:8443"], 403, id="other port"),
         pytest.param(ORIGINS, ["Origin: https://example.com.evil.com"], 403, id="longer host"),
         pytest.param(ORIGINS, ["Origin: https://example.com/"], 403, id="path"),

@@ -25,7 +25,7 @@ def run_clean(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         finally:
             await settled(lambda: asyncio.all_tasks() <= before)
             gc.collect()
-            await asyncio.sleep(0)
+            await settled(lambda: asyncio.all_tasks() <= before)  # collected async generators are closed by tasks
             assert not unseen, unseen
             assert asyncio.all_tasks() <= before, asyncio.all_tasks() - before
 

@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trunkline
 from trunkline.asyncio.server import Server, ServerConnection
@@ -84,10 +85,15 @@ async def serve_until_closed(handler: Handler, ws: ServerConnection) -> None:
         await handler(ws)
 
 
+def parse_options(text: str) -> dict[str, Any]:
+    """Options of `serve`; limits that are pairs are tuples, which JSON does not have."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+
+
 async def main(name: str, options: str) -> None:
     handler = functools.partial(serve_until_closed, HANDLERS[name])
     loop = asyncio.get_running_loop()
-    async with trunkline.serve(handler, "127.0.0.1", 0, **json.loads(options)) as server:
+    async with trunkline.serve(handler, "127.0.0.1", 0, **parse_options(options)) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         commands = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

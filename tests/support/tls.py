@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import subprocess
 import tempfile
 from pathlib import Path
 
 
+@functools.cache
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Contexts of a server named localhost, and of a client that trusts it and nobody else."""
     with tempfile.TemporaryDirectory() as directory:
