@@ -17,3 +17,5 @@ cdef class Pause:
 cdef class Sent:
     cdef readonly object loop
     cdef public object _asyncio_future_blocking
+
+cdef object answer_without_raising(object waiter_type)

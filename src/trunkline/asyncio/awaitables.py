@@ -22,6 +22,12 @@ try:
 except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
+if cython.compiled:
+    from cython.cimports.cpython.contextvars import PyContext_Enter, PyContext_Exit
+    from cython.cimports.cpython.object import PyObject
+    from cython.cimports.cpython.ref import Py_INCREF
+    from cython.cimports.trunkline.asyncio.awaiting import PYGEN_NEXT, PYGEN_RETURN, install, stop
+
 __all__ = ["Pause", "Sent", "Waiter"]
 
 IDLE, WAITING, WOKEN, CANCELLED = 0, 1, 2, 3
@@ -65,9 +71,17 @@ class Waiter:
     def wake_now(self) -> object:
         """Resume the waiting task in this call. No task may be running."""
         callback: object = self._wake()
+        if callback is None:
+            return
+        if not cython.compiled:
+            self.context.run(callback, self)
+            return
         context: object = self.context
-        if callback is not None:
-            context.run(callback, self)
+        PyContext_Enter(context)
+        try:
+            callback(self)
+        finally:
+            PyContext_Exit(context)
 
     @cython.ccall
     def wake_soon(self) -> object:
@@ -243,3 +257,48 @@ class Sent:
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
         return 0
+
+
+if cython.compiled:
+    # `__next__` of the classes above, without StopIteration: see awaiting.h.
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def send_to_waiter(
+        waiter: cython.pointer[PyObject], value: cython.pointer[PyObject], result: cython.pointer[cython.pointer[PyObject]]
+    ) -> cython.int:
+        answer: object = cython.cast(Waiter, waiter).step()
+        Py_INCREF(answer)
+        result[0] = cython.cast(cython.pointer[PyObject], answer)
+        return PYGEN_NEXT if result[0] == waiter else PYGEN_RETURN
+
+    @cython.cfunc
+    @cython.exceptval(check=True)
+    def next_of_waiter(waiter: cython.pointer[PyObject]) -> cython.pointer[PyObject]:
+        answer: object = cython.cast(Waiter, waiter).step()
+        if cython.cast(cython.pointer[PyObject], answer) != waiter:
+            return stop(answer)
+        Py_INCREF(answer)
+        return waiter
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def send_to_sent(
+        sent: cython.pointer[PyObject], value: cython.pointer[PyObject], result: cython.pointer[cython.pointer[PyObject]]
+    ) -> cython.int:
+        Py_INCREF(None)
+        result[0] = cython.cast(cython.pointer[PyObject], None)
+        return PYGEN_RETURN
+
+    @cython.cfunc
+    @cython.exceptval(check=True)
+    def next_of_sent(sent: cython.pointer[PyObject]) -> cython.pointer[PyObject]:
+        return cython.NULL
+
+    @cython.cfunc
+    def answer_without_raising(waiter_type: object) -> object:
+        """Give a subclass of `Waiter` the fast slots, which are not inherited by it."""
+        install(waiter_type, send_to_waiter, next_of_waiter)
+
+    answer_without_raising(Waiter)
+    install(Sent, send_to_sent, next_of_sent)

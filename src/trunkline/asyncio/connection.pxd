@@ -1,7 +1,10 @@
+cimport cython
+
 from trunkline.asyncio.awaitables cimport Waiter
 from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
 
+@cython.freelist(64)
 cdef class Receive(Waiter):
     cdef Connection connection
     cdef bint iterating
@@ -9,6 +12,8 @@ cdef class Receive(Waiter):
 
     cdef object _wait_a_turn(self)
     cdef object _nothing_there(self)
+
+cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
 
 cdef class Drain(Waiter):
     cdef Connection connection

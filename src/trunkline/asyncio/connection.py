@@ -34,6 +34,7 @@ except ImportError:
 
 if cython.compiled:
     from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident  # noqa: F811
+    from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
 
 if TYPE_CHECKING:
     from trunkline.http11 import Request, Response
@@ -57,16 +58,21 @@ def sent_on(loop: asyncio.AbstractEventLoop) -> Sent:
         return _sent_by_loop.setdefault(loop, Sent(loop))
 
 
+@cython.cfunc
+def receive(connection: Connection, iterating: cython.bint = False, fragment: cython.bint = False) -> Receive:
+    """Make a `Receive`; passing by `__init__` saves most of the time."""
+    made: Receive = Receive.__new__(Receive)
+    made.loop = connection.loop
+    made.connection = connection
+    made.iterating = iterating
+    made.fragment = fragment
+    return made
+
+
 @cython.final
 @cython.cclass
 class Receive(Waiter):
     """Awaitable of `recv()`, of one turn of `async for`, and of one fragment."""
-
-    def __init__(self, connection: Connection, iterating: bool = False, fragment: bool = False) -> None:
-        self.loop = connection.loop
-        self.connection = connection
-        self.iterating = iterating
-        self.fragment = fragment
 
     @cython.cfunc
     def step(self) -> object:
@@ -129,6 +135,11 @@ class Drain(Waiter):
             return None
         connection.drains.append(self)
         return self.wait()
+
+
+if cython.compiled:
+    answer_without_raising(Receive)
+    answer_without_raising(Drain)
 
 
 @cython.cclass
@@ -289,11 +300,11 @@ class Connection:
         if self.streaming_broken:
             return self._fail_streaming()
         if decode is None:
-            return Receive(self)
+            return receive(self)
         return self._recv_as(decode)
 
     async def _recv_as(self, decode: bool) -> Data:
-        return await self._converted(await Receive(self), decode)
+        return await self._converted(await receive(self), decode)
 
     async def _converted(self, message: Data, decode: bool | None) -> Data:
         try:
@@ -314,7 +325,7 @@ class Connection:
     def __anext__(self) -> Awaitable[Data]:
         if self.streaming_broken:
             return self._fail_streaming()
-        return Receive(self, True)
+        return receive(self, True)
 
     async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
         """Receive the next message in its fragments, as they come (RFC 6455 section 5.4).
@@ -330,7 +341,7 @@ class Connection:
         """
         if self.streaming_broken:
             await self._fail_streaming()
-        item = await Receive(self, False, True)
+        item = await receive(self, False, True)
         if not isinstance(item, Fragment):
             yield await self._converted(item, decode)
             return
@@ -340,7 +351,7 @@ class Connection:
             yield item.data if decoder is None else await self._decoded(decoder, item)
             if item.fin:
                 break
-            item = await Receive(self, False, True)
+            item = await receive(self, False, True)
         self.streaming_broken = False
 
     async def _decoded(self, decoder: codecs.IncrementalDecoder, fragment: Fragment) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
-from trunkline.exceptions import InvalidHandshake, InvalidHeader
+from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.frames import CloseCode
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.server import ServerHandshake
@@ -197,7 +197,11 @@ class ServerConnection(Connection):
     async def _handle(self) -> None:
         try:
             await self.server.handler(self)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ConnectionClosed) and self.lost:
+                # A peer that goes away is no fault of the handler.
+                self.logger.info("connection handler ended: %s", error)
+                return
             self.logger.error("connection handler failed", exc_info=True)
             await self.close(CloseCode.INTERNAL_ERROR)
         except BaseException:

@@ -138,7 +138,9 @@ cdef class Reactor:
     cdef object __weakref__
     cdef int epoll, pid
     cdef uint32_t next_serial
-    cdef dict watched
+    cdef list watched  # by descriptor; None where there is none
+    cdef Py_ssize_t count
+    cdef double now  # when this batch began
     cdef unsigned char* buffer
 
     def __cinit__(self):
@@ -150,7 +152,7 @@ cdef class Reactor:
     def __init__(self, loop):
         self.loop = weakref.ref(loop)
         self.pid = getpid()
-        self.watched = {}
+        self.watched = []
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise os_error()
@@ -164,15 +166,19 @@ cdef class Reactor:
     cdef object add(self, Watched watched):
         self.next_serial += 1
         watched.serial = self.next_serial
+        while len(self.watched) <= watched.fd:
+            self.watched.append(None)
         self.watched[watched.fd] = watched
+        self.count += 1
 
     cdef object remove(self, Watched watched):
         """Forget a descriptor and close it. The last one takes the reactor along."""
         watched.watch(0)
-        self.watched.pop(watched.fd, None)
+        self.watched[watched.fd] = None
+        self.count -= 1
         c_close(watched.fd)
         watched.fd = -1
-        if not self.watched:
+        if self.count == 0:
             self._close()
 
     cdef object _close(self):
@@ -197,11 +203,12 @@ cdef class Reactor:
         cdef int i, n
         with nogil:
             n = epoll_wait(self.epoll, events, BATCH, 0)
+        self.now = self.loop().time()
         for i in range(n):
             self._on_event(events[i].data.u64, events[i].events)
 
     cdef object _on_event(self, uint64_t key, uint32_t events):
-        cdef Watched watched = self.watched.get(<int>(key & 0xFFFFFFFF))
+        cdef Watched watched = self.watched[<int>(key & 0xFFFFFFFF)]
         if watched is None or watched.serial != <uint32_t>(key >> 32):
             return None  # closed earlier in this batch, and perhaps reused
         try:
@@ -270,13 +277,13 @@ cdef class Transport(Watched):
         n = c_recv(self.fd, buffer, size, 0)
         if n > 0:
             if direct:
-                session.now = self.loop.time()
+                session.now = self.reactor.now
                 session.receive_direct(n)
             elif session.phase == 0:
                 connection.receive_handshake(PyBytes_FromStringAndSize(<char*>buffer, n))
                 return None
             else:
-                session.now = self.loop.time()
+                session.now = self.reactor.now
                 session.receive_memory(buffer, n)
             connection.after_receiving(True)
         elif n == 0:

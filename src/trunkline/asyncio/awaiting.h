@@ -1,0 +1,26 @@
+/* Answer an await without raising StopIteration, which costs more than all the rest of it.
+ *
+ * CPython 3.11 awaits through am_send, 3.12 and later through tp_iternext where None is sent; both slots have a way to return a
+ * result that Cython's __next__ hasn't. */
+#ifndef TRUNKLINE_AWAITING_H
+#define TRUNKLINE_AWAITING_H
+
+#include <Python.h>
+
+typedef int (*tl_send)(PyObject *, PyObject *, PyObject **);
+typedef PyObject *(*tl_next)(PyObject *);
+
+static void tl_install(PyObject *type, tl_send send, tl_next next) {
+    PyTypeObject *t = (PyTypeObject *)type;
+    t->tp_as_async->am_send = (sendfunc)send;
+    t->tp_iternext = next;
+    PyType_Modified(t);
+}
+
+/* End an iteration: without an exception for None, which every caller of tp_iternext understands. */
+static PyObject *tl_stop(PyObject *value) {
+    if (value != Py_None)
+        PyErr_SetObject(PyExc_StopIteration, value);
+    return NULL;
+}
+#endif
