@@ -1,7 +1,7 @@
 """What pure-mode modules need of the `cython` module when they run uncompiled and Cython is not installed.
 
-Modules are written once, in Cython's pure-Python mode. Compiled, `cython` is the compiler's own name space; uncompiled, only
-decorators and the flag `compiled` are evaluated, because annotations of local variables never are.
+Modules are written once, in Cython's pure-Python mode. Compiled, `cython` is the compiler's own name space; uncompiled,
+only decorators and the flag `compiled` are evaluated, because annotations of local variables never are.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Received messages on their way to the application, whole or in fragments.
 
-Water marks count frames: above `high` the driver stops reading from the peer, at `low` it reads again, so that an application
-which does not keep up slows its peer down instead of growing memory.
+Water marks count frames: above `high` the driver stops reading from the peer, at `low` it reads again, so that an
+application which does not keep up slows its peer down instead of growing memory.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 try:
     import cython
@@ -44,7 +46,7 @@ class Inbox:
     """
 
     def __init__(self, high: int | None = None, low: int | None = None) -> None:
-        self.items: list[str | bytes | Fragment] = []
+        self.items: list[Any] = []  # str, bytes, Fragment, and None where one was taken
         self.head = 0  # items before it were taken
         self.assembling: list[Fragment] = []  # fragments of the message that recv() is collecting
         self.high = -1 if high is None else high
@@ -55,7 +57,7 @@ class Inbox:
         return len(self.items) - self.head
 
     @cython.ccall
-    def put(self, item: object) -> object:
+    def put(self, item: object) -> None:
         self.items.append(item)
 
     @cython.ccall
@@ -69,7 +71,7 @@ class Inbox:
         return self.paused and len(self.items) - self.head <= self.low
 
     @cython.ccall
-    def take(self) -> object:
+    def take(self) -> Any:
         """The next whole message, or None when it is not there yet. Fragments taken so far wait for the next call."""
         item: object
         while self.head < len(self.items):
@@ -98,12 +100,8 @@ class Inbox:
             return self.assembling.pop(0)
         return self._pop() if self.head < len(self.items) else None
 
-    def put_back(self, fragment: Fragment) -> None:
-        """Undo `take_fragment`."""
-        self.assembling.insert(0, fragment)
-
     @cython.cfunc
-    def _pop(self) -> object:
+    def _pop(self) -> Any:
         item: object = self.items[self.head]
         self.items[self.head] = None
         self.head += 1

@@ -1,13 +1,23 @@
 """Leaf operations on raw memory, in pure Python: the twin of kernels.h, for the uncompiled build.
 
-Memory is a `memoryview` of bytes here, and `at(memory, i)` stands for the address `memory + i`. A masking key (RFC 6455 section 5.3) is an int
-whose lowest 8 bits are its first byte; 0 leaves a payload as it is.
+Memory is a `memoryview` of bytes here, and `at(memory, i)` stands for the address `memory + i`. A masking key
+(RFC 6455 section 5.3) is an int whose lowest 8 bits are its first byte; 0 leaves a payload as it is.
 """
 
 from __future__ import annotations
 
-__all__ = ["at", "frame", "header", "memory", "payload_fill", "payload_grow", "payload_is_ascii",
-    "payload_new", "take_binary", "take_text"]
+__all__ = [
+    "at",
+    "frame",
+    "header",
+    "memory",
+    "payload_fill",
+    "payload_grow",
+    "payload_is_ascii",
+    "payload_new",
+    "take_binary",
+    "take_text",
+]
 
 
 def _xor(source: bytes, key: int) -> bytes:
@@ -41,10 +51,6 @@ def take_binary(source: memoryview, n: int, key: int) -> bytes:
 
 def take_text(source: memoryview, n: int, key: int) -> str:
     return take_binary(source, n, key).decode()
-
-
-def is_ascii(source: memoryview, n: int) -> bool:
-    return bytes(source[:n]).isascii()
 
 
 def payload_new(capacity: int) -> bytearray:

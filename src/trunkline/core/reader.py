@@ -1,18 +1,19 @@
 """Bytes in, frames and messages out: the receiving half of RFC 6455 sections 5.2 to 5.6.
 
-The reader applies every rule that the wire alone can break: header fields, masking direction, order of fragments, UTF-8, limits.
-What it finds goes to a `FrameSink`. What breaks a rule raises; `Session.receive_data` turns that into a close code, in one place.
+The reader applies every rule that the wire alone can break: header fields, masking direction, order of fragments,
+UTF-8, limits. What it finds goes to a `FrameSink`. What breaks a rule raises; `Session.receive_data` turns that into a
+close code, in one place.
 
-It keeps a state instead of a buffer. A header that is cut is kept until it is whole; a payload that is cut is unmasked straight
-into the object that the application will get. So the cost is linear however the bytes are split, text is refused at the first
-wrong byte, and any split of the input gives the same messages.
+It keeps a state instead of a buffer. A header that is cut is kept until it is whole; a payload that is cut is unmasked
+straight into the object that the application will get. So the cost is linear however the bytes are split, text is
+refused at the first wrong byte, and any split of the input gives the same messages.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.utf8 import TextValidator
@@ -113,7 +114,7 @@ class Reader:
         self.length = 0
         # what of it came so far
         self.cut_header = b""
-        self.payload: bytes | None = None
+        self.payload: Any = None  # bytes, filled before anybody else sees them; uncompiled a bytearray
         self.capacity = 0
         self.filled = 0
         # the fragmented message in progress: 0, or the opcode of its first frame
@@ -121,7 +122,7 @@ class Reader:
         self.message_bytes = 0
         self.message_frames = 0
         self.message_charge = 0
-        self.validator: TextValidator | None = None
+        self.validator = TextValidator()
 
     def receive_data(self, data: bytes) -> None:
         """Read `data`, all that came, in any split.
@@ -134,7 +135,7 @@ class Reader:
         self.feed(memory(data), len(data))
 
     @cython.ccall
-    def stop(self) -> object:
+    def stop(self) -> None:
         """Ignore the rest: nothing counts after a close frame (section 5.5.1)."""
         self.stopped = True
         self.payload = None
@@ -231,12 +232,15 @@ class Reader:
         """Nothing is allocated for a frame that will be refused (section 10.4)."""
         if self.length > self.max_frame:
             raise PayloadTooBig(self.length, self.max_frame)
-        if self.length > self.max_message - self.message_bytes:
-            raise PayloadTooBig(self.length, self.max_message, self.message_bytes or None)
+        left: cython.longlong = self.max_message - self.message_bytes
+        if self.length > left:
+            raise PayloadTooBig(self.length, left, self.message_bytes or None)
         return 0
 
     @cython.cfunc
-    def _continue_header(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    def _continue_header(
+        self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
         """Complete a header that was cut; returns how many bytes of `data` belong to it."""
         had: cython.Py_ssize_t = len(self.cut_header)
         missing: cython.Py_ssize_t = min(n, LONGEST_HEADER - had)
@@ -273,7 +277,9 @@ class Reader:
         return 0
 
     @cython.cfunc
-    def _continue_payload(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    def _continue_payload(
+        self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
         """Take what `data` has of the payload; returns how many bytes that was."""
         if n > self.length - self.filled:
             n = self.length - self.filled
@@ -292,7 +298,7 @@ class Reader:
     @cython.cfunc
     def _advance(self, n: cython.Py_ssize_t) -> cython.int:
         """`n` more bytes of the payload are in place, unmasked."""
-        payload: object
+        payload: Any
         self.filled += n
         checked: cython.bint = self._is_text() and not self.extensions
         if checked:
@@ -349,7 +355,6 @@ class Reader:
         if self.opcode >= 8:
             self.sink.control(self.opcode, payload)
         elif self.opcode != 0 and self.fin:
-            self.validator = None
             self.sink.message(payload.decode() if self.opcode == 1 else payload)
         else:
             self._deliver_fragment(payload, checked)
@@ -369,7 +374,6 @@ class Reader:
         if self.fin:
             self.message_opcode = 0
             self.message_bytes = self.message_frames = self.message_charge = 0
-            self.validator = None
         return 0
 
     @cython.cfunc

@@ -4,12 +4,15 @@ A driver moves bytes and keeps the clock; the session holds everything else:
 
 - what came goes in through `receive_data(data, now)` and `receive_eof(now)`; messages appear in `inbox`;
 - what must leave appears in `outgoing`, and `eof_wanted` says that the stream ends behind it;
-- `deadline()` tells when to call `on_deadline(now)`; `expired` tells that waiting for the peer is over: drop the connection;
-- `attention` is set when something besides messages happened, so that a driver can pass over all the rest while nothing did.
+- `deadline()` tells when to call `on_deadline(now)`; `expired` tells that waiting for the peer is over: drop the
+  connection;
+- `attention` is set when something besides messages happened, so that a driver can pass over all the rest while nothing
+  did.
 
 Nothing here raises for what a peer did: `receive_data` turns a broken rule into a close code (section 7.1.7, `FAULTS`).
 
-The closing handshake (section 7) in one table. "EOF" is the end of our half of the stream; a server sends it first (7.1.1):
+The closing handshake (section 7) in one table. "EOF" is the end of our half of the stream; a server sends it first
+(7.1.1):
 
     state     event                   frame sent        EOF sent    next state
     OPEN      close()                 close             no          CLOSING
@@ -83,6 +86,7 @@ FAULTS: tuple[tuple[type[Exception], CloseCode], ...] = (
     (TooManyFragments, CloseCode.MESSAGE_TOO_BIG),
     (UnicodeDecodeError, CloseCode.INVALID_DATA),
 )
+FAULT_TYPES = tuple(kind for kind, _ in FAULTS)
 
 
 def describe(fault: Exception) -> str:
@@ -183,10 +187,10 @@ class Session(FrameSink):
 
     def close_exception(self) -> ConnectionClosed:
         """What calls on a closed connection raise."""
-        done = self.close_rcvd is not None and self.close_sent is not None
-        normal = done and self.close_rcvd.code in OK_CLOSE_CODES and self.close_sent.code in OK_CLOSE_CODES
+        rcvd, sent = self.close_rcvd, self.close_sent
+        normal = rcvd is not None and sent is not None and {rcvd.code, sent.code} <= OK_CLOSE_CODES
         kind = ConnectionClosedOK if normal else ConnectionClosedError
-        exception = kind(self.close_rcvd, self.close_sent, self.close_rcvd_then_sent)
+        exception = kind(rcvd, sent, self.close_rcvd_then_sent)
         exception.__cause__ = self.failure
         return exception
 
@@ -198,21 +202,21 @@ class Session(FrameSink):
         self.receive_memory(memory(data), len(data))
 
     @cython.cfunc
-    def receive_memory(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> object:
+    def receive_memory(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> None:
         """`receive_data` for a driver that has the bytes in memory of its own."""
         try:
             self.reader.feed(data, n)
-        except (ProtocolError, PayloadTooBig, TooManyFragments, UnicodeDecodeError) as fault:
+        except FAULT_TYPES as fault:
             self.fault(fault)
 
     if cython.compiled:
 
         @cython.cfunc
-        def receive_direct(self, n: cython.Py_ssize_t) -> object:
+        def receive_direct(self, n: cython.Py_ssize_t) -> None:
             """`n` bytes were received into the memory that the reader offered."""
             try:
                 self.reader.direct_received(n)
-            except UnicodeDecodeError as fault:
+            except FAULT_TYPES as fault:
                 self.fault(fault)
 
     def fault(self, fault: Exception) -> None:
@@ -233,18 +237,18 @@ class Session(FrameSink):
         self.close_due = self.ping_at = self.pong_due = None
 
     @cython.ccall
-    def message(self, payload: object) -> object:
+    def message(self, payload: object) -> None:
         if self.phase == CLOSING and self.inbox.overflows():
             self.discarded += 1
         else:
             self.inbox.put(payload)
 
     @cython.ccall
-    def fragment(self, fragment: object) -> object:
+    def fragment(self, fragment: object) -> None:
         self.message(fragment)
 
     @cython.ccall
-    def control(self, opcode: cython.int, payload: bytes) -> object:
+    def control(self, opcode: cython.int, payload: bytes) -> None:
         self.attention = True
         if opcode == 9:
             self._receive_ping(payload)
@@ -255,7 +259,8 @@ class Session(FrameSink):
 
     def _receive_ping(self, payload: bytes) -> None:
         if self.backlogged:
-            # Section 5.5.3: answering only the latest ping is enough. So a peer that sends pings and doesn't read costs nothing.
+            # Section 5.5.3: answering only the latest ping is enough. A peer that sends pings and doesn't read costs
+            # nothing.
             self.owed_pong = payload
         elif self.phase == OPEN:
             self.send(10, payload)
@@ -286,7 +291,7 @@ class Session(FrameSink):
     # Sending
 
     @cython.ccall
-    def send(self, opcode: cython.int, payload: object, fin: cython.bint = True) -> object:
+    def send(self, opcode: cython.int, payload: bytes | str, fin: cython.bint = True) -> None:
         """Put a frame on `outgoing`; payload is bytes, or str for its UTF-8."""
         first: cython.int = opcode | (FIN if fin else 0)
         if self.trace is not None or self.extensions:
@@ -294,7 +299,7 @@ class Session(FrameSink):
         self.outgoing_size += write_frame(self.outgoing, first, payload, self.client)
 
     @cython.ccall
-    def send_prepared(self, message: PreparedMessage) -> object:
+    def send_prepared(self, message: PreparedMessage) -> None:
         """Put a `PreparedMessage` on `outgoing`."""
         if self.trace is not None or self.extensions:
             self.send(message.opcode, message.payload)
@@ -353,6 +358,7 @@ class Session(FrameSink):
         return payload
 
     def _keepalive(self, now: float) -> None:
+        assert self.ping_interval is not None, "without it no ping is due"
         self.ping(None, None, now)
         if self.ping_timeout is None:
             self.ping_at = now + self.ping_interval
@@ -362,6 +368,7 @@ class Session(FrameSink):
 
     def _keepalive_answered(self, sent_at: float) -> None:
         if self.pong_due is not None:
+            assert self.ping_interval is not None, "without it no pong is due"
             self.pong_due = None
             self.ping_at = max(self.now, sent_at + self.ping_interval)
 
@@ -418,7 +425,9 @@ class Session(FrameSink):
         return self.close_due if self.phase == CLOSING else None
 
     def on_deadline(self, now: float) -> None:
-        """Do what is due: a keepalive ping, failing a connection whose pong did not come, giving up on a peer that doesn't close."""
+        """Do what is due: a keepalive ping, failing a connection whose pong did not come, giving up on a peer that does
+        not close.
+        """
         self.now = now
         if self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
             self.expired = self.attention = True
@@ -429,6 +438,7 @@ class Session(FrameSink):
 
     def _pong_missing(self, now: float) -> None:
         if self.inbox.paused:
+            assert self.ping_timeout is not None, "without it no pong is due"
             # The pong may stand behind messages that our own application leaves unread: the peer is not to blame.
             self.pong_due = now + self.ping_timeout
         else:

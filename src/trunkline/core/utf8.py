@@ -1,6 +1,7 @@
 """UTF-8 of a text message that arrives in pieces (RFC 3629, RFC 6455 section 8.1).
 
-A message is refused at the first byte that cannot continue it, not at its end: a peer that streams garbage is told at once.
+A message is refused at the first byte that cannot continue it, not at its end: a peer that streams garbage is told at
+once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class TextValidator:
         """Take the next piece; `final` says that it ends the message.
 
         Raises:
-            UnicodeDecodeError: if the message cannot be UTF-8 any more, with `start` and `end` counted from its first byte.
+            UnicodeDecodeError: if the message cannot be UTF-8 any more; `start` and `end` count from its first byte.
         """
         data = self.pending + piece
         try:

@@ -16,7 +16,7 @@ else:
 
 __all__ = ["PreparedMessage", "as_payload"]
 
-SEPARATE_PAYLOAD = 1 << 14  # from this size on, header and payload leave as two buffers, so that the payload isn't copied
+SEPARATE_PAYLOAD = 1 << 14  # bytes; from here on header and payload leave as two buffers, which saves a copy
 KEYS = 1024
 
 
@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @cython.ccall
-def write_frame(outgoing: list, first: cython.int, payload: object, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
+def write_frame(outgoing: list, first: cython.int, payload: bytes | str, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
     """Append a frame to `outgoing` as one buffer or two; returns its size in bytes.
 
     Args:
@@ -91,7 +91,7 @@ def as_payload(data: object) -> bytes:
 @cython.final
 @cython.cclass
 class PreparedMessage:
-    """A message encoded once for many connections: `ws.send(prepared)` and `broadcast` take it wherever they take a message.
+    """A message encoded once for many connections: `ws.send(prepared)` and `broadcast` take it like any message.
 
     Args:
         message: str for a text message, bytes-like for a binary one.
@@ -116,7 +116,7 @@ class PreparedMessage:
 
     @cython.ccall
     def write(self, outgoing: list, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
-        """Append the frame to `outgoing`; returns its size in bytes. Clients need a masking key of their own for each."""
+        """Append the frame to `outgoing`; returns its size in bytes. Each masked one has a key of its own."""
         if masked:
             return write_frame(outgoing, 0x80 | self.opcode, self.payload, True)
         outgoing.extend(self.buffers)
