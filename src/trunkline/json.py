@@ -12,28 +12,30 @@ from trunkline.exceptions import WebSocketException
 
 __all__ = ["InvalidJSON", "decode", "encode"]
 
-_POSITION = re.compile(r"\(byte (\d+)\)")
-_PATH = re.compile(r"at `(\$[^`]*)`")
+_POSITION = re.compile(r"\(byte (\d+)\)$")
+_PATH = re.compile(r"`(\$[^`]*)`$")
 
 encode = msgspec.json.Encoder().encode
 
 
-class InvalidJSON(WebSocketException, ValueError):
-    """A message isn't JSON, or not of the type asked for. The connection stays usable: answer the peer, or receive the next one.
+class InvalidJSON(WebSocketException, ValueError):  # noqa: N818  # a sibling of InvalidURI and the others
+    """A message isn't JSON, or not of the type asked for.
+
+    The connection stays usable: answer the peer, or receive the next message.
 
     Attributes:
         data: the message, str or bytes.
-        position: offset in bytes of what is wrong, or None if the JSON is well formed but of another shape.
-        path: where in the value it is, as in `$.user.age`, or None if the JSON isn't well formed.
+        position: where the JSON stops being well formed, in bytes; None if it is well formed, or nested too deeply.
+        path: where in the value another type was expected, as in `$.user.age`; None if the JSON isn't well formed.
     """
 
-    def __init__(self, error: str, data: str | bytes) -> None:
-        super().__init__(error)
+    def __init__(
+        self, message: str, data: str | bytes, *, position: int | None = None, path: str | None = None
+    ) -> None:
+        super().__init__(message)
         self.data = data
-        position = _POSITION.search(error)
-        self.position = None if position is None else int(position[1])
-        path = _PATH.search(error)
-        self.path = path[1] if path is not None else None if position is not None else "$"
+        self.position = position
+        self.path = path
 
 
 @functools.lru_cache(maxsize=256)
@@ -42,14 +44,37 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
 
 
 def decode(data: str | bytes, type: Any = None) -> Any:
-    """The value of a JSON message, checked against `type`: any type that msgspec knows (Struct, dataclass, TypedDict, ...).
+    """The value of a JSON message, checked against `type`.
+
+    Args:
+        data: the message.
+        type: any type that msgspec knows: a Struct, a dataclass, a TypedDict, ...; None takes any value.
 
     Raises:
         InvalidJSON: if `data` isn't JSON, or not of that type.
     """
     try:
         return _decoder(Any if type is None else type).decode(data)
-    except msgspec.DecodeError as error:  # ValidationError is one, too
-        raise InvalidJSON(str(error), data) from None
+    except msgspec.ValidationError as error:
+        path = _PATH.search(str(error))
+        raise InvalidJSON(str(error), data, path=path[1] if path else "$") from None
+    except msgspec.DecodeError as error:
+        position = _POSITION.search(str(error))
+        raise InvalidJSON(str(error), data, position=int(position[1]) if position else len(_encoded(data))) from None
+    except UnicodeDecodeError:  # its position counts from the start of a string somewhere inside
+        start = _first_invalid_byte(_encoded(data))
+        raise InvalidJSON(f"JSON is malformed: not UTF-8 (byte {start})", data, position=start) from None
+    except RecursionError:
+        raise InvalidJSON("JSON is nested too deeply", data) from None
+
+
+def _encoded(data: str | bytes) -> bytes:
+    return data.encode() if isinstance(data, str) else data
+
+
+def _first_invalid_byte(data: bytes) -> int:
+    try:
+        data.decode()
     except UnicodeDecodeError as error:
-        raise InvalidJSON(f"JSON is malformed: not UTF-8 (byte {error.start})", data) from None
+        return error.start
+    return len(data)

@@ -1,0 +1,94 @@
+"""What can be set on a connection."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from trunkline.options import Options
+
+
+def test_defaults() -> None:
+    options = Options()
+    assert (options.open_timeout, options.ping_interval, options.ping_timeout, options.close_timeout) == (
+        10,
+        20,
+        20,
+        10,
+    )
+    assert options.message_and_frame_size == (2**20, None)
+    assert options.queue_marks == (16, 4)
+    assert options.write_marks == (2**15, 2**13)
+
+
+@pytest.mark.parametrize(
+    ("max_size", "expected"),
+    [
+        (None, (None, None)),
+        (0, (0, None)),
+        (5, (5, None)),
+        ((5, 3), (5, 3)),
+        ((None, 3), (None, 3)),
+        ((5, None), (5, None)),
+    ],
+)
+def test_message_and_frame_size(max_size: Any, expected: Any) -> None:
+    assert Options(max_size=max_size).message_and_frame_size == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (None, (None, None)),
+        (0, (0, 0)),
+        (3, (3, 0)),
+        (17, (17, 4)),
+        ((17, None), (17, 4)),
+        ((17, 17), (17, 17)),
+        ((17, 0), (17, 0)),
+        ((None, None), (None, None)),
+    ],
+)
+def test_queue_marks(limit: Any, expected: Any) -> None:
+    assert Options(max_queue=limit).queue_marks == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0, (0, 0)), (100, (100, 25)), ((100, 99), (100, 99))])
+def test_write_marks(limit: Any, expected: Any) -> None:
+    assert Options(write_limit=limit).write_marks == expected
+
+
+@pytest.mark.parametrize("name", ["open_timeout", "ping_interval", "ping_timeout", "close_timeout"])
+def test_timeouts(name: str) -> None:
+    for value in (None, 0, 0.5, 1e9):
+        assert getattr(Options(**{name: value}), name) == value
+    with pytest.raises(ValueError, match=f"{name} is -1: it must be a number of seconds"):
+        Options(**{name: -1})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_size", -1),
+        ("max_size", (-1, None)),
+        ("max_size", (None, -1)),
+        ("max_queue", -1),
+        ("max_queue", (4, 5)),
+        ("max_queue", (4, -1)),
+        ("write_limit", -1),
+        ("write_limit", (4, 5)),
+    ],
+)
+def test_limits_that_make_no_sense_are_named(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{option} is ") as caught:
+        Options(**{option: value})
+    assert repr(value) in str(caught.value)
+
+
+def test_options_are_shared_and_so_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().max_size = 1  # type: ignore[misc]
+    assert Options(max_size=5) == Options(max_size=5)
+    assert dataclasses.replace(Options(), max_size=5).max_size == 5
