@@ -57,7 +57,7 @@ class Limits:
     max_size: int = 65_536
     rate: float = 20
     burst: float = 5
-    backlog: int = 4_194_304
+    backlog: int = 1_048_576  # beyond this, trunkline.broadcast passes a client over
     history: int = 100
     people: int = 200
     presence_delay: float = 1.0
@@ -173,14 +173,14 @@ class Room:
         self._presence_changed()
 
     def _say(self, member: Member, id: str, text: str) -> None:
+        self._drop_the_slow()
         self._tell_pages(Message(id, member.name, text, self._wall_clock()))
         self._tell_plain(text.encode(), text=True)
-        self._drop_the_slow()
 
     def _pass_on_binary(self, member: Member, data: bytes) -> None:
+        self._drop_the_slow()
         self._tell_pages(Binary(uuid.uuid4().hex, member.name, len(data), self._wall_clock()))
         self._tell_plain(data, text=False)
-        self._drop_the_slow()
 
     def _tell_pages(self, envelope: Message | Binary) -> None:
         encoded = msgspec.json.encode(envelope)
@@ -194,7 +194,8 @@ class Room:
         return [peer for peer, member in self.members.items() if member.on_page]
 
     def _drop_the_slow(self) -> None:
-        # Sending to everybody waits for nobody, so whoever does not read makes us hold what they leave unread.
+        # Sending to everybody waits for nobody, so who does not read would miss messages. Better lose the connection,
+        # which is noticed, than a message, which is not.
         for peer in self.members:
             if peer.transport.get_write_buffer_size() > self.limits.backlog:
                 peer.transport.abort()

@@ -16,6 +16,7 @@ from trunkline.chat import pages
 from trunkline.chat.envelopes import SUBPROTOCOL
 from trunkline.chat.origins import is_welcome
 from trunkline.chat.room import Limits, Member, Room
+from trunkline.datastructures import MultipleValuesError
 from trunkline.exceptions import ConnectionClosed
 from trunkline.http11 import Request, Response
 from trunkline.typing import Subprotocol
@@ -64,8 +65,12 @@ class ChatServer:
             return pages.answer(request)
         if pages.room_name(request.path) is None:
             return pages.plain(HTTPStatus.NOT_FOUND, "There is no room here. Rooms are at / and at /rooms/NAME.\n")
-        origin = request.headers.get("Origin")
-        if not is_welcome(origin, request.headers.get("Host", ""), self.origins):
+        # RFC 9112 section 3.2 and RFC 6454 section 7.3: neither field may occur twice.
+        try:
+            origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+        except MultipleValuesError as error:
+            return pages.plain(HTTPStatus.BAD_REQUEST, f"The header field {error} occurs more than once.\n")
+        if not is_welcome(origin, host, self.origins):
             logger.warning("refused a page from %s; if it is yours, start with --origin %s", origin, origin)
             return pages.plain(HTTPStatus.FORBIDDEN, f"Pages from {origin} may not connect to this chat room.\n")
         return None

@@ -84,6 +84,8 @@ def connect(
             code = asyncio.run(converse(opening, partial(talk_through_pipe, wait=wait), mark=""))
     except (OSError, InvalidHandshake) as error:  # TimeoutError is an OSError
         raise click.ClickException(f"cannot connect to {url}: {error or type(error).__name__}") from error
+    except ValueError as error:  # an option holds what the handshake cannot
+        raise click.UsageError(str(error)) from error
     sys.exit(code not in GOOD_CLOSE_CODES)
 
 

@@ -7,28 +7,16 @@ import platform
 import ssl
 import sys
 from collections.abc import Iterator
-from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from trunkline.asyncio.engine import engine_info
 from trunkline.version import __version__
 
 __all__ = ["doctor"]
-
-# Modules that are compiled where a C compiler was at hand.
-COMPILABLE = (
-    "trunkline.core.reader",
-    "trunkline.core.writer",
-    "trunkline.core.inbox",
-    "trunkline.core.session",
-    "trunkline.asyncio.awaitables",
-    "trunkline.asyncio.connection",
-    "trunkline.reactor.epoll",
-)
 
 # Distribution, what trunkline does with it, how to install it.
 OPTIONAL = (
@@ -77,14 +65,11 @@ def event_loop() -> str:
 
 
 def build() -> Iterator[Row]:
-    """Which modules are compiled."""
-    for name in COMPILABLE:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            yield name, "not in this build", ""
-        else:
-            compiled = spec.origin.endswith(tuple(EXTENSION_SUFFIXES))
-            yield name, "compiled" if compiled else "interpreted", spec.origin
+    """Which modules are compiled, and what carries connections because of that."""
+    info = engine_info()
+    for name, compiled in info["compiled"].items():
+        yield name, "compiled" if compiled else "not compiled", ""
+    yield "engine", info["engine"], "for plain TCP"
 
 
 def optional_libraries() -> Iterator[Row]:
