@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -16,7 +17,7 @@ from trunkline.asyncio.connection import Connection
 from trunkline.asyncio.server import check_arguments, check_compression, log_head
 from trunkline.core.session import Side, State
 from trunkline.datastructures import Headers, HeadersLike
-from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, SecurityError
+from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI, SecurityError
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options
@@ -226,7 +227,9 @@ class connect:  # noqa: N801  # used like a function
         self.process_exception = process_exception
         self.reconnect_delays = reconnect_delays
         self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
-        self._handshake_arguments = {"origin": origin, "extensions": extensions, "subprotocols": subprotocols}
+        self._new_handshake = functools.partial(
+            ClientHandshake, origin=origin, extensions=extensions, subprotocols=subprotocols
+        )
         self._create_connection = create_connection or ClientConnection
         self._engine = engine
         self._connect_arguments = kwargs
@@ -268,8 +271,9 @@ class connect:  # noqa: N801  # used like a function
             arguments.setdefault("host", uri.host)
             arguments.setdefault("port", uri.port)
 
+        handshake = self._new_handshake(uri)  # raises for what can't be sent, before anything is
+
         def factory() -> ClientConnection:
-            handshake = ClientHandshake(uri, **self._handshake_arguments)
             return self._create_connection(handshake, self.options, self.logger)
 
         connection: ClientConnection = await engines.create_connection(factory, engine=self._engine, **arguments)
@@ -294,7 +298,10 @@ class connect:  # noqa: N801  # used like a function
         location = exc.response.headers.get("Location")
         if location is None:
             return exc
-        new_uri = urllib.parse.urljoin(self.uri, location)
+        try:
+            new_uri = urllib.parse.urljoin(self.uri, location)
+        except ValueError as error:
+            return InvalidURI(location, str(error))
         old, new = parse_uri(self.uri), parse_uri(new_uri)
         if old.secure and not new.secure:
             return SecurityError(f"cannot follow redirect to non-secure URI {new_uri}")

@@ -740,7 +740,10 @@ class Connection:
         deadline = self.session.deadline()
         now = self.loop.time()
         if deadline is not None and deadline <= now:
+            pings = len(self.session.pings)
             self.session.on_deadline(now)
+            if self.debug and len(self.session.pings) > pings:
+                self.logger.debug("% sent keepalive ping")
             self.attend()
         else:
             self.schedule()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
+from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.frames import CloseCode
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
@@ -135,17 +136,19 @@ class ServerConnection(Connection):
         try:
             if server.process_request is not None:
                 response = await _maybe_await(server.process_request(self, request))
+                if response is not None:
+                    response.serialize()  # likewise
         except Exception:
             self.logger.error("process_request failed", exc_info=True)
             response = self._internal_error()
         if response is None:
             response = self.handshake.accept(request)
             self._log_refusal(self.handshake.exception)
-        if server.server_header is not None:
-            response.headers["Server"] = server.server_header
+        response.headers.update(server.response_headers)
         try:
             if server.process_response is not None:
                 response = await _maybe_await(server.process_response(self, request, response)) or response
+                response.serialize()  # a response that can't be sent is a fault of the function
         except Exception:
             self.logger.error("process_response failed", exc_info=True)
             response = self._internal_error()
@@ -275,7 +278,7 @@ class Server:
         new_handshake: Callable[[ServerConnection], ServerHandshake] | None = None,
         process_request: ProcessRequest | None = None,
         process_response: ProcessResponse | None = None,
-        server_header: str | None = SERVER,
+        response_headers: HeadersLike = (),
         logger: LoggerLike | None = None,
         create_connection: Callable[[Server], ServerConnection] | None = None,
         engine: engines.Engine = "auto",
@@ -286,7 +289,7 @@ class Server:
         self.new_handshake = new_handshake or (lambda connection: ServerHandshake())
         self.process_request = process_request
         self.process_response = process_response
-        self.server_header = server_header
+        self.response_headers = Headers(response_headers)
         self.logger: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
         self._create_connection = create_connection or ServerConnection
         self._engine = engine
@@ -452,6 +455,7 @@ def serve(
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: LoggerLike | None = None,
     create_connection: Callable[[Server], ServerConnection] | None = None,
+    extra_headers: HeadersLike = (),
     engine: engines.Engine = "auto",
     **kwargs: Any,
 ) -> Server:
@@ -486,6 +490,7 @@ def serve(
         write_limit: bytes waiting to leave at which `send` waits, or (high, low).
         logger: logger, by default `websockets.server`.
         create_connection: subclass of `ServerConnection` to use.
+        extra_headers: headers to add to the response (a name from older versions of websockets).
         engine: "auto", "reactor" or "transports".
         kwargs: passed on to `loop.create_server`: `ssl`, `sock`, `backlog`, `reuse_port`, `start_serving` and others.
 
@@ -509,6 +514,9 @@ def serve(
             else lambda handshake, offered: select_subprotocol(connection, offered),
         )
 
+    response_headers = Headers(extra_headers)
+    if server_header is not None:
+        response_headers["Server"] = server_header
     ServerHandshake(subprotocols=subprotocols)  # raises for what can't be a subprotocol, before the first client comes
     return Server(
         handler,
@@ -516,7 +524,7 @@ def serve(
         new_handshake=new_handshake,
         process_request=process_request,
         process_response=process_response,
-        server_header=server_header,
+        response_headers=response_headers,
         logger=logger,
         create_connection=create_connection,
         engine=engine,
