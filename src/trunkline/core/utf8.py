@@ -30,8 +30,12 @@ class TextValidator:
         try:
             _, used = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError as error:
-            raise UnicodeDecodeError(
-                "utf-8", b"", self.offset + error.start, self.offset + error.end, error.reason
-            ) from None
+            raise self._invalid(error.start, error.end, error.reason) from None
         self.pending = data[used:]
         self.offset += used
+        if self.pending[:1] == b"\xed" and self.pending[1:] >= b"\xa0":
+            # The codec waits for the last byte of a surrogate, which RFC 3629 section 3 forbids.
+            raise self._invalid(0, 1, "invalid continuation byte")
+
+    def _invalid(self, start: int, end: int, reason: str) -> UnicodeDecodeError:
+        return UnicodeDecodeError("utf-8", b"", self.offset + start, self.offset + end, reason)

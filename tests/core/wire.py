@@ -1,0 +1,138 @@
+"""What tests of the core share: sinks that record, streams to read, and a parser that is not the one under test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.support.raw import BINARY, CONT, PING, PONG, TEXT, RawFrame, apply_mask, encode_frame
+from trunkline.core.inbox import Fragment, Inbox
+from trunkline.core.reader import FrameSink, Reader
+from trunkline.core.session import Session, Side
+
+MIB = 1 << 20
+MASK = b"\x37\xfa\x21\x3d"
+
+
+class Recorder(FrameSink):
+    """Keeps what a reader found, in order."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+    def message(self, payload: object) -> None:
+        self.found.append(payload)
+
+    def fragment(self, fragment: Any) -> None:
+        self.found.append(shown(fragment))
+
+    def control(self, opcode: int, payload: bytes) -> None:
+        self.found.append((opcode, payload))
+
+
+def shown(item: Any) -> Any:
+    """An item of an inbox, comparable."""
+    return (item.data, item.text, item.fin) if isinstance(item, Fragment) else item
+
+
+def drain(inbox: Inbox) -> list[Any]:
+    """All items of an inbox as they came, fragments not joined."""
+    return [shown(item) for item in iter(inbox.take_fragment, None)]
+
+
+def read(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | None) -> list[Any]:
+    """What a reader finds in a stream that arrives in these pieces; errors are raised."""
+    recorder = Recorder()
+    reader = Reader(recorder, masked, **limits)
+    for piece in pieces:
+        reader.receive_data(piece)
+    return recorder.found
+
+
+def parse(data: bytes) -> Iterator[RawFrame]:
+    """The frames that a stream consists of."""
+    while data:
+        size, start = data[1] & 0x7F, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        mask = None
+        if data[1] & 0x80:
+            mask, start = data[start : start + 4], start + 4
+        payload, rest = data[start : start + size], data[start + size :]
+        assert len(payload) == size, "the stream ends inside a frame"
+        unmasked = payload if mask is None else apply_mask(payload, mask)
+        yield RawFrame(data[0] & 0x0F, unmasked, bool(data[0] & 0x80), data[0] & 0x70, mask)
+        data = rest
+
+
+def opened(side: Side = Side.SERVER, now: float = 0.0, **options: Any) -> Session:
+    """A session right after its opening handshake."""
+    session = Session(side, **options)
+    session.open(now)
+    return session
+
+
+def sent(session: Session) -> list[RawFrame]:
+    """The frames that a session has to send, masks left out."""
+    return [frame._replace(mask=None) for frame in parse(b"".join(session.take_outgoing()))]
+
+
+def peer_frame(session: Session, opcode: int, payload: bytes = b"", **fields: Any) -> bytes:
+    """A frame as the peer of this session sends it: masked if the peer is a client."""
+    return encode_frame(opcode, payload, mask=MASK if session.side is Side.SERVER else None, **fields)
+
+
+def payload_of(size: int) -> bytes:
+    """A payload in which each byte differs from its neighbours."""
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+# Streams
+
+SIZES = st.sampled_from([0, 1, 2, 7, 8, 9, 125, 126, 127, 300, 65535, 65536])
+MASKS = st.sampled_from([MASK, b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x80"]) | st.binary(min_size=4, max_size=4)
+BODIES = st.binary(max_size=40) | SIZES.map(payload_of)
+TEXTS = st.text(max_size=20).map(str.encode) | SIZES.map(lambda size: b"\xe2\x82\xac" * (size // 3) + b"a" * (size % 3))
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """`data` in pieces, cut at these places."""
+    edges = [0, *sorted(place for place in places if place <= len(data)), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+@st.composite
+def splits(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """`data` as a transport may deliver it."""
+    if len(data) <= 300 and draw(st.booleans()):
+        return [data[i : i + 1] for i in range(len(data))]
+    return cut(data, draw(st.lists(st.integers(0, len(data)), max_size=10)))
+
+
+@st.composite
+def control_frames(draw: st.DrawFn, mask: bytes | None) -> bytes:
+    return encode_frame(draw(st.sampled_from([PING, PONG])), draw(st.binary(max_size=125)), mask=mask)
+
+
+@st.composite
+def messages(draw: st.DrawFn, masked: bool) -> bytes:
+    """One message in one frame or more, with control frames between them."""
+    opcode = draw(st.sampled_from([TEXT, BINARY]))
+    payload = draw(TEXTS if opcode == TEXT else BODIES)
+    parts = cut(payload, draw(st.lists(st.integers(0, len(payload)), max_size=3)))
+    stream = b""
+    for i, part in enumerate(parts):
+        mask = draw(MASKS) if masked else None
+        stream += encode_frame(opcode if i == 0 else CONT, part, fin=i == len(parts) - 1, mask=mask)
+        if draw(st.booleans()):
+            stream += draw(control_frames(mask))
+    return stream
+
+
+def streams(masked: bool = True) -> st.SearchStrategy[bytes]:
+    """What a peer that keeps the rules sends."""
+    return st.lists(messages(masked), max_size=4).map(b"".join)
