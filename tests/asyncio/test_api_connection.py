@@ -172,7 +172,7 @@ def test_receiving_twice(first: str, second: str) -> None:
             case "recv":
                 return await ws.recv()
             case "streaming":
-                return [fragment async for fragment in ws.recv_streaming()][0]
+                return await anext(ws.recv_streaming())
             case _:
                 return await anext(aiter(ws))
 
@@ -266,12 +266,11 @@ def test_iteration_ends_when_the_connection_closes_normally() -> None:
 def test_iteration_raises_when_the_connection_breaks() -> None:
     async def talk(peer: RawPeer, server: Any) -> None:
         await peer.send(encode_frame(TEXT, b"one"))
-        received = []
+        messages = aiter(server)
+        assert await anext(messages) == "one"
+        peer.reset()
         with pytest.raises(ConnectionClosedError):
-            async for message in server:
-                received.append(message)
-                peer.reset()
-        assert received == ["one"]
+            await anext(messages)
 
     run_raw(talk)
 
@@ -728,7 +727,7 @@ def test_other_close_codes(code: int) -> None:
 def test_connection_closed_without_close_frames() -> None:
     async def talk(peer: RawPeer, server: Any) -> None:
         peer.reset()
-        with pytest.raises(ConnectionClosedError, match="^no close frame received or sent$") as caught:
+        with pytest.raises(ConnectionClosedError, match=r"^no close frame received or sent$") as caught:
             await server.recv()
         assert (caught.value.rcvd, caught.value.sent, caught.value.rcvd_then_sent) == (None, None, None)
         assert isinstance(caught.value.__cause__, (OSError, EOFError))
@@ -760,9 +759,9 @@ def test_cause_of_connection_closed(data: bytes, code: int, cause: type[Exceptio
 
 def test_code_and_reason_are_deprecated() -> None:
     error = ConnectionClosedError(Close(4000, "why"), None)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="code"):
         assert error.code == 4000
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="reason"):
         assert error.reason == "why"
 
 
@@ -893,7 +892,7 @@ def test_debug_log_shows_frames(caplog: pytest.LogCaptureFixture) -> None:
         r"< TEXT 'hello' \[5 bytes\]",
         r"< BINARY 00 00 .* \[100 bytes, continued\]",
         r"> BINARY 00 ff \[2 bytes\]",
-        r"> PING 'ping' \[text, 4 bytes\]|> PING .*\[.*4 bytes\]",
+        r"> PING 'ping' \[text, 4 bytes\]",
         r"< CLOSE 4000 \(private use\) why \[5 bytes\]",
         r"> CLOSE 4000 \(private use\) why \[5 bytes\]",
         r"= connection is CLOSED",

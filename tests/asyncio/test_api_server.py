@@ -724,7 +724,7 @@ def test_subprotocols_that_are_a_string_are_a_mistake() -> None:
 @pytest.mark.parametrize("options", [{"compression": "brotli"}, {"ping_interval": -1}])
 def test_option_values_are_checked(options: dict[str, Any]) -> None:
     async def main() -> None:
-        with pytest.raises(ValueError, match="brotli|ping_interval"):
+        with pytest.raises(ValueError, match=r"brotli|ping_interval"):
             await serve(**options)
 
     asyncio.run(main())

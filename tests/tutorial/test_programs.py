@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+
 from tests.support.process import environment
 from tests.support.raw import TEXT, RawPeer, encode_frame
 
