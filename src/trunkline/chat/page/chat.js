@@ -191,6 +191,7 @@ function outgoingElement(id, { text, refused }) {
   const again = element.querySelector(".again");
   const discard = element.querySelector(".discard");
   element.classList.toggle("refused", Boolean(refused));
+  if (refused) element.querySelector(".fate").setAttribute("role", "alert");
   element.querySelector(".text").textContent = text;
   element.querySelector(".why").textContent = refused || (line.connected ? "Sending" : "Will be sent when connected");
   again.hidden = discard.hidden = !refused;

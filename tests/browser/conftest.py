@@ -1,0 +1,97 @@
+"""A headless Chromium, and chat rooms for its pages. Without Chromium or Playwright these tests are skipped.
+
+`TRUNKLINE_REQUIRE_ALL=1` turns skipped tests into failures (see tests/conftest.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.process import environment
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+OpenPage = Callable[..., "Page"]
+
+
+class ChatProcess:
+    """``trunkline chat`` in a process of its own, which can be stopped and started again on the same port."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        command = (sys.executable, "-m", "trunkline", "chat", "--port", str(self.port))
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if address := re.search(r"ws://localhost:(\d+)/", line):
+                self.port = int(address[1])
+                return
+        raise AssertionError("the chat room did not open")
+
+    def stop(self) -> None:
+        """Stop, and wait until it has."""
+        with self.process:
+            self.process.terminate()
+
+
+@pytest.fixture
+def chat() -> Iterator[ChatProcess]:
+    """A chat room on a port of its own."""
+    process = ChatProcess()
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, once for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, chat: ChatProcess) -> Iterator[OpenPage]:
+    """A function that opens the chat page as a person of this name, in a browser profile of their own."""
+    with contextlib.ExitStack() as stack:
+
+        def open_page(name: str, path: str = "/", **options: Any) -> Page:
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.goto(f"http://localhost:{chat.port}{path}")
+            page.get_by_label("as", exact=True).fill(name)
+            page.get_by_label("as", exact=True).press("Enter")
+            page.wait_for_function("name => document.querySelector('.me bdi')?.textContent === name", arg=name)
+            return page
+
+        yield open_page
