@@ -54,6 +54,21 @@ def test_a_signal_closes_the_room_in_order(signal_number: signal.Signals) -> Non
         assert (process.returncode, errors) == (0, "")
 
 
+def test_with_a_certificate_all_is_encrypted(tmp_path: Path) -> None:
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    with chat("--cert", cert, "--key", key) as (_, address):
+        assert address.startswith("wss://localhost:")
+        talk = [sys.executable, "-m", "trunkline", "connect", address, "--wait", "0.5"]
+        ran = subprocess.run([*talk, "--insecure"], input="hi\n", capture_output=True, text=True, env=environment())
+        assert (ran.returncode, ran.stdout) == (0, "hi\n")
+        ran = subprocess.run(talk, input="hi\n", capture_output=True, text=True, env=environment())
+        assert ran.returncode == 1
+        assert "certificate verify failed" in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
 def test_a_port_in_use_is_an_error_that_names_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

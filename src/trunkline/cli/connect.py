@@ -71,10 +71,10 @@ def connect(
     opening = partial(
         client.connect,
         url,
-        ssl=insecure_context(url) if insecure else None,
         additional_headers=[split_header(header) for header in headers],
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         origin=Origin(origin) if origin else None,
+        **({"ssl": insecure_context(url)} if insecure else {}),
     )
     try:
         if sys.stdin.isatty():
