@@ -131,6 +131,28 @@ def test_an_option_that_no_handshake_can_hold_is_wrong_usage() -> None:
     assert "'not a token'" in errors
 
 
+def test_who_stops_reading_ends_it_without_a_word() -> None:
+    async def main() -> None:
+        async def chatter(connection: ServerConnection) -> None:
+            while True:
+                await connection.send("more")
+
+        async with serve(chatter) as server:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "trunkline", f"ws://127.0.0.1:{port_of(server)}/",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env=environment(),
+            )  # fmt: skip
+            assert process.stdout is not None
+            assert process.stderr is not None
+            await process.stdout.readline()
+            process.stdout._transport.close()  # type: ignore[attr-defined]
+            assert await process.stderr.read() == b"Connected.\n"
+            assert await process.wait() == 1
+
+    run_clean(main)
+
+
 def test_on_a_terminal() -> None:
     async def main() -> None:
         async with serve() as server:

@@ -74,7 +74,7 @@ def connect(
         additional_headers=[split_header(header) for header in headers],
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         origin=Origin(origin) if origin else None,
-        **({"ssl": insecure_context(url)} if insecure else {}),
+        **tls_options(url, insecure),
     )
     try:
         if sys.stdin.isatty():
@@ -82,6 +82,8 @@ def connect(
                 code = asyncio.run(converse(opening, talk_on_terminal, mark="< "))
         else:
             code = asyncio.run(converse(opening, partial(talk_through_pipe, wait=wait), mark=""))
+    except BrokenPipeError:
+        raise  # nobody reads what we print: click ends quietly
     except (OSError, InvalidHandshake) as error:  # TimeoutError is an OSError
         raise click.ClickException(f"cannot connect to {url}: {error or type(error).__name__}") from error
     except ValueError as error:  # an option holds what the handshake cannot
@@ -199,11 +201,13 @@ def split_header(header: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def insecure_context(url: str) -> tls.SSLContext:
-    """TLS that trusts everybody."""
+def tls_options(url: str, insecure: bool) -> dict[str, Any]:
+    """Trust those whom the system trusts, or everybody."""
+    if not insecure:
+        return {}
     if not url.lower().startswith("wss://"):
         raise click.UsageError("--insecure is about certificates, and only wss:// has them.")
     context = tls.create_default_context()
     context.check_hostname = False
     context.verify_mode = tls.CERT_NONE
-    return context
+    return {"ssl": context}

@@ -28,13 +28,15 @@ OPTIONAL = (
     ("werkzeug", "routing", "werkzeug"),
 )
 
+PIPE_WIDTH = 200  # columns: whoever reads a pipe wants whole lines
+
 Row = tuple[str, str, str]
 
 
 @click.command()
 def doctor() -> None:
     """Show versions, what is compiled, and which optional libraries are installed."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for title, rows in (
         ("Installation", installation()),
         ("Modules that can be compiled", build()),
