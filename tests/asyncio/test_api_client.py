@@ -461,10 +461,10 @@ def test_redirects_are_followed(status: int) -> None:
         async with (
             serve() as server,
             scripted_server(refuse(status, f"Location: ws://127.0.0.1:{port_of(server)}/there")) as port,
+            connect(port) as ws,
         ):
-            async with connect(port) as ws:
-                assert ws.request.path == "/there"
-                assert ws.remote_address[1] == port_of(server)
+            assert ws.request.path == "/there"
+            assert ws.remote_address[1] == port_of(server)
 
     run_clean(main)
 
@@ -488,12 +488,14 @@ def test_redirects_are_limited() -> None:
     run_clean(main)
 
 
-def test_redirect_to_http_becomes_websocket_or_is_refused() -> None:
+def test_redirect_to_http_is_refused() -> None:
     async def main() -> None:
-        async with serve(idle) as server:
-            async with scripted_server(refuse(302, f"Location: http://127.0.0.1:{port_of(server)}/")) as port:
-                with pytest.raises((InvalidURI, SecurityError)):
-                    await connect(port)
+        async with (
+            serve(idle) as server,
+            scripted_server(refuse(302, f"Location: http://127.0.0.1:{port_of(server)}/")) as port,
+        ):
+            with pytest.raises((InvalidURI, SecurityError)):
+                await connect(port)
 
     run_clean(main)
 
