@@ -8,7 +8,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.raw import BINARY, CONT, PING, PONG, TEXT, RawFrame, apply_mask, encode_frame
+from tests.support.raw import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    RSV1,
+    RSV2,
+    RSV3,
+    TEXT,
+    RawFrame,
+    apply_mask,
+    encode_frame,
+)
 from trunkline.core.inbox import Fragment, Inbox
 from trunkline.core.reader import FrameSink, Reader
 from trunkline.core.session import Session, Side
@@ -136,3 +149,114 @@ def messages(draw: st.DrawFn, masked: bool) -> bytes:
 def streams(masked: bool = True) -> st.SearchStrategy[bytes]:
     """What a peer that keeps the rules sends."""
     return st.lists(messages(masked), max_size=4).map(b"".join)
+
+
+# What a peer must not send to a server that takes messages up to 1 MiB: name, bytes, close code, reason
+
+START = encode_frame(TEXT, b"a", fin=False)
+
+
+def bad_close(payload: bytes) -> bytes:
+    return encode_frame(CLOSE, payload)
+
+
+FAULTS: list[tuple[str, bytes, int, str]] = [
+    *(
+        (f"{name} of {opcode}", encode_frame(opcode, b"x", rsv=bit), 1002, "reserved bits must be 0")
+        for name, bit in [("RSV1", RSV1), ("RSV2", RSV2), ("RSV3", RSV3)]
+        for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+    ),
+    ("RSV1 of a continuation", START + encode_frame(CONT, rsv=RSV1), 1002, "reserved bits must be 0"),
+    *(
+        (f"opcode {opcode}", encode_frame(opcode), 1002, "invalid opcode")
+        for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
+    ),
+    ("unknown opcode, huge", encode_frame(3, length=2**40), 1002, "invalid opcode"),
+    ("no mask", encode_frame(TEXT, b"x", mask=None), 1002, "incorrect masking"),
+    ("no mask, ping", encode_frame(PING, mask=None), 1002, "incorrect masking"),
+    *(
+        (f"long {opcode}", encode_frame(opcode, bytes(126)), 1002, "control frame too long")
+        for opcode in (CLOSE, PING, PONG)
+    ),
+    ("huge ping", encode_frame(PING, length=2**40), 1002, "control frame too long"),
+    *(
+        (f"fragment of {op}", encode_frame(op, fin=False), 1002, "fragmented control frame")
+        for op in (CLOSE, PING, PONG)
+    ),
+    ("continuation of nothing", encode_frame(CONT, b"x"), 1002, "unexpected continuation frame"),
+    ("continuation of nothing, not final", encode_frame(CONT, fin=False), 1002, "unexpected continuation frame"),
+    ("continuation of a whole", encode_frame(TEXT) + encode_frame(CONT), 1002, "unexpected continuation frame"),
+    ("continuation of an end", START + encode_frame(CONT) * 2, 1002, "unexpected continuation frame"),
+    ("text in a message", START + encode_frame(TEXT), 1002, "expected a continuation frame"),
+    ("binary in a message", START + encode_frame(BINARY, fin=False), 1002, "expected a continuation frame"),
+    *(
+        (
+            f"length with MSB, {opcode}",
+            encode_frame(opcode, length=2**63),
+            1002,
+            "invalid frame length: its most significant bit must be 0",
+        )
+        for opcode in (TEXT, BINARY)
+    ),
+    (
+        "length all ones",
+        encode_frame(TEXT, length=2**64 - 1),
+        1002,
+        "invalid frame length: its most significant bit must be 0",
+    ),
+    *(
+        (
+            f"{size} in {width} bytes",
+            encode_frame(BINARY, bytes(size), width=width),
+            1002,
+            "invalid frame length: not the minimal encoding",
+        )
+        for size, width in [(0, 2), (1, 2), (125, 2), (0, 8), (125, 8), (126, 8), (65535, 8)]
+    ),
+    (
+        "one byte too long",
+        encode_frame(TEXT, length=MIB + 1),
+        1009,
+        "frame with 1048577 bytes exceeds limit of 1048576 bytes",
+    ),
+    (
+        "huge",
+        encode_frame(TEXT, length=2**63 - 1),
+        1009,
+        f"frame with {2**63 - 1} bytes exceeds limit of 1048576 bytes",
+    ),
+    (
+        "huge continuation",
+        START + encode_frame(CONT, length=2**63 - 1),
+        1009,
+        f"frame with {2**63 - 1} bytes after reading 1 bytes exceeds limit of 1048576 bytes",
+    ),
+    (
+        "one byte too many",
+        START + encode_frame(CONT, length=MIB),
+        1009,
+        "frame with 1048576 bytes after reading 1 bytes exceeds limit of 1048576 bytes",
+    ),
+    ("empty fragments", START + encode_frame(CONT, fin=False) * (1 << 14), 1009, "too many fragments"),
+    ("not UTF-8", encode_frame(TEXT, b"a\xff"), 1007, "invalid start byte at position 1"),
+    ("surrogate", encode_frame(TEXT, b"\xed\xa0\x80"), 1007, "invalid continuation byte at position 0"),
+    ("half a character", encode_frame(TEXT, b"ab\xe2\x82"), 1007, "unexpected end of data at position 2"),
+    (
+        "half a character in fragments",
+        START + encode_frame(CONT, b"\xe2", fin=False) + encode_frame(CONT, b"\x82", fin=False) + encode_frame(CONT),
+        1007,
+        "unexpected end of data at position 1",
+    ),
+    (
+        "a wrong byte in the second fragment",
+        encode_frame(TEXT, b"\xe2\x82", fin=False) + encode_frame(CONT, b"a", fin=False),
+        1007,
+        "invalid continuation byte at position 0",
+    ),
+    ("close of one byte", bad_close(b"\x03"), 1002, "close frame too short"),
+    *(
+        (f"close with {code}", bad_close(code.to_bytes(2, "big")), 1002, f"invalid status code: {code}")
+        for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+    ),
+    ("close with a reason that is not UTF-8", bad_close(b"\x03\xe8ab\xff"), 1007, "invalid start byte at position 2"),
+]

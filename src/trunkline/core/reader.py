@@ -105,6 +105,7 @@ class Reader:
         self.max_charge = UNLIMITED if max_message is None else max(max_message, SMALLEST_CHARGE_LIMIT)
         self.stopped = False
         self.extensions: Sequence[Extension] = ()
+        self.plain = True  # neither extensions nor a trace look at frames
         self.trace: Callable[[Frame], None] | None = None
         # the frame whose header was read last
         self.first = 0
@@ -133,6 +134,12 @@ class Reader:
             UnicodeDecodeError: text is not UTF-8 (1007).
         """
         self.feed(memory(data), len(data))
+
+    def open(self, extensions: Sequence[Extension], trace: Callable[[Frame], None] | None) -> None:
+        """Set who looks at frames before they are handed over."""
+        self.extensions = extensions
+        self.trace = trace
+        self.plain = trace is None and not extensions
 
     @cython.ccall
     def stop(self) -> None:
@@ -230,11 +237,11 @@ class Reader:
     @cython.cfunc
     def _check_limits(self) -> cython.int:
         """Nothing is allocated for a frame that will be refused (section 10.4)."""
-        if self.length > self.max_frame:
-            raise PayloadTooBig(self.length, self.max_frame)
         left: cython.longlong = self.max_message - self.message_bytes
         if self.length > left:
             raise PayloadTooBig(self.length, left, self.message_bytes or None)
+        if self.length > self.max_frame:
+            raise PayloadTooBig(self.length, self.max_frame)
         return 0
 
     @cython.cfunc
@@ -259,7 +266,7 @@ class Reader:
     @cython.cfunc
     def _whole_frame(self, data: cython.pointer[cython.const[cython.uchar]]) -> cython.int:
         """A frame whose payload stands at `data`, all of it."""
-        if self.opcode == 0 or self.opcode >= 8 or not self.fin or self.extensions or self.trace is not None:
+        if self.opcode == 0 or self.opcode >= 8 or not (self.fin and self.plain):
             self._deliver(take_binary(data, self.length, self.key), False)
         elif self.opcode == 1:
             self.sink.message(take_text(data, self.length, self.key))
@@ -350,7 +357,7 @@ class Reader:
     @cython.cfunc
     def _deliver(self, payload: bytes, checked: cython.bint) -> cython.int:
         """Hand over a complete frame; `checked` says that its text was validated on arrival."""
-        if self.extensions or self.trace is not None:
+        if not self.plain:
             payload = self._decode(payload)
         if self.opcode >= 8:
             self.sink.control(self.opcode, payload)
@@ -383,7 +390,7 @@ class Reader:
         self.message_frames += 1
         self.message_charge += max(n, FRAGMENT_CHARGE)
         if self.message_charge > self.max_charge or self.message_frames > MAX_FRAGMENTS:
-            raise TooManyFragments(self.message_frames)
+            raise TooManyFragments(self.message_frames - 1)
         return 0
 
     def _decode(self, payload: bytes) -> bytes:
