@@ -23,6 +23,8 @@ EXTENSIONS = [
     ("trunkline.core.session", "src/trunkline/core/session.py"),
     ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
     ("trunkline.asyncio.connection", "src/trunkline/asyncio/connection.py"),
+    ("trunkline.asyncio.client", "src/trunkline/asyncio/client.py"),
+    ("trunkline.asyncio.server", "src/trunkline/asyncio/server.py"),
 ]
 if sys.platform == "linux":
     EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))

@@ -1,3 +1,5 @@
+cdef int IDLE, WAITING, WOKEN, CANCELLED
+
 cdef class Waiter:
     cdef readonly object loop
     cdef int phase

@@ -23,6 +23,11 @@ from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options
 from trunkline.uri import WebSocketURI, parse_uri
 
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     from trunkline.extensions.base import ClientExtensionFactory
     from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
@@ -75,6 +80,7 @@ def backoff(
         yield max_delay
 
 
+@cython.cclass
 class ClientConnection(Connection):
     """A client's end of a WebSocket connection."""
 

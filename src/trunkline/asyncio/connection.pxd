@@ -4,12 +4,16 @@ from trunkline.asyncio.awaitables cimport Waiter
 from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
 
+cdef Py_ssize_t CORK_LIMIT, BROADCAST_BACKLOG
+cdef int BUDGET
+
 @cython.freelist(64)
 cdef class Receive(Waiter):
     cdef Connection connection
     cdef bint iterating
     cdef readonly bint fragment
 
+    cdef bint has_something(self)
     cdef object _wait_a_turn(self)
     cdef object _nothing_there(self)
 
@@ -46,5 +50,6 @@ cdef class Connection:
     cpdef object receive_data(self, bytes data)
     cpdef object after_receiving(self, bint may_wake_now)
     cdef object _wake_receiver(self, bint may_wake_now)
+    cpdef object leave(self)
     cpdef object flush(self)
     cpdef object broadcast(self, PreparedMessage message)

@@ -23,7 +23,7 @@ from trunkline.asyncio.awaitables import Pause, Sent, Waiter
 from trunkline.core.inbox import Fragment, convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
-from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+from trunkline.exceptions import ConcurrencyError, ConnectionClosed
 from trunkline.frames import CloseCode, Frame
 from trunkline.options import Options
 
@@ -92,6 +92,14 @@ class Receive(Waiter):
         return message
 
     @cython.cfunc
+    def has_something(self) -> cython.bint:
+        """Whether there is a reason to wake up."""
+        session: Session = self.connection.session
+        if self.fragment:
+            return len(session.inbox) > 0
+        return session.inbox.ready() or (self.iterating and session.attention and session.ended_normally())
+
+    @cython.cfunc
     def _wait_a_turn(self) -> object:
         """A task that finds messages all the time lets the others run now and then."""
         self.connection.budget = BUDGET
@@ -102,14 +110,15 @@ class Receive(Waiter):
     @cython.cfunc
     def _nothing_there(self) -> object:
         connection: Connection = self.connection
+        if self.iterating and connection.session.ended_normally():
+            # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to this peer.
+            connection.receiver = None
+            raise StopAsyncIteration
         if not connection.lost:
             connection.receiver = self
             return self.wait()
         connection.receiver = None
-        error = connection.session.close_exception()
-        if self.iterating and isinstance(error, ConnectionClosedOK):
-            raise StopAsyncIteration
-        raise error
+        raise connection.session.close_exception()
 
     @cython.cfunc
     def release(self) -> object:
@@ -418,6 +427,7 @@ class Connection:
             return _fail(error)
         return self.leave()
 
+    @cython.ccall
     def leave(self) -> object:
         """Let what was sent leave; the awaitable of `send`."""
         if not self.corked or self.session.outgoing_size > CORK_LIMIT:
@@ -619,7 +629,7 @@ class Connection:
         session: Session = self.session
         receiver: object = self.receiver
         self.budget = BUDGET
-        if receiver is not None and (session.inbox.ready() or cython.cast(Receive, receiver).fragment):
+        if receiver is not None and cython.cast(Receive, receiver).has_something():
             self._wake_receiver(may_wake_now)
         if session.inbox.overflows():
             self._pause_reading()
@@ -650,11 +660,7 @@ class Connection:
     def flush(self) -> object:
         """Write what the session has to send."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
-        if not outgoing or self.lost:
-            return None
-        if len(outgoing) == 1:
-            self.transport.write(outgoing[0])
-        else:
+        if outgoing and not self.lost:
             self.transport.writelines(outgoing)
 
     def attend(self) -> None:

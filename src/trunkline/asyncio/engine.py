@@ -29,6 +29,8 @@ COMPILED_MODULES = (
     "trunkline.core.session",
     "trunkline.asyncio.awaitables",
     "trunkline.asyncio.connection",
+    "trunkline.asyncio.client",
+    "trunkline.asyncio.server",
     "trunkline.reactor.epoll",
 )
 

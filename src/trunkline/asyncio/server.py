@@ -23,6 +23,11 @@ from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
 
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
     from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
@@ -41,6 +46,7 @@ LISTEN_ARGUMENTS = frozenset(
 )
 
 
+@cython.cclass
 class ServerConnection(Connection):
     """A server's end of a WebSocket connection.
 
@@ -48,8 +54,6 @@ class ServerConnection(Connection):
         server: the `Server` that accepted it.
         username: who logged in through `basic_auth`.
     """
-
-    username: str
 
     def __init__(self, server: Server) -> None:
         super().__init__(Side.SERVER, server.options, server.logger)

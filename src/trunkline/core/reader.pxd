@@ -10,8 +10,8 @@ cdef class Reader:
     cdef bint masked
     cdef long long max_message, max_frame, max_charge
     cdef readonly bint stopped
-    cdef public object extensions
-    cdef public object trace
+    cdef object extensions, trace
+    cdef bint plain
     cdef int first, opcode
     cdef bint fin
     cdef uint32_t key

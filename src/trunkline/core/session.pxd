@@ -2,6 +2,8 @@ from trunkline.core.inbox cimport Inbox
 from trunkline.core.reader cimport FrameSink, Reader
 from trunkline.core.writer cimport PreparedMessage, write_frame
 
+cdef int CONNECTING, OPEN, CLOSING, CLOSED, FIN
+
 cdef class Session(FrameSink):
     cdef readonly bint client
     cdef public int phase
@@ -14,6 +16,7 @@ cdef class Session(FrameSink):
     cdef public bint eof_wanted
     cdef readonly bint eof_received, expired
     cdef public object trace
+    cdef bint plain
     cdef readonly object extensions
     cdef public object close_rcvd, close_sent, close_rcvd_then_sent
     cdef public object failure

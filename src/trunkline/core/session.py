@@ -134,6 +134,7 @@ class Session(FrameSink):
         self.expired = False
         self.trace: Callable[[bool, Frame], None] | None = None
         self.extensions: Sequence[Extension] = ()
+        self.plain = True  # neither extensions nor a trace look at frames
         self.close_rcvd: Close | None = None
         self.close_sent: Close | None = None
         self.close_rcvd_then_sent: bool | None = None
@@ -165,23 +166,28 @@ class Session(FrameSink):
         """The opening handshake is done."""
         self.phase = OPEN
         self.now = now
-        self.extensions = self.reader.extensions = extensions
-        if self.trace is not None:
-            self.reader.trace = self._trace_received
+        self.extensions = extensions
+        self.reader.open(extensions, None if self.trace is None else self._trace_received)
+        self.plain = self.trace is None and not extensions
         if self.ping_interval is not None:
             self.ping_at = now + self.ping_interval
 
+    def ended_normally(self) -> bool:
+        """Whether close frames were exchanged, with codes that mean no error: no message will come any more."""
+        rcvd, sent = self.close_rcvd, self.close_sent
+        return rcvd is not None and sent is not None and rcvd.code in OK_CLOSE_CODES and sent.code in OK_CLOSE_CODES
+
     @property
     def close_code(self) -> int | None:
-        """Code received, 1006 if there was none (section 7.1.5), None before the connection is closed."""
-        if self.phase != CLOSED:
+        """Code received, 1006 if there was none (section 7.1.5), None before the end of the connection."""
+        if self.phase != CLOSED and not self.ended_normally():
             return None
         return CloseCode.ABNORMAL_CLOSURE if self.close_rcvd is None else self.close_rcvd.code
 
     @property
     def close_reason(self) -> str | None:
-        """Reason received, "" if there was none, None before the connection is closed."""
-        if self.phase != CLOSED:
+        """Reason received, "" if there was none, None before the end of the connection."""
+        if self.phase != CLOSED and not self.ended_normally():
             return None
         return "" if self.close_rcvd is None else self.close_rcvd.reason
 
@@ -238,7 +244,8 @@ class Session(FrameSink):
 
     @cython.ccall
     def message(self, payload: object) -> None:
-        if self.phase == CLOSING and self.inbox.overflows():
+        # After the first gap nothing is kept: the end of one fragmented message must not be joined to the start of another.
+        if self.phase == CLOSING and (self.discarded > 0 or self.inbox.overflows()):
             self.discarded += 1
         else:
             self.inbox.put(payload)
@@ -294,17 +301,17 @@ class Session(FrameSink):
     def send(self, opcode: cython.int, payload: bytes | str, fin: cython.bint = True) -> None:
         """Put a frame on `outgoing`; payload is bytes, or str for its UTF-8."""
         first: cython.int = opcode | (FIN if fin else 0)
-        if self.trace is not None or self.extensions:
+        if not self.plain:
             first, payload = self._encode(opcode, payload, fin)
         self.outgoing_size += write_frame(self.outgoing, first, payload, self.client)
 
     @cython.ccall
     def send_prepared(self, message: PreparedMessage) -> None:
         """Put a `PreparedMessage` on `outgoing`."""
-        if self.trace is not None or self.extensions:
-            self.send(message.opcode, message.payload)
-        else:
+        if self.plain:
             self.outgoing_size += message.write(self.outgoing, self.client)
+        else:
+            self.send(message.opcode, message.payload)
 
     def _encode(self, opcode: int, payload: bytes | str, fin: bool) -> tuple[int, bytes]:
         """Show a frame to `trace` and pass it through the extensions, first one first (section 9.1)."""

@@ -1,0 +1,8 @@
+from trunkline.asyncio.connection cimport Connection
+
+cdef class ServerConnection(Connection):
+    cdef readonly object server
+    cdef readonly object handshake
+    cdef object opening
+    cdef object task
+    cdef bint rejected
