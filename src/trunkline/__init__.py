@@ -62,4 +62,4 @@ __all__ = [
     "unix_serve",
     "uri",
 ]
-__all__ += _exceptions  # noqa: PLE0605
+__all__ += _exceptions

@@ -44,10 +44,10 @@ REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 #: Keyword arguments that `connect` passes on to `loop.create_connection` or `loop.create_unix_connection`.
-CONNECT_ARGUMENTS = frozenset(
-    "host port path ssl family proto flags sock local_addr server_hostname ssl_handshake_timeout "
-    "ssl_shutdown_timeout happy_eyeballs_delay interleave all_errors".split()
-)
+CONNECT_ARGUMENTS = frozenset({
+    "host", "port", "path", "ssl", "family", "proto", "flags", "sock", "local_addr", "server_hostname",
+    "ssl_handshake_timeout", "ssl_shutdown_timeout", "happy_eyeballs_delay", "interleave", "all_errors",
+})  # fmt: skip
 
 
 def process_exception(exc: Exception) -> Exception | None:
@@ -70,7 +70,7 @@ def backoff(
     max_delay: float = BACKOFF_MAX_DELAY,
     factor: float = BACKOFF_FACTOR,
 ) -> Generator[float]:
-    """Delays between attempts to connect, in seconds: random first, so that clients don't come back all at once, then growing."""
+    """Seconds between attempts to connect: random first, so that clients don't come back all at once, then growing."""
     yield random.random() * initial_delay
     delay = min_delay
     while delay < max_delay:
@@ -374,7 +374,8 @@ class connect:  # noqa: N801  # used like a function
 def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:
     """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
 
-    `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or `wss://localhost/` with `ssl`.
+    `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
+    `wss://localhost/`.
     """
     if uri is None:
         uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"

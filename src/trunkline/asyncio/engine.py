@@ -1,7 +1,7 @@
 """Which transports carry a connection: trunkline's reactor where it runs, else those of the event loop.
 
-The reactor serves plain TCP and Unix sockets on Linux, on any loop that has `add_reader`. TLS, other systems and the uncompiled
-build use the loop's transports. Everything above a transport is the same for both.
+The reactor serves plain TCP and Unix sockets on Linux, on any loop that has `add_reader`. TLS, other systems and the
+uncompiled build use the loop's transports. Everything above a transport is the same for both.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
     loop = asyncio.get_running_loop()
     create = loop.create_unix_server if unix else loop.create_server
     if choose_engine(engine, loop, bool(kwargs.get("ssl"))) == "transports":
-        return await create(factory, **kwargs)
+        server: Listener = await create(factory, **kwargs)
+        return server
     return await epoll.listen(create, factory, **kwargs)
 
 
@@ -99,8 +100,8 @@ def engine_info() -> dict[str, Any]:
     """What runs: versions, the event loop, and for every module that can be compiled whether it is.
 
     Returns:
-        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports", for plain TCP) and `compiled`, a dict of
-        module names and bools.
+        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports", for plain TCP) and `compiled`,
+        a dict of module names and bools.
     """
     from trunkline.version import __version__
 

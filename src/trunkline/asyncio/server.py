@@ -40,10 +40,10 @@ ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[R
 SelectSubprotocol = Callable[["ServerConnection", "Sequence[Subprotocol]"], "Subprotocol | None"]
 
 #: Keyword arguments that `serve` passes on to `loop.create_server` or `loop.create_unix_server`.
-LISTEN_ARGUMENTS = frozenset(
-    "host port path family flags sock backlog ssl reuse_address reuse_port keep_alive ssl_handshake_timeout "
-    "ssl_shutdown_timeout start_serving cleanup_socket".split()
-)
+LISTEN_ARGUMENTS = frozenset({
+    "host", "port", "path", "family", "flags", "sock", "backlog", "ssl", "reuse_address", "reuse_port", "keep_alive",
+    "ssl_handshake_timeout", "ssl_shutdown_timeout", "start_serving", "cleanup_socket",
+})  # fmt: skip
 
 
 @cython.cclass
@@ -54,6 +54,9 @@ class ServerConnection(Connection):
         server: the `Server` that accepted it.
         username: who logged in through `basic_auth`.
     """
+
+    if not cython.compiled:
+        username: str
 
     def __init__(self, server: Server) -> None:
         super().__init__(Side.SERVER, server.options, server.logger)
@@ -470,8 +473,8 @@ def serve(
         async with serve(handler, "localhost", 8765) as server:
             await server.serve_forever()
 
-    `handler` is called for each connection, as `handler(connection)` or `handler(connection, path)`. When it returns, the connection
-    is closed with code 1000; when it raises, with 1011, and the error is logged.
+    `handler` is called for each connection, as `handler(connection)` or `handler(connection, path)`. When it returns,
+    the connection is closed with code 1000; when it raises, with 1011, and the error is logged.
 
     Args:
         handler: coroutine function that handles a connection.
@@ -570,7 +573,7 @@ def basic_auth(
     """
     if (credentials is None) == (check_credentials is None):
         raise TypeError("provide either credentials or check_credentials")
-    check = check_credentials if credentials is None else _checker(credentials)
+    check = check_credentials or _checker(credentials)
     challenge = build_www_authenticate_basic(realm)
 
     def unauthorized(connection: ServerConnection, text: str) -> Response:
@@ -600,7 +603,7 @@ def basic_auth(
 def _checker(credentials: Any) -> Callable[[str, str], bool]:
     pairs = [credentials] if is_credentials(credentials) else list(credentials)
     if not all(is_credentials(pair) for pair in pairs):
-        raise TypeError(f"invalid credentials argument: {credentials!r}; expected (username, password), or a list of such")
+        raise TypeError(f"credentials are {credentials!r}: they must be (username, password), or a list of such")
     known = [(_bytes(username), _bytes(password)) for username, password in cast("list[tuple[str, str]]", pairs)]
 
     def check(username: str, password: str) -> bool:
