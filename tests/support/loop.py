@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_clean(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_clean(
+    main: Callable[[], Coroutine[Any, Any, T]], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> T:
     """`asyncio.run(main())`, failing on forgotten tasks and on errors that only the event loop saw.
 
     "Task exception was never retrieved" is such an error; it appears when the task is collected.
@@ -29,7 +31,8 @@ def run_clean(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
             assert not unseen, unseen
             assert asyncio.all_tasks() <= before, asyncio.all_tasks() - before
 
-    return asyncio.run(watched())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(watched())
 
 
 async def settled(condition: Callable[[], bool], turns: int = 400) -> None:
