@@ -46,6 +46,7 @@ cdef class Connection:
     cdef readonly bint lost
     cdef object closed_waiter
     cdef object timer
+    cdef double timer_due
 
     cpdef object receive_data(self, bytes data)
     cpdef object after_receiving(self, bint may_wake_now)

@@ -16,6 +16,7 @@ import uuid
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline import json
@@ -208,6 +209,7 @@ class Connection:
         self.lost = False
         self.closed_waiter: asyncio.Future[None] = self.loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
+        self.timer_due = 0.0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session.state.name} {self.remote_address}>"
@@ -319,7 +321,7 @@ class Connection:
         try:
             return convert(message, decode)
         except UnicodeDecodeError as fault:
-            self.session.now = self.loop.time()
+            self.session.now = monotonic()
             self.session.fault(fault)
             self.attend()
             await self.wait_closed()
@@ -488,7 +490,7 @@ class Connection:
         except BaseException as error:
             # The peer can't tell that the message ended here, so nothing can follow it.
             if opcode != 0 and self.session.phase == 1:
-                self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", self.loop.time(), error)
+                self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", monotonic(), error)
                 self.attend()
             raise
         finally:
@@ -528,7 +530,7 @@ class Connection:
         await self._ready_to_send()
         waiter: asyncio.Future[float] = self.loop.create_future()
         try:
-            self.session.ping(payload, waiter, self.loop.time())
+            self.session.ping(payload, waiter, monotonic())
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
         await self.leave()
@@ -566,9 +568,9 @@ class Connection:
         """
         if self.session.phase == 1:
             if self.fragmenting is not None:
-                self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", self.loop.time())
+                self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", monotonic())
             else:
-                self.session.close(code, reason, self.loop.time())
+                self.session.close(code, reason, monotonic())
             self._read_to_the_end()
             self.attend()
         await self.wait_closed()
@@ -594,7 +596,7 @@ class Connection:
     def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
         """The opening handshake is done; `rest` is what came behind it."""
         self.negotiated_subprotocol = subprotocol
-        self.session.open(self.loop.time(), extensions)
+        self.session.open(monotonic(), extensions)
         if self.debug:
             self.logger.debug("= connection is OPEN")
         self.schedule()
@@ -620,7 +622,7 @@ class Connection:
 
     @cython.ccall
     def receive_data(self, data: bytes) -> object:
-        self.session.receive_data(data, self.loop.time())
+        self.session.receive_data(data, monotonic())
         self.after_receiving(asyncio.current_task(self.loop) is None)
 
     @cython.ccall
@@ -689,14 +691,14 @@ class Connection:
             self.transport.write_eof()
 
     def eof_received(self) -> None:
-        self.session.receive_eof(self.loop.time())
+        self.session.receive_eof(monotonic())
         self.attend()
 
     def connection_lost(self, error: Exception | None) -> None:
         session = self.session
         if error is not None and session.phase == 1 and session.failure is None:
             session.failure = error
-        session.receive_eof(self.loop.time())
+        session.receive_eof(monotonic())
         self.lost = True
         if self.debug:
             self.logger.debug("= connection is CLOSED")
@@ -735,16 +737,18 @@ class Connection:
     def schedule(self) -> None:
         """Keep a timer for the session's deadline; one that fires too early is cheaper than moving it."""
         deadline = self.session.deadline()
-        if deadline is None or self.lost or (self.timer is not None and self.timer.when() <= deadline):
+        if deadline is None or self.lost or (self.timer is not None and self.timer_due <= deadline):
             return
         if self.timer is not None:
             self.timer.cancel()
-        self.timer = self.loop.call_at(deadline, self._on_timer)
+        self.timer_due = deadline
+        self.timer = self.loop.call_later(max(0.0, deadline - monotonic()), self._on_timer)
 
     def _on_timer(self) -> None:
         self.timer = None
         deadline = self.session.deadline()
-        now = self.loop.time()
+        # A loop may call us early by as much as the resolution of its clock.
+        now = max(monotonic(), self.timer_due)
         if deadline is not None and deadline <= now:
             pings = len(self.session.pings)
             self.session.on_deadline(now)

@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from trunkline.asyncio import engine as engines
@@ -216,7 +217,7 @@ class ServerConnection(Connection):
             await self.close(CloseCode.INTERNAL_ERROR)
         except BaseException:
             # Cancelled, most likely with the event loop about to stop: tell the peer, but don't wait for it.
-            self.session.close(CloseCode.GOING_AWAY, "", self.loop.time())
+            self.session.close(CloseCode.GOING_AWAY, "", monotonic())
             self.attend()
             self.transport.close()
             raise

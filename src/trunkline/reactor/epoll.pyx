@@ -24,6 +24,7 @@ import socket
 import sys
 import weakref
 from asyncio.trsock import TransportSocket
+from time import monotonic
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
@@ -203,7 +204,7 @@ cdef class Reactor:
         cdef int i, n
         with nogil:
             n = epoll_wait(self.epoll, events, BATCH, 0)
-        self.now = self.loop().time()
+        self.now = monotonic()
         for i in range(n):
             self._on_event(events[i].data.u64, events[i].events)
 
