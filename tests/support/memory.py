@@ -126,9 +126,17 @@ if sys.platform != "win32":
 
 
 def run_on(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test on a loop of this kind, failing on errors that only the loop sees."""
+    """Run a test on a loop of this kind; an error that only the loop sees ends it, and fails it."""
     unseen: list[dict[str, Any]] = []
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        unseen.append(context)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.get_loop().set_exception_handler(lambda loop, context: unseen.append(context))
-        runner.run(main())
-    assert unseen == []
+        runner.get_loop().set_exception_handler(note)
+        try:
+            runner.run(main())
+        finally:
+            assert unseen == []

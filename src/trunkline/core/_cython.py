@@ -25,6 +25,10 @@ def _configured(*_args: Any, **_options: Any) -> Callable[[_T], _T]:
     return _same
 
 
+def cast(_type: Any, value: _T) -> _T:
+    return value
+
+
 exceptval = returns = locals = freelist = no_gc_clear = _configured
 
 
