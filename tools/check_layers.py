@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "core": ("core",),
     "handshake": ("handshake",),
     "json": ("json",),
+    "sans-I/O": ("protocol", "client", "server"),
     "asyncio": ("asyncio",),
     "reactor": ("reactor",),
     "chat": ("chat",),
@@ -39,7 +40,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("vocabulary",),
     "handshake": ("vocabulary", "core"),
     "json": ("vocabulary",),
-    "asyncio": ("vocabulary", "options", "core", "handshake", "json", "reactor"),
+    "sans-I/O": ("vocabulary", "options", "core", "handshake"),
+    "asyncio": ("vocabulary", "options", "core", "handshake", "json", "client", "reactor"),
     "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
     "chat": (ANYTHING,),
     "cli": (ANYTHING,),
@@ -59,7 +61,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
 }
 
 # Standard modules that a layer without I/O must not touch: the driver passes in bytes and, to the core, the time.
-FORBIDDEN: dict[str, frozenset[str]] = {"core": _IO | {"logging", "time"}, "handshake": _IO}
+FORBIDDEN: dict[str, frozenset[str]] = {"core": _IO | {"logging", "time"}, "handshake": _IO, "sans-I/O": _IO | {"time"}}
 
 
 class Import(NamedTuple):

@@ -10,7 +10,7 @@ from trunkline.asyncio.client import ClientConnection, connect, unix_connect
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.asyncio.engine import engine_info
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, serve, unix_serve
-from trunkline.core.session import Side, State
+from trunkline.client import ClientProtocol
 from trunkline.core.writer import PreparedMessage
 from trunkline.datastructures import Headers, HeadersLike, MultipleValuesError
 from trunkline.exceptions import *  # noqa: F403
@@ -18,11 +18,14 @@ from trunkline.exceptions import __all__ as _exceptions
 from trunkline.frames import Close, CloseCode, Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.json import InvalidJSON
+from trunkline.protocol import Protocol, Side, State
+from trunkline.server import ServerProtocol
 from trunkline.typing import Data, ExtensionName, ExtensionParameter, LoggerLike, Origin, StatusLike, Subprotocol
 from trunkline.version import __version__
 
 __all__ = [
     "ClientConnection",
+    "ClientProtocol",
     "Close",
     "CloseCode",
     "Connection",
@@ -38,10 +41,12 @@ __all__ = [
     "Opcode",
     "Origin",
     "PreparedMessage",
+    "Protocol",
     "Request",
     "Response",
     "Server",
     "ServerConnection",
+    "ServerProtocol",
     "Side",
     "State",
     "StatusLike",

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import os
-import random
 import traceback
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection
-from trunkline.asyncio.server import check_arguments, check_compression, log_head
+from trunkline.asyncio.server import check_arguments, check_compression
+from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side, State
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI, SecurityError
 from trunkline.handshake.client import ClientHandshake
+from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options
 from trunkline.uri import WebSocketURI, parse_uri
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
 
 MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
-BACKOFF_INITIAL_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_INITIAL_DELAY", "5"))
-BACKOFF_MIN_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MIN_DELAY", "3.1"))
-BACKOFF_MAX_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MAX_DELAY", "90.0"))
-BACKOFF_FACTOR = float(os.environ.get("WEBSOCKETS_BACKOFF_FACTOR", "1.618"))
 
 REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
@@ -48,36 +45,6 @@ CONNECT_ARGUMENTS = frozenset({
     "host", "port", "path", "ssl", "family", "proto", "flags", "sock", "local_addr", "server_hostname",
     "ssl_handshake_timeout", "ssl_shutdown_timeout", "happy_eyeballs_delay", "interleave", "all_errors",
 })  # fmt: skip
-
-
-def process_exception(exc: Exception) -> Exception | None:
-    """Whether reconnecting makes sense: None for an error that may pass, else the error, to be raised.
-
-    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504 may pass.
-    """
-    if isinstance(exc, OSError):  # TimeoutError is one
-        return None
-    if isinstance(exc, InvalidMessage) and isinstance(exc.__cause__, EOFError):
-        return None
-    if isinstance(exc, InvalidStatus) and exc.response.status_code in (500, 502, 503, 504):
-        return None
-    return exc
-
-
-def backoff(
-    initial_delay: float = BACKOFF_INITIAL_DELAY,
-    min_delay: float = BACKOFF_MIN_DELAY,
-    max_delay: float = BACKOFF_MAX_DELAY,
-    factor: float = BACKOFF_FACTOR,
-) -> Generator[float]:
-    """Seconds between attempts to connect: random first, so that clients don't come back all at once, then growing."""
-    yield random.random() * initial_delay
-    delay = min_delay
-    while delay < max_delay:
-        yield delay
-        delay *= factor
-    while True:
-        yield max_delay
 
 
 @cython.cclass

@@ -20,6 +20,7 @@ from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.frames import CloseCode
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
+from trunkline.handshake.log import log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
@@ -216,6 +217,8 @@ class ServerConnection(Connection):
             self.logger.error("connection handler failed", exc_info=True)
             await self.close(CloseCode.INTERNAL_ERROR)
         except BaseException:
+            if self.loop.is_closed():
+                raise  # the task is not cancelled but collected: nothing can be sent any more
             # Cancelled, most likely with the event loop about to stop: tell the peer, but don't wait for it.
             self.session.close(CloseCode.GOING_AWAY, "", monotonic())
             self.attend()
@@ -233,18 +236,6 @@ class ServerConnection(Connection):
     def _log_head(self, direction: str, head: Request | Response | None) -> None:
         if self.debug and head is not None:
             log_head(self.logger, direction, head)
-
-
-def log_head(logger: LoggerLike, direction: str, head: Request | Response) -> None:
-    """Log a request or response line by line, ">" for sent, "<" for received."""
-    if isinstance(head, Request):
-        logger.debug("%s %s %s %s", direction, head.method, head.path, head.protocol)
-    else:
-        logger.debug("%s HTTP/1.1 %d %s", direction, head.status_code, head.reason_phrase)
-    for name, value in head.headers.raw_items():
-        logger.debug("%s %s: %s", direction, name, value)
-    if isinstance(head, Response) and head.body:
-        logger.debug("%s [body] (%d bytes)", direction, len(head.body))
 
 
 async def _maybe_await(result: Any) -> Any:

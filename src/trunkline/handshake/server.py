@@ -227,13 +227,18 @@ class ServerHandshake:
             for subprotocol in parse_subprotocol(header)
         ]
         if self._select_subprotocol is None:
-            return self._prefer_subprotocol(offers)
+            return self.prefer_subprotocol(offers)
         subprotocol = self._select_subprotocol(self, offers)
         if subprotocol is not None and subprotocol not in offers:
             raise ValueError(f"select_subprotocol returned {subprotocol!r}; the client offered {offers!r}")
         return subprotocol
 
-    def _prefer_subprotocol(self, offers: Sequence[Subprotocol]) -> Subprotocol | None:
+    def prefer_subprotocol(self, offers: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Choose the first of ``subprotocols`` that the client offers.
+
+        Raises:
+            NegotiationError: if it offers none of them.
+        """
         available = self._available_subprotocols
         if available is None:
             return None

@@ -1,0 +1,137 @@
+"""The client's side of a connection without I/O, and when to connect again."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+from trunkline.handshake.client import ClientHandshake
+from trunkline.handshake.log import log_head
+from trunkline.http11 import Request, Response
+from trunkline.options import Limit
+from trunkline.protocol import CONNECTING, NOW, OPEN, Protocol, Side, State
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ClientExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, Subprotocol
+    from trunkline.uri import WebSocketURI
+
+__all__ = ["ClientProtocol", "backoff", "process_exception"]
+
+BACKOFF_INITIAL_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_INITIAL_DELAY", "5"))
+BACKOFF_MIN_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MIN_DELAY", "3.1"))
+BACKOFF_MAX_DELAY = float(os.environ.get("WEBSOCKETS_BACKOFF_MAX_DELAY", "90.0"))
+BACKOFF_FACTOR = float(os.environ.get("WEBSOCKETS_BACKOFF_FACTOR", "1.618"))
+
+
+def process_exception(exc: Exception) -> Exception | None:
+    """Whether reconnecting makes sense: None for an error that may pass, else the error, to be raised.
+
+    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504 may pass.
+    """
+    if isinstance(exc, OSError):  # TimeoutError is one
+        return None
+    if isinstance(exc, InvalidMessage) and isinstance(exc.__cause__, EOFError):
+        return None
+    if isinstance(exc, InvalidStatus) and exc.response.status_code in (500, 502, 503, 504):
+        return None
+    return exc
+
+
+def backoff(
+    initial_delay: float = BACKOFF_INITIAL_DELAY,
+    min_delay: float = BACKOFF_MIN_DELAY,
+    max_delay: float = BACKOFF_MAX_DELAY,
+    factor: float = BACKOFF_FACTOR,
+) -> Generator[float]:
+    """Seconds between attempts to connect: random first, so that clients don't come back all at once, then growing."""
+    yield random.random() * initial_delay
+    delay = min_delay
+    while delay < max_delay:
+        yield delay
+        delay *= factor
+    while True:
+        yield max_delay
+
+
+class ClientProtocol(Protocol):
+    """The client's side of a connection without I/O.
+
+    Start with ``send_request(connect())``. The first event is the response; ``handshake_exc`` tells whether it is a
+    refusal.
+
+    Args:
+        uri: where to connect; see :func:`trunkline.uri.parse_uri`.
+        origin: value of the Origin header.
+        extensions: factories of extensions to offer.
+        subprotocols: names of subprotocols to offer, in order of preference.
+        state: ``State.OPEN`` if the opening handshake is done by other means.
+        max_size: limit of a received message in bytes, or (message, frame); None for none.
+        logger: logger, by default ``websockets.client``.
+
+    Raises:
+        TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
+    """
+
+    def __init__(
+        self,
+        uri: WebSocketURI,
+        *,
+        origin: Origin | None = None,
+        extensions: Sequence[ClientExtensionFactory] | None = None,
+        subprotocols: Sequence[Subprotocol] | None = None,
+        state: State = CONNECTING,
+        max_size: Limit = 2**20,
+        logger: LoggerLike | None = None,
+    ) -> None:
+        super().__init__(Side.CLIENT, state=state, max_size=max_size, logger=logger)
+        self.uri = uri
+        self._handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
+
+    def connect(self) -> Request:
+        """The request that opens the connection. Add headers if need be, then give it to ``send_request``.
+
+        Raises:
+            InvalidHeaderValue: if ``origin`` or the URI's host contains control characters.
+            ValueError: if the username contains a colon.
+        """
+        return self._handshake.request()
+
+    def send_request(self, request: Request) -> None:
+        """Send the request."""
+        if self.debug:
+            log_head(self.logger, ">", request)
+        self._session.outgoing.append(request.serialize())
+
+    def _receive_handshake(self, data: bytes) -> None:
+        if self._session.eof_wanted:
+            return
+        try:
+            response = self._handshake.receive_data(data)
+            if response is not None:
+                self._receive_response(response)
+        except InvalidHandshake as error:
+            self._fail_handshake(error)
+
+    def _receive_handshake_eof(self) -> None:
+        try:
+            self._receive_response(self._handshake.receive_eof())
+        except InvalidHandshake as error:
+            self._fail_handshake(error)
+
+    def _receive_response(self, response: Response) -> None:
+        if self.debug:
+            log_head(self.logger, "<", response)
+        self._session.events.append(response)
+        self._handshake.process_response(response)
+        self.subprotocol = self._handshake.subprotocol
+        self.extensions = self._handshake.extensions
+        self.state = OPEN
+        self._session.receive_data(self._handshake.remaining, NOW)
+
+    def _fail_handshake(self, error: InvalidHandshake) -> None:
+        self.handshake_exc = error
+        self._session.eof_wanted = True

@@ -1,0 +1,139 @@
+"""The server's side of a connection without I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from trunkline.exceptions import InvalidHandshake
+from trunkline.handshake.log import log_head
+from trunkline.handshake.server import ServerHandshake
+from trunkline.http11 import Request, Response
+from trunkline.options import Limit
+from trunkline.protocol import CONNECTING, NOW, OPEN, Protocol, Side, State
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ServerExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
+
+__all__ = ["ServerProtocol"]
+
+
+class ServerProtocol(Protocol):
+    """The server's side of a connection without I/O.
+
+    The first event is the request: ``send_response(accept(request))`` answers it, or
+    ``send_response(reject(status, text))``.
+
+    Args:
+        origins: origins that may connect: strings, patterns for the whole header, None for requests without one.
+        extensions: factories of extensions to accept.
+        subprotocols: names of subprotocols to accept, in order of preference.
+        select_subprotocol: ``(protocol, offered) -> subprotocol or None``, to choose another one than the first of
+            ``subprotocols`` that the client offers.
+        state: ``State.OPEN`` if the response is sent by other means.
+        max_size: limit of a received message in bytes, or (message, frame); None for none.
+        logger: logger, by default ``websockets.server``.
+
+    Raises:
+        TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Sequence[Origin | re.Pattern[str] | None] | None = None,
+        extensions: Sequence[ServerExtensionFactory] | None = None,
+        subprotocols: Sequence[Subprotocol] | None = None,
+        select_subprotocol: Callable[[ServerProtocol, Sequence[Subprotocol]], Subprotocol | None] | None = None,
+        state: State = CONNECTING,
+        max_size: Limit = 2**20,
+        logger: LoggerLike | None = None,
+    ) -> None:
+        super().__init__(Side.SERVER, state=state, max_size=max_size, logger=logger)
+        self._choose_subprotocol = select_subprotocol
+        self._handshake = ServerHandshake(
+            origins=origins,
+            extensions=extensions,
+            subprotocols=subprotocols,
+            select_subprotocol=lambda _, offered: self.select_subprotocol(offered),
+        )
+
+    def accept(self, request: Request) -> Response:
+        """The answer to a request: 101 if it is in order, else a refusal, with the reason in ``handshake_exc``.
+
+        Change the response if need be, then give it to ``send_response``.
+        """
+        handshake = self._handshake
+        response = handshake.accept(request)
+        self.handshake_exc = handshake.exception
+        self.origin = handshake.origin
+        self.subprotocol = handshake.subprotocol
+        self.extensions = handshake.extensions
+        if self.handshake_exc is None:
+            if self.state is OPEN:
+                self.state = OPEN  # with the extensions that are known only now
+        elif not isinstance(self.handshake_exc, InvalidHandshake):
+            self.logger.error("opening handshake failed", exc_info=self.handshake_exc)
+        return response
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Choose a subprotocol; subclasses may override it.
+
+        Args:
+            subprotocols: what the client offers.
+
+        Raises:
+            NegotiationError: to refuse the connection.
+        """
+        if self._choose_subprotocol is not None:
+            return self._choose_subprotocol(self, subprotocols)
+        return self._handshake.prefer_subprotocol(subprotocols)
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """A response that refuses the request.
+
+        Args:
+            status: HTTP status.
+            text: body of the response.
+        """
+        return self._handshake.reject(status, text)
+
+    def send_response(self, response: Response) -> None:
+        """Answer the request: 101 opens the connection, anything else ends it.
+
+        Raises:
+            InvalidState: if the request was answered before.
+        """
+        self._check_state(CONNECTING)
+        if self.debug:
+            log_head(self.logger, ">", response)
+        self._session.outgoing.append(response.serialize())
+        if response.status_code == 101:
+            self.logger.info("connection open")
+            self.state = OPEN
+            self._session.receive_data(self._handshake.remaining, NOW)
+        else:
+            self.logger.info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+            self._session.eof_wanted = True
+
+    def _receive_handshake(self, data: bytes) -> None:
+        if self._session.eof_wanted:
+            return
+        try:
+            request = self._handshake.receive_data(data)
+        except InvalidHandshake as error:
+            self.handshake_exc = error
+            self.send_response(self._handshake.refuse(error))
+            return
+        if request is not None:
+            if self.debug:
+                log_head(self.logger, "<", request)
+            self._session.events.append(request)
+
+    def _receive_handshake_eof(self) -> None:
+        try:
+            self._handshake.receive_eof()
+        except InvalidHandshake as error:
+            self.handshake_exc = error

@@ -1,0 +1,113 @@
+"""A client without I/O, talking to servers of both libraries."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from typing import Any
+
+import pytest
+
+from trunkline.client import ClientProtocol, backoff
+from trunkline.exceptions import InvalidHeaderValue, InvalidMessage, InvalidStatus
+from trunkline.frames import Frame, Opcode
+from trunkline.http11 import Response
+from trunkline.protocol import SEND_EOF, State
+from trunkline.uri import parse_uri
+
+URI = parse_uri("ws://user:secret@localhost:8080/chat?a=b")
+
+
+def connecting(**options: Any) -> ClientProtocol:
+    """A client that has sent its request."""
+    protocol = ClientProtocol(URI, **options)
+    protocol.send_request(protocol.connect())
+    protocol.data_to_send()
+    return protocol
+
+
+@pytest.mark.parametrize("library", ["trunkline", "websockets"])
+def test_talk_to_a_server(library: str) -> None:
+    server = importlib.import_module(f"{library}.server").ServerProtocol(subprotocols=["b"])
+    client = ClientProtocol(URI, subprotocols=["a", "b"], origin="https://example.com")  # type: ignore[list-item, arg-type]
+    request = client.connect()
+    request.headers["User-Agent"] = "test"
+    client.send_request(request)
+    server.receive_data(b"".join(client.data_to_send()))
+    [request] = server.events_received()
+    assert request.path == "/chat?a=b"
+    assert request.headers["Authorization"].startswith("Basic ")
+    assert request.headers["User-Agent"] == "test"
+    server.send_response(server.accept(request))
+    server.send_text(b"hi")
+    client.receive_data(b"".join(server.data_to_send()))
+    response, frame = client.events_received()
+    assert isinstance(response, Response)
+    assert frame == Frame(Opcode.TEXT, b"hi")
+    assert client.state is State.OPEN
+    assert client.subprotocol == "b"
+    assert server.origin == "https://example.com"
+    client.send_close(1000)
+    server.receive_data(b"".join(client.data_to_send()))
+    client.receive_data(b"".join(server.data_to_send()))
+    assert client.close_expected()
+    client.receive_eof()
+    assert str(client.close_exc) == "sent 1000 (OK); then received 1000 (OK)"
+
+
+def test_refusal() -> None:
+    client = connecting()
+    client.receive_data(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+    [response] = client.events_received()
+    assert isinstance(response, Response)
+    assert response.body == b"no"
+    assert isinstance(client.handshake_exc, InvalidStatus)
+    assert client.data_to_send() == [SEND_EOF]
+    assert client.close_expected()
+    client.receive_eof()
+    assert client.state is State.CLOSED
+
+
+def test_refusal_whose_body_ends_with_the_stream() -> None:
+    client = connecting()
+    client.receive_data(b"HTTP/1.1 500 Internal Server Error\r\n\r\noops")
+    assert client.events_received() == []
+    client.receive_eof()
+    [response] = client.events_received()
+    assert isinstance(response, Response)
+    assert response.body == b"oops"
+    assert isinstance(client.handshake_exc, InvalidStatus)
+
+
+def test_wrong_accept() -> None:
+    client = connecting()
+    client.receive_data(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"
+    )
+    assert isinstance(client.handshake_exc, InvalidHeaderValue)
+    assert client.state is State.CONNECTING
+    client.receive_data(b"\x81\x01a")
+    assert [type(event) for event in client.events_received()] == [Response]
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 101 Swi", b"SSH-2.0-server\r\n\r\n"])
+def test_no_response(data: bytes) -> None:
+    client = connecting()
+    client.receive_data(data)
+    client.receive_eof()
+    assert isinstance(client.handshake_exc, InvalidMessage)
+    assert client.events_received() == []
+    assert client.data_to_send() == [SEND_EOF]
+
+
+def test_open_from_the_start() -> None:
+    client = ClientProtocol(URI, state=State.OPEN)
+    client.receive_data(b"\x81\x01a")
+    assert client.events_received() == [Frame(Opcode.TEXT, b"a")]
+
+
+def test_backoff() -> None:
+    first, *delays = itertools.islice(backoff(5, 3, 10, 2), 5)
+    assert 0 <= first < 5
+    assert delays == [3, 6, 10, 10]

@@ -1,0 +1,205 @@
+"""Connections without I/O: what a program sees of them is what it sees of websockets, call by call."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, encode_frame
+from trunkline.exceptions import InvalidState
+from trunkline.frames import Frame, Opcode
+from trunkline.protocol import SEND_EOF, Protocol, Side, State
+
+UNMASKED: dict[str, Any] = {"mask": None}
+
+
+def show(protocol: Any) -> tuple[Any, ...]:
+    """All that a program can see of a connection, comparable between libraries."""
+    events = [str(event) if hasattr(event, "opcode") else type(event).__name__ for event in protocol.events_received()]
+    return (
+        protocol.state.name,
+        protocol.close_expected(),
+        events,
+        protocol.data_to_send(),
+        protocol.close_code,
+        protocol.close_reason,
+        type(protocol.parser_exc).__name__,
+        str(protocol.close_exc) if protocol.state.name == "CLOSED" else None,
+    )
+
+
+def attempt(call: Callable[..., Any], *args: Any) -> str | None:
+    """Name of what a call raises."""
+    try:
+        call(*args)
+    except Exception as error:
+        return type(error).__name__
+    return None
+
+
+def receive(*frames: bytes) -> Callable[[Any], Any]:
+    return lambda protocol: protocol.receive_data(b"".join(frames))
+
+
+def call(method: str, *args: Any) -> Callable[[Any], Any]:
+    return lambda protocol: attempt(getattr(protocol, method), *args)
+
+
+EOF = call("receive_eof")
+
+# What happens to a server's end of an open connection. Both libraries must show the same after each step.
+SCENARIOS: dict[str, list[Callable[[Any], Any]]] = {
+    "messages": [
+        receive(encode_frame(TEXT, "héllo".encode()), encode_frame(BINARY, b"\0\xff")),
+        receive(encode_frame(TEXT, b"a", fin=False), encode_frame(PING, b"p"), encode_frame(CONT, b"b")),
+        receive(encode_frame(BINARY, b"", fin=False), encode_frame(CONT, b"x", fin=False), encode_frame(CONT)),
+        receive(encode_frame(PONG, b"q")),
+    ],
+    "sending": [
+        call("send_text", b"a"),
+        call("send_binary", bytearray(b"b")),
+        call("send_binary", memoryview(b"c")),
+        call("send_text", "not bytes"),
+        call("send_ping", b"d"),
+        call("send_pong", b"e"),
+        call("send_ping", bytes(126)),
+    ],
+    "sending fragments": [
+        call("send_continuation", b"", True),
+        call("send_text", b"a", False),
+        call("send_text", b"b"),
+        call("send_binary", b"b", False),
+        call("send_ping", b"p"),
+        call("send_continuation", b"b", False),
+        call("send_continuation", b"c", True),
+        call("send_continuation", b"d", True),
+        call("send_binary", b"e"),
+    ],
+    "we close": [
+        call("send_close", 1000, "bye"),
+        call("send_text", b"late"),
+        call("send_close", 1000),
+        call("send_ping", b"p"),
+        receive(encode_frame(TEXT, b"on its way")),
+        receive(close_frame(1000)),
+        receive(encode_frame(TEXT, b"too late")),
+        EOF,
+        EOF,
+        call("send_text", b"late"),
+    ],
+    "peer closes": [receive(close_frame(1001, b"gone"), encode_frame(TEXT, b"too late")), EOF],
+    "peer closes without a code": [receive(encode_frame(CLOSE)), EOF],
+    "we close without a code": [call("send_close"), receive(encode_frame(CLOSE)), EOF],
+    "codes that can't be sent": [call("send_close", None, "x"), call("send_close", 1006), call("send_close", 4999)],
+    "fault": [receive(encode_frame(3)), receive(encode_frame(TEXT, b"x")), EOF],
+    "close with a reason that isn't UTF-8": [receive(encode_frame(CLOSE, b"\x03\xe8\xff")), EOF],
+    "too big": [receive(encode_frame(TEXT, bytes(101))), EOF],
+    "fail": [call("fail", 1011, "oops"), call("fail", 1002), receive(encode_frame(TEXT, b"x")), EOF],
+    "end of stream": [EOF, call("fail", 1011)],
+    "end of stream inside a frame": [receive(encode_frame(TEXT, b"abc")[:-1]), EOF],
+}
+
+
+def server(library: str) -> Any:
+    protocol = importlib.import_module(f"{library}.protocol")
+    return protocol.Protocol(protocol.Side.SERVER, max_size=100)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_same_as_websockets(name: str) -> None:
+    ours, theirs = server("trunkline"), server("websockets")
+    assert show(ours) == show(theirs)
+    for step in SCENARIOS[name]:
+        assert step(ours) == step(theirs)
+        assert show(ours) == show(theirs)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_split_of_input_does_not_matter(name: str) -> None:
+    whole, bytewise = Protocol(Side.SERVER, max_size=100), Protocol(Side.SERVER, max_size=100)
+
+    def receive_bytewise(data: bytes) -> None:
+        for i in range(len(data)):
+            Protocol.receive_data(bytewise, data[i : i + 1])
+
+    bytewise.receive_data = receive_bytewise  # type: ignore[method-assign, assignment]
+    for step in SCENARIOS[name]:
+        step(whole)
+        step(bytewise)
+        assert show(whole) == show(bytewise)
+
+
+def test_both_sides_talk() -> None:
+    client, server = Protocol(Side.CLIENT), Protocol(Side.SERVER)
+    client.send_text(b"hello")
+    server.receive_data(b"".join(client.data_to_send()))
+    assert server.events_received() == [Frame(Opcode.TEXT, b"hello")]
+    server.send_close(1000)
+    client.receive_data(b"".join(server.data_to_send()))
+    server.receive_data(b"".join(client.data_to_send()))
+    assert server.data_to_send() == [SEND_EOF]  # RFC 6455 section 7.1.1: the server ends the stream first
+    client.receive_eof()
+    assert client.data_to_send() == [SEND_EOF]
+    server.receive_eof()
+    assert (client.state, server.state) == (State.CLOSED, State.CLOSED)
+    assert (client.close_rcvd, client.close_sent) == (server.close_sent, server.close_rcvd)
+
+
+def test_text_that_is_not_utf8_fails_the_connection() -> None:
+    protocol = Protocol(Side.SERVER)
+    protocol.receive_data(encode_frame(TEXT, b"a") + encode_frame(TEXT, b"\xff"))
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"a")]
+    assert protocol.state is State.CLOSING
+    assert protocol.close_sent is not None
+    assert protocol.close_sent.code == 1007
+
+
+def test_drop_without_close_frame() -> None:
+    protocol = Protocol(Side.SERVER)
+    protocol.fail(1006)
+    assert protocol.data_to_send() == [SEND_EOF]
+    assert protocol.close_expected()
+    protocol.receive_data(encode_frame(TEXT, b"x"))
+    assert protocol.events_received() == []
+
+
+def test_close_exc_before_the_end() -> None:
+    with pytest.raises(InvalidState, match="isn't closed yet"):
+        _ = Protocol(Side.SERVER).close_exc
+
+
+@pytest.mark.parametrize("max_size", [None, 5, (5, None), (5, 3)])
+def test_limits(max_size: Any) -> None:
+    protocol = Protocol(Side.CLIENT, max_size=max_size)
+    message, fragment = max_size if isinstance(max_size, tuple) else (max_size, None)
+    assert (protocol.max_message_size, protocol.max_fragment_size) == (message, fragment)
+    protocol.receive_data(encode_frame(TEXT, b"123456", **UNMASKED))
+    assert protocol.state is (State.OPEN if message is None else State.CLOSING)
+
+
+def test_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "websockets.server")
+    protocol = Protocol(Side.SERVER)
+    assert protocol.debug
+    protocol.receive_data(encode_frame(TEXT, b"hi"))
+    protocol.send_binary(b"\xff")
+    protocol.receive_eof()
+    protocol.data_to_send()
+    assert caplog.messages == [
+        "= connection is OPEN",
+        "< TEXT 'hi' [2 bytes]",
+        "> BINARY ff [1 byte]",
+        "= connection is CLOSED",
+        "> EOF",
+    ]
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"hi")]
+
+
+def test_state_can_be_set() -> None:
+    protocol = Protocol(Side.SERVER)
+    protocol.state = State.CLOSED
+    assert str(protocol.close_exc) == "no close frame received or sent"

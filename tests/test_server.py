@@ -1,0 +1,224 @@
+"""A server without I/O: what it answers to requests, and what it is afterwards."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.support.raw import TEXT, encode_frame
+from trunkline.exceptions import InvalidMessage, InvalidState, NegotiationError
+from trunkline.extensions import Extension, ServerExtensionFactory
+from trunkline.frames import Frame, Opcode
+from trunkline.http11 import Request
+from trunkline.protocol import SEND_EOF, State
+from trunkline.server import ServerProtocol
+from trunkline.typing import ExtensionName, ExtensionParameter, Origin, Subprotocol
+
+REQUEST = (
+    b"GET /chat?a=b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+END = b"\r\n"
+
+
+def request(*headers: bytes) -> bytes:
+    return REQUEST + b"".join(header + END for header in headers) + END
+
+
+def received(protocol: Any, data: bytes) -> Any:
+    """The request that a protocol found in `data`."""
+    protocol.receive_data(data)
+    [event] = protocol.events_received()
+    return event
+
+
+def opened(data: bytes = request(), **options: Any) -> ServerProtocol:
+    protocol = ServerProtocol(**options)
+    protocol.send_response(protocol.accept(received(protocol, data)))
+    return protocol
+
+
+def test_request_and_response() -> None:
+    protocol = ServerProtocol()
+    found = received(protocol, request(b"Origin: https://example.com"))
+    assert isinstance(found, Request)
+    assert found.path == "/chat?a=b"
+    response = protocol.accept(found)
+    assert response.status_code == 101
+    assert protocol.origin == "https://example.com"
+    assert protocol.state is State.CONNECTING
+    response.headers["X-Extra"] = "1"
+    protocol.send_response(response)
+    assert protocol.state is State.OPEN
+    [data] = protocol.data_to_send()
+    assert data.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert data.endswith(b"X-Extra: 1\r\n\r\n")
+    assert not protocol.close_expected()
+
+
+@pytest.mark.parametrize("split", [1, 50, len(request()), len(request()) + 1])
+def test_frames_before_the_response(split: int) -> None:
+    protocol = ServerProtocol()
+    data = request() + encode_frame(TEXT, b"early")
+    protocol.receive_data(data[:split])
+    protocol.receive_data(data[split:])
+    [found] = protocol.events_received()
+    assert isinstance(found, Request)
+    protocol.send_response(protocol.accept(found))
+    protocol.receive_data(encode_frame(TEXT, b"late"))
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"early"), Frame(Opcode.TEXT, b"late")]
+
+
+def test_reject() -> None:
+    protocol = ServerProtocol()
+    received(protocol, request())
+    protocol.send_response(protocol.reject(403, "no\n"))
+    head, eof = protocol.data_to_send()
+    assert head.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert head.endswith(b"\r\n\r\nno\n")
+    assert eof == SEND_EOF
+    assert protocol.close_expected()
+    protocol.receive_data(b"whatever follows")
+    assert protocol.events_received() == []
+    protocol.receive_eof()
+    assert protocol.state is State.CLOSED
+    assert not protocol.close_expected()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request().replace(b"websocket", b"h2c", 1),
+        request().replace(b"GET", b"POST", 1),
+        request().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+        request(b"Origin: https://evil.example"),
+        request(b"Sec-WebSocket-Protocol: unknown"),
+    ],
+)
+def test_refusal_is_that_of_websockets(data: bytes) -> None:
+    answers = []
+    for library in ("trunkline", "websockets"):
+        module = importlib.import_module(f"{library}.server")
+        protocol = module.ServerProtocol(origins=[None, re.compile("https://good.*")], subprotocols=["chat"])
+        response = protocol.accept(received(protocol, data))
+        protocol.send_response(response)
+        answers.append((
+            response.status_code,
+            type(protocol.handshake_exc).__name__,
+            protocol.data_to_send()[-1],
+            protocol.close_expected(),
+        ))  # fmt: skip
+    ours, theirs = answers
+    assert ours == theirs
+
+
+def test_bytes_that_are_no_request() -> None:
+    protocol = ServerProtocol()
+    protocol.receive_data(b"\x16\x03\x01 hello, TLS here\n")
+    assert isinstance(protocol.handshake_exc, InvalidMessage)
+    head, eof = protocol.data_to_send()
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert eof == SEND_EOF
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HT"])
+def test_end_of_stream_inside_the_request(data: bytes) -> None:
+    protocol = ServerProtocol()
+    protocol.receive_data(data)
+    protocol.receive_eof()
+    assert isinstance(protocol.handshake_exc, InvalidMessage)
+    assert isinstance(protocol.handshake_exc.__cause__, EOFError)
+    assert protocol.data_to_send() == [SEND_EOF]
+    assert protocol.state is State.CLOSED
+
+
+def test_answer_twice() -> None:
+    protocol = opened()
+    with pytest.raises(InvalidState, match="connection is open"):
+        protocol.send_response(protocol.reject(500, ""))
+
+
+OFFER = b"Sec-WebSocket-Protocol: a, b"
+
+
+def test_subprotocol() -> None:
+    assert opened(request(OFFER), subprotocols=["b", "a"]).subprotocol == "b"
+
+
+def test_select_subprotocol() -> None:
+    asked: list[Any] = []
+
+    def last(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
+        asked.append(protocol)
+        return offered[-1]
+
+    protocol = opened(request(OFFER), select_subprotocol=last)
+    assert protocol.subprotocol == "b"
+    assert asked == [protocol]
+
+
+def test_override_select_subprotocol() -> None:
+    class Picky(ServerProtocol):
+        def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+            raise NegotiationError(f"none of {subprotocols}")
+
+    protocol = Picky()
+    assert protocol.accept(received(protocol, request(OFFER))).status_code == 400
+    assert str(protocol.handshake_exc) == "none of ['a', 'b']"
+
+
+def test_fault_of_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        raise RuntimeError("broken")
+
+    protocol = ServerProtocol(select_subprotocol=broken)
+    assert protocol.accept(received(protocol, request(OFFER))).status_code == 500
+    assert isinstance(protocol.handshake_exc, RuntimeError)
+    assert caplog.messages == ["opening handshake failed"]
+
+
+class Rot1(Extension):
+    """Adds one to each byte."""
+
+    name = ExtensionName("x-rot1")
+
+    def encode(self, frame: Frame) -> Frame:
+        return Frame(frame.opcode, bytes(byte + 1 for byte in bytes(frame.data)), frame.fin)
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        return Frame(frame.opcode, bytes(byte - 1 for byte in bytes(frame.data)), frame.fin)
+
+
+class Rot1Factory(ServerExtensionFactory):
+    name = Rot1.name
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], Extension]:
+        return [], Rot1()
+
+
+@pytest.mark.parametrize("state", [State.CONNECTING, State.OPEN])
+def test_extensions(state: State) -> None:
+    source = ServerProtocol()
+    found = received(source, request(b"Sec-WebSocket-Extensions: x-rot1"))
+    # Sanic writes the response itself, and so creates an open protocol before it knows the extensions.
+    protocol = ServerProtocol(extensions=[Rot1Factory()], state=state)
+    response = protocol.accept(found)
+    if state is State.CONNECTING:
+        protocol.send_response(response)
+        protocol.data_to_send()
+    assert [type(extension) for extension in protocol.extensions] == [Rot1]
+    protocol.receive_data(encode_frame(TEXT, b"bcd"))
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"abc")]
+    protocol.send_text(b"abc")
+    assert protocol.data_to_send() == [b"\x81\x03bcd"]
+
+
+def test_origins() -> None:
+    protocol = ServerProtocol(origins=[Origin("https://example.com")])
+    assert protocol.accept(received(protocol, request())).status_code == 403
