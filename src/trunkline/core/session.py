@@ -244,7 +244,7 @@ class Session(FrameSink):
 
     @cython.ccall
     def message(self, payload: object) -> None:
-        # After the first gap nothing is kept: the end of one fragmented message must not be joined to the start of another.
+        # After the first gap nothing is kept: fragments of different messages must not be joined.
         if self.phase == CLOSING and (self.discarded > 0 or self.inbox.overflows()):
             self.discarded += 1
         else:
