@@ -34,7 +34,7 @@ pointer: TypeAlias = memoryview[_T]
 p_char: TypeAlias = memoryview
 p_uchar: TypeAlias = memoryview
 p_void: TypeAlias = memoryview
-NULL: Any
+NULL: memoryview[Any]
 
 # Decorators
 def cclass(decorated: _T) -> _T: ...

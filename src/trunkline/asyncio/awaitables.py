@@ -1,13 +1,14 @@
 """What `recv()` and `send()` return: awaitables that cost no coroutine and no turn of the event loop.
 
-A `Waiter` is at once what the caller awaits and what the task of the caller waits for. Awaited, it answers immediately if it
-can. If not, it yields itself to the task, as a future would: `asyncio` treats any object with `_asyncio_future_blocking` and the
-methods below as one. The difference to a future is in `wake_now`: when the event loop has just called us and no task is running,
-the waiting task can be resumed at once, in its own context, instead of in the next turn of the loop.
+A `Waiter` is at once what the caller awaits and what the task of the caller waits for. Awaited, it answers immediately
+if it can. If not, it yields itself to the task, as a future would: `asyncio` treats any object with
+`_asyncio_future_blocking` and the methods below as one. The difference to a future is in `wake_now`: when the event
+loop has just called us and no task is running, the waiting task can be resumed at once, in its own context, instead of
+in the next turn of the loop.
 
-As a class with `__await__`, `send`, `throw` and `close`, a waiter passes for a coroutine, so `create_task`, `gather`, `wait_for`,
-`TaskGroup` and `run_coroutine_threadsafe` take it. While it does not wait, `_asyncio_future_blocking` is None, which tells asyncio
-that it isn't a future.
+As a class with `__await__`, `send`, `throw` and `close`, a waiter passes for a coroutine, so `create_task`, `gather`,
+`wait_for`, `TaskGroup` and `run_coroutine_threadsafe` take it. While it does not wait, `_asyncio_future_blocking` is
+None, which tells asyncio that it isn't a future.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Waiter:
         raise NotImplementedError
 
     @cython.cfunc
-    def release(self) -> object:
+    def release(self) -> None:
         """Called when a waiter ends without a result: cancelled, or closed."""
 
     @cython.cfunc
@@ -68,15 +69,15 @@ class Waiter:
     # For whoever has what is waited for
 
     @cython.ccall
-    def wake_now(self) -> object:
+    def wake_now(self) -> None:
         """Resume the waiting task in this call. No task may be running."""
-        callback: object = self._wake()
+        callback: Any = self._wake()
+        context: Any = self.context
         if callback is None:
             return
         if not cython.compiled:
-            self.context.run(callback, self)
+            context.run(callback, self)
             return
-        context: object = self.context
         PyContext_Enter(context)
         try:
             callback(self)
@@ -84,9 +85,9 @@ class Waiter:
             PyContext_Exit(context)
 
     @cython.ccall
-    def wake_soon(self) -> object:
+    def wake_soon(self) -> None:
         """Resume the waiting task in the next turn of the loop."""
-        callback: object = self._wake()
+        callback: Any = self._wake()
         if callback is not None and not self.loop.is_closed():
             self.loop.call_soon(callback, self, context=self.context)
 
@@ -95,7 +96,7 @@ class Waiter:
         self.wake_now()
 
     @cython.cfunc
-    def _wake(self) -> object:
+    def _wake(self) -> Any:
         if self.phase != WAITING:
             return None
         self.phase = WOKEN
@@ -165,7 +166,7 @@ class Waiter:
     def cancel(self, msg: Any = None) -> bool:
         if self.phase != WAITING:
             return False
-        callback: object = self._wake()
+        callback: Any = self._wake()
         self.phase = CANCELLED
         self.cancel_message = msg
         if callback is not None:
@@ -205,8 +206,8 @@ class Pause:
 class Sent:
     """What `send()` returns when nothing has to wait. One object for all sends on a loop.
 
-    It is awaitable, and to asyncio it is a future that is done: `gather(*(client.send(message) for client in clients))` makes
-    no task for it.
+    It is awaitable, and to asyncio it is a future that is done: `gather(*(client.send(message) for client in clients))`
+    makes no task for it.
     """
 
     if not cython.compiled:
@@ -265,7 +266,9 @@ if cython.compiled:
     @cython.cfunc
     @cython.exceptval(-1)
     def send_to_waiter(
-        waiter: cython.pointer[PyObject], value: cython.pointer[PyObject], result: cython.pointer[cython.pointer[PyObject]]
+        waiter: cython.pointer[PyObject],
+        value: cython.pointer[PyObject],
+        result: cython.pointer[cython.pointer[PyObject]],
     ) -> cython.int:
         answer: object = cython.cast(Waiter, waiter).step()
         Py_INCREF(answer)
@@ -284,7 +287,9 @@ if cython.compiled:
     @cython.cfunc
     @cython.exceptval(-1)
     def send_to_sent(
-        sent: cython.pointer[PyObject], value: cython.pointer[PyObject], result: cython.pointer[cython.pointer[PyObject]]
+        sent: cython.pointer[PyObject],
+        value: cython.pointer[PyObject],
+        result: cython.pointer[cython.pointer[PyObject]],
     ) -> cython.int:
         Py_INCREF(None)
         result[0] = cython.cast(cython.pointer[PyObject], None)
@@ -296,7 +301,7 @@ if cython.compiled:
         return cython.NULL
 
     @cython.cfunc
-    def answer_without_raising(waiter_type: object) -> object:
+    def answer_without_raising(waiter_type: object) -> None:
         """Give a subclass of `Waiter` the fast slots, which are not inherited by it."""
         install(waiter_type, send_to_waiter, next_of_waiter)
 

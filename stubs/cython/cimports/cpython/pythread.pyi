@@ -1,0 +1,1 @@
+def PyThread_get_thread_ident() -> int: ...  # noqa: N802

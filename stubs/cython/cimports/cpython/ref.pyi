@@ -1,0 +1,1 @@
+def Py_INCREF(o: object) -> None: ...  # noqa: N802

@@ -1,0 +1,555 @@
+"""What a connection does with its transport: corking, fairness, back-pressure in both directions, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.core.wire import peer_frame, sent
+from tests.support.memory import LOOPS, MemoryTransport, arrive, connected, frames, run_on
+from tests.support.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawFrame
+from trunkline.asyncio.connection import Connection, broadcast
+from trunkline.core.session import Side, State
+from trunkline.core.writer import PreparedMessage
+from trunkline.exceptions import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK
+
+CORK_LIMIT = 1 << 16
+BUDGET = 1024
+BROADCAST_BACKLOG = 1 << 20
+
+Test = Callable[[], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
+    """Runs a test's coroutine on each kind of event loop."""
+    return lambda main: run_on(request.param, main)
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def started(coroutine: Any) -> asyncio.Task[Any]:
+    """A task that waits."""
+    task = asyncio.create_task(coroutine)
+    await turns()
+    assert not task.done()
+    return task
+
+
+async def echo(ws: Connection) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+def texts(transport: MemoryTransport) -> list[str]:
+    return [frame.payload.decode() for frame in transport.take()]
+
+
+# Corking
+
+
+def test_answers_to_one_delivery_leave_in_one_write(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        task = await started(echo(ws))
+        await arrive(ws, frames(ws, "a", "b", "c") + peer_frame(ws.session, PING, b"p") + frames(ws, "d"))
+        assert len(transport.batches) == 1
+        assert {frame.payload for frame in transport.take()} == {b"a", b"b", b"c", b"p", b"d"}
+        task.cancel()
+
+    run(main)
+
+
+def test_outside_a_delivery_each_message_leaves_at_once(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        for message in ("a", "b"):
+            ws.send(message)
+            assert texts(transport) == [message]
+
+    run(main)
+
+
+def test_much_leaves_before_the_delivery_ends(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_size=None)
+        written: list[int] = []
+
+        async def answer() -> None:
+            await ws.recv()
+            for _ in range(3):
+                await ws.send(bytes(CORK_LIMIT // 2))
+                written.append(len(transport.batches))
+
+        task = await started(answer())
+        await arrive(ws, frames(ws, "a"))
+        await task
+        assert written == [0, 1, 1]
+        assert len(transport.batches) == 2  # the last one left with the end of the delivery
+
+    run(main)
+
+
+# Fairness
+
+
+def test_a_task_that_always_finds_messages_lets_others_run(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, _ = connected(max_queue=None)
+        await arrive(ws, frames(ws, *["a"] * (4 * BUDGET)))
+        turns_of_others = 0
+
+        async def count() -> None:
+            nonlocal turns_of_others
+            while True:
+                await asyncio.sleep(0)
+                turns_of_others += 1
+
+        task = asyncio.create_task(count())
+        for _ in range(4 * BUDGET):
+            assert await ws.recv() == "a"
+        assert turns_of_others >= 2
+        task.cancel()
+
+    run(main)
+
+
+def test_a_task_that_always_can_send_lets_others_run(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, _ = connected()
+        ran = asyncio.Event()
+        asyncio.get_running_loop().call_soon(ran.set)
+        for _ in range(BUDGET + 1):
+            await ws.send("a")
+        assert ran.is_set()
+
+    run(main)
+
+
+# Back-pressure of the application
+
+
+def test_reading_stops_above_the_high_water_mark_and_goes_on_at_the_low_one(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=(4, 1))
+        await arrive(ws, frames(ws, "0", "1", "2", "3"))
+        assert transport.reading
+        await arrive(ws, frames(ws, "4"))
+        assert not transport.reading
+        await arrive(ws, frames(ws, "5"))  # a transport may deliver what it had read before
+        for i in range(4):
+            assert await ws.recv() == str(i)
+            assert not transport.reading
+        assert await ws.recv() == "4"
+        assert transport.reading
+        await arrive(ws, frames(ws, "6", "7", "8", "9"))
+        assert not transport.reading
+
+    run(main)
+
+
+def test_a_task_that_waits_keeps_reading_going(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=(2, 0))
+        task = await started(echo(ws))
+        for _ in range(10):
+            await arrive(ws, frames(ws, "0", "1", "2", "3", "4"))
+            assert transport.reading
+        task.cancel()
+
+    run(main)
+
+
+def test_fragments_of_a_message_in_progress_do_not_fill_the_queue_of_who_waits(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=(4, 1))
+        task = await started(ws.recv())
+        await arrive(ws, peer_frame(ws.session, BINARY, b"a", fin=False))
+        for _ in range(20):
+            await arrive(ws, peer_frame(ws.session, CONT, b"a", fin=False))
+            assert transport.reading
+        await arrive(ws, peer_frame(ws.session, CONT, b"a"))
+        assert await task == b"a" * 22
+
+    run(main)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Receive.step doesn't resume reading when it takes fragments of an incomplete message"
+)
+def test_recv_reads_on_when_reading_stopped_in_the_middle_of_a_message(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=(4, 1))
+        stream = peer_frame(ws.session, BINARY, b"a", fin=False) + peer_frame(ws.session, CONT, b"a", fin=False) * 9
+        await arrive(ws, stream)
+        assert not transport.reading
+        task = await started(ws.recv())
+        assert transport.reading
+        await arrive(ws, peer_frame(ws.session, CONT, b"a"))
+        assert await task == b"a" * 11
+
+    run(main)
+
+
+def test_closing_reads_to_the_close_frame_behind_messages_that_nobody_reads(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=1)
+        await arrive(ws, frames(ws, "a", "b"))
+        assert not transport.reading
+        task = await started(ws.close())
+        assert transport.reading
+        await arrive(ws, frames(ws, *"cdefgh"))
+        assert transport.reading
+        await arrive(ws, peer_frame(ws.session, CLOSE, b"\x03\xe8"))
+        assert transport.ended
+        ws.connection_lost(None)
+        await task
+        assert [await ws.recv(), await ws.recv()] == ["a", "b"]
+        with pytest.raises(ConnectionClosedOK):
+            await ws.recv()
+
+    run(main)
+
+
+# Back-pressure of the peer
+
+
+def test_write_limit_reaches_the_transport() -> None:
+    async def main() -> None:
+        assert connected(write_limit=1000)[1].limits == (1000, 250)
+        assert connected(write_limit=(1000, 10))[1].limits == (1000, 10)
+
+    asyncio.run(main())
+
+
+def test_send_waits_while_the_peer_does_not_read(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        ws.pause_writing()
+        tasks = [await started(ws.send(message)) for message in ("a", "b")]
+        assert texts(transport) == ["a", "b"]
+        ws.resume_writing()
+        await asyncio.gather(*tasks)
+        await ws.send("c")
+
+    run(main)
+
+
+def test_pings_of_a_peer_that_does_not_read_cost_nothing(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        ws.pause_writing()
+        await arrive(ws, b"".join(peer_frame(ws.session, PING, b"%d" % i) for i in range(1000)))
+        assert transport.batches == []
+        ws.resume_writing()
+        assert transport.take() == [RawFrame(PONG, b"999")]
+
+    run(main)
+
+
+# Threads
+
+
+def test_sending_from_another_thread(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        loop = asyncio.get_running_loop()
+        failures: list[BaseException] = []
+
+        def work(name: str) -> None:
+            try:
+                for i in range(20):
+                    asyncio.run_coroutine_threadsafe(ws.send(f"{name}{i}"), loop).result(10)  # type: ignore[arg-type]
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            await asyncio.sleep(0.001)
+        assert failures == []
+        assert sorted(texts(transport)) == sorted(f"{name}{i}" for name in "abc" for i in range(20))
+
+    run(main)
+
+
+def test_receiving_in_another_thread(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, _ = connected()
+        loop = asyncio.get_running_loop()
+        receiving = asyncio.create_task(
+            asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(ws.recv(), loop).result(10))  # type: ignore[arg-type]
+        )
+        while ws.receiver is None:
+            await asyncio.sleep(0.001)
+        await arrive(ws, frames(ws, "a"))
+        assert await receiving == "a"
+
+    run(main)
+
+
+# Broadcast
+
+
+def test_broadcast_waits_for_nobody(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        servers = [connected() for _ in range(3)]
+        servers[1][0].pause_writing()
+        broadcast([ws for ws, _ in servers], "é")
+        broadcast([ws for ws, _ in servers], PreparedMessage(b"\xff"))
+        for _, transport in servers:
+            assert transport.take() == [RawFrame(TEXT, "é".encode()), RawFrame(BINARY, b"\xff")]
+
+    run(main)
+
+
+def test_broadcast_passes_over_who_is_too_far_behind(
+    run: Callable[[Test], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        other, other_transport = connected()
+        transport.backlog = BROADCAST_BACKLOG + 1
+        ws.pause_writing()
+        broadcast([ws, other], "a")
+        assert (ws.skipped_broadcasts, other.skipped_broadcasts) == (1, 0)
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+            "skipped broadcast: the peer reads too slowly"
+        ]
+        with pytest.raises(ExceptionGroup) as caught:
+            broadcast([ws, other], "b", raise_exceptions=True)
+        assert [type(error) for error in caught.value.exceptions] == [ConcurrencyError]
+        transport.backlog = BROADCAST_BACKLOG
+        broadcast([ws, other], "c")
+        assert texts(transport) == ["c"]
+        assert texts(other_transport) == ["a", "b", "c"]
+        assert ws.skipped_broadcasts == 2
+
+    run(main)
+
+
+def test_broadcast_does_not_break_into_a_fragmented_message(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        more = asyncio.Event()
+
+        async def fragments() -> AsyncIterator[str]:
+            yield "a"
+            await more.wait()
+            yield "b"
+
+        task = await started(ws.send(fragments()))
+        with pytest.raises(ExceptionGroup) as caught:
+            broadcast([ws], "x", raise_exceptions=True)
+        assert "fragmented" in str(caught.value.exceptions[0])
+        more.set()
+        await task
+        assert transport.take() == [
+            RawFrame(TEXT, b"a", False),
+            RawFrame(CONT, b"b", False),
+            RawFrame(CONT, b""),
+        ]
+
+    run(main)
+
+
+def test_broadcast_passes_over_connections_that_are_not_open(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        ws.connection_lost(None)
+        broadcast([ws], "a", raise_exceptions=True)
+        assert transport.take() == []
+
+    run(main)
+
+
+def test_a_broadcast_from_within_a_delivery_leaves_everywhere(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        other, other_transport = connected()
+
+        async def relay() -> None:
+            async for message in ws:
+                broadcast([ws, other], message)
+
+        task = await started(relay())
+        await arrive(ws, frames(ws, "a", "b"))
+        assert len(transport.batches) == 1
+        assert texts(transport) == texts(other_transport) == ["a", "b"]
+        task.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize("message", [5, None, ["a"]])
+def test_broadcast_refuses_what_is_no_message(message: Any) -> None:
+    with pytest.raises(TypeError):
+        broadcast([], message)
+
+
+# Fragments
+
+
+def test_other_sends_wait_for_the_end_of_a_fragmented_message(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        more = asyncio.Event()
+
+        async def fragments() -> AsyncIterator[bytes]:
+            yield b"a"
+            await more.wait()
+
+        first = await started(ws.send(fragments()))
+        second = await started(ws.send("second"))
+        more.set()
+        await asyncio.gather(first, second)
+        assert transport.take() == [RawFrame(BINARY, b"a", False), RawFrame(CONT, b""), RawFrame(TEXT, b"second")]
+
+    run(main)
+
+
+def test_fragments_are_received_as_they_come(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, _ = connected()
+        received: list[Any] = []
+
+        async def receive() -> None:
+            async for fragment in ws.recv_streaming():
+                received.append(fragment)
+
+        task = await started(receive())
+        await arrive(ws, peer_frame(ws.session, TEXT, b"a\xc3", fin=False))
+        await turns()
+        assert received == ["a"]
+        await arrive(ws, peer_frame(ws.session, CONT, b"\xa9", fin=False))
+        await arrive(ws, peer_frame(ws.session, CONT, b""))
+        await task
+        assert "".join(received) == "aé"
+
+    run(main)
+
+
+# Ends
+
+
+def test_the_server_ends_the_stream_first(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        for half_closing in (True, False):
+            server, transport = connected(half_closing=half_closing)
+            await arrive(server, peer_frame(server.session, CLOSE, b"\x03\xe8"))
+            assert transport.take() == [RawFrame(CLOSE, b"\x03\xe8")]
+            assert (transport.ended, transport.closed) == (half_closing, not half_closing)  # TLS can't half-close
+            client, transport = connected(Side.CLIENT, half_closing=half_closing)
+            await arrive(client, peer_frame(client.session, CLOSE, b"\x03\xe8"))
+            assert not transport.ended
+            assert not transport.closed
+            client.eof_received()
+            assert transport.closed
+            for ws in (server, client):
+                ws.connection_lost(None)
+                await ws.wait_closed()
+                assert ws.state is State.CLOSED
+                assert ws.close_code == 1000
+
+    run(main)
+
+
+def test_a_peer_that_does_not_close_is_dropped(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(close_timeout=0.001)
+        task = await started(ws.close())
+        while not transport.aborted:
+            await asyncio.sleep(0.001)
+        ws.connection_lost(None)
+        await task
+        assert ws.close_code == 1006
+
+    run(main)
+
+
+def test_keepalive_fails_a_connection_without_pongs(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(ping_interval=0.001, ping_timeout=0.001)
+        while ws.state is State.OPEN:
+            await asyncio.sleep(0.001)
+        ping, close = transport.take()
+        assert ping.opcode == PING
+        assert close == RawFrame(CLOSE, b"\x03\xf3keepalive ping timeout")
+        ws.connection_lost(None)
+        with pytest.raises(ConnectionClosedError) as caught:
+            await ws.recv()
+        assert isinstance(caught.value.__cause__, TimeoutError)
+
+    run(main)
+
+
+def test_a_loss_wakes_all_who_wait(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, _ = connected()
+        receiving = await started(ws.recv())
+        pong = await ws.ping()
+        ws.pause_writing()
+        sending = await started(ws.send("a"))
+        closed = await started(ws.wait_closed())
+        ws.connection_lost(OSError("cut"))
+        for waiter in (receiving, sending, pong):
+            with pytest.raises(ConnectionClosedError) as caught:
+                await waiter
+            assert str(caught.value.__cause__) == "cut"
+        await closed
+
+    run(main)
+
+
+def test_pongs_complete_pings(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        first, second = await ws.ping("1"), await ws.ping(b"2")
+        assert [frame.payload for frame in transport.take()] == [b"1", b"2"]
+        await arrive(ws, peer_frame(ws.session, PONG, b"2"))
+        assert await first >= await second >= 0.0
+        assert ws.latency == await second
+
+    run(main)
+
+
+def test_a_fault_of_the_peer_closes(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        await arrive(ws, peer_frame(ws.session, 3))
+        assert transport.take() == [RawFrame(CLOSE, b"\x03\xeainvalid opcode")]
+        assert transport.ended
+        assert sent(ws.session) == []
+        ws.connection_lost(None)
+        with pytest.raises(ConnectionClosedError):
+            await ws.recv()
+
+    run(main)
+
+
+@pytest.mark.xfail(strict=True, reason="a failed connection doesn't resume reading")
+def test_a_failure_while_reading_is_paused_still_sees_the_end_of_the_stream(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(max_queue=1)
+        await arrive(ws, frames(ws, "a", "b"))
+        assert not transport.reading
+
+        async def fragments() -> AsyncIterator[str]:
+            yield "a"
+            raise ValueError("out of fragments")
+
+        with pytest.raises(ValueError, match="out of fragments"):
+            await ws.send(fragments())
+        assert ws.state is State.CLOSING
+        assert transport.reading  # else the end of the stream is never seen, and closing takes close_timeout
+
+    run(main)
