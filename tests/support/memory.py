@@ -119,7 +119,7 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"plain": _plain, "debug": _debugging}
-if sys.version_info >= (3, 12):
+if sys.version_info >= (3, 13):  # task groups of 3.12.1 fail themselves when an eager task fails at once
     LOOPS["eager"] = _eager
 if sys.platform != "win32":
     LOOPS["uvloop"] = _uvloop
