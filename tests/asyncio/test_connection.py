@@ -182,9 +182,6 @@ def test_fragments_of_a_message_in_progress_do_not_fill_the_queue_of_who_waits(r
     run(main)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Receive.step doesn't resume reading when it takes fragments of an incomplete message"
-)
 def test_recv_reads_on_when_reading_stopped_in_the_middle_of_a_message(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, transport = connected(max_queue=(4, 1))
@@ -536,7 +533,6 @@ def test_a_fault_of_the_peer_closes(run: Callable[[Test], None]) -> None:
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="a failed connection doesn't resume reading")
 def test_a_failure_while_reading_is_paused_still_sees_the_end_of_the_stream(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, transport = connected(max_queue=1)

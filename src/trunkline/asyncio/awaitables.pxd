@@ -17,6 +17,7 @@ cdef class Pause:
     cdef bint paused
 
 cdef class Sent:
+    cdef object __weakref__
     cdef readonly object loop
     cdef public object _asyncio_future_blocking
 

@@ -1,10 +1,10 @@
 """A WebSocket connection on asyncio, once it is open: the same for clients and servers, over any transport.
 
-`Connection` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and keeps the
-session's deadline; what the bytes mean is none of its business.
+`Connection` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and
+keeps the session's deadline; what the bytes mean is none of its business.
 
-What is sent while received bytes are handled is corked: it leaves in one write when the batch is done. Reading stops when the
-application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't (`write_limit`).
+What is sent while received bytes are handled is corked: it leaves in one write when the batch is done. Reading stops
+when the application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't (`write_limit`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import codecs
 import logging
 import uuid
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from threading import get_ident
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +23,7 @@ from trunkline.asyncio.awaitables import Pause, Sent, Waiter
 from trunkline.core.inbox import Fragment, convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
-from trunkline.exceptions import ConcurrencyError, ConnectionClosed
+from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode, Frame
 from trunkline.options import Options
 
@@ -34,12 +33,14 @@ except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
 if cython.compiled:
-    from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident  # noqa: F811
+    from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident
     from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
+else:
+    from threading import get_ident
 
 if TYPE_CHECKING:
     from trunkline.http11 import Request, Response
-    from trunkline.typing import BytesLike, Data, DataLike, LoggerLike, Subprotocol
+    from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
 
 __all__ = ["Connection", "broadcast"]
 
@@ -48,15 +49,18 @@ BUDGET = 1024  # messages that a task may receive or send without giving the loo
 BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 
 
-_sent_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Sent] = weakref.WeakKeyDictionary()
+# A `Sent` refers to its loop: with a strong reference here no loop would ever be freed.
+_sent_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Sent]] = weakref.WeakKeyDictionary()
 
 
 def sent_on(loop: asyncio.AbstractEventLoop) -> Sent:
-    """The one `Sent` of a loop."""
-    try:
-        return _sent_by_loop[loop]
-    except KeyError:
-        return _sent_by_loop.setdefault(loop, Sent(loop))
+    """The one `Sent` of a loop, as long as there are connections."""
+    reference = _sent_by_loop.get(loop)
+    sent = None if reference is None else reference()
+    if sent is None:
+        sent = Sent(loop)
+        _sent_by_loop[loop] = weakref.ref(sent)
+    return sent
 
 
 @cython.cfunc
@@ -75,6 +79,11 @@ def receive(connection: Connection, iterating: cython.bint = False, fragment: cy
 class Receive(Waiter):
     """Awaitable of `recv()`, of one turn of `async for`, and of one fragment."""
 
+    if not cython.compiled:
+        connection: Connection
+        iterating: bool
+        fragment: bool
+
     @cython.cfunc
     def step(self) -> object:
         connection: Connection = self.connection
@@ -85,11 +94,11 @@ class Receive(Waiter):
         if connection.budget < 0:
             return self._wait_a_turn()
         message = connection.session.inbox.take_fragment() if self.fragment else connection.session.inbox.take()
+        if connection.session.inbox.paused:
+            connection.resume_if_drained()
         if message is None:
             return self._nothing_there()
         connection.receiver = None
-        if connection.session.inbox.paused:
-            connection.resume_if_drained()
         return message
 
     @cython.cfunc
@@ -112,7 +121,8 @@ class Receive(Waiter):
     def _nothing_there(self) -> object:
         connection: Connection = self.connection
         if self.iterating and connection.session.ended_normally():
-            # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to this peer.
+            # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to
+            # this peer.
             connection.receiver = None
             raise StopAsyncIteration
         if not connection.lost:
@@ -122,7 +132,7 @@ class Receive(Waiter):
         raise connection.session.close_exception()
 
     @cython.cfunc
-    def release(self) -> object:
+    def release(self) -> None:
         if self.connection.receiver is self:
             self.connection.receiver = None
 
@@ -172,7 +182,9 @@ class Connection:
 
     def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
         self.options = options
-        self.base_logger: LoggerLike = logging.getLogger(f"websockets.{side.name.lower()}") if logger is None else logger
+        if logger is None:
+            logger = logging.getLogger(f"websockets.{side.name.lower()}")
+        self.base_logger: LoggerLike = logger
         self.debug = self.base_logger.isEnabledFor(logging.DEBUG)
         max_message, max_frame = options.message_and_frame_size
         high, low = options.queue_marks
@@ -246,7 +258,7 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """`State.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`. It can change at any await: don't test it, catch exceptions."""
+        """`State.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`; it can change at any await: catch exceptions."""
         return self.session.state
 
     @property
@@ -375,7 +387,8 @@ class Connection:
         """Receive the next message and decode its JSON.
 
         Args:
-            type: what it must be: any type that msgspec knows, such as a Struct, a dataclass or a TypedDict. None takes any value.
+            type: what it must be: any type that msgspec knows, such as a Struct, a dataclass or a TypedDict; None takes
+                any value.
 
         Raises:
             InvalidJSON: if it isn't JSON or not of that type; the connection stays usable.
@@ -400,7 +413,7 @@ class Connection:
     ) -> Awaitable[None]:
         """Send a message: str as text, bytes-like as binary, an iterable of either, sync or async, in fragments.
 
-        It waits while more than `write_limit` bytes are on their way to the peer, and while another task sends fragments.
+        It waits while more than `write_limit` bytes are on their way to the peer, or another task sends fragments.
         The message is on its way when the call returns; errors are raised when its result is awaited.
 
         Args:
@@ -427,10 +440,10 @@ class Connection:
                 return self._send_fragments(message, text)
         except UnicodeEncodeError as error:
             return _fail(error)
-        return self.leave()
+        return self.leave()  # type: ignore[no-any-return]
 
     @cython.ccall
-    def leave(self) -> object:
+    def leave(self) -> Any:
         """Let what was sent leave; the awaitable of `send`."""
         if not self.corked or self.session.outgoing_size > CORK_LIMIT:
             self.flush()
@@ -502,7 +515,7 @@ class Connection:
             raise self.session.close_exception()
 
     def send_json(self, obj: Any) -> Awaitable[None]:
-        """Send an object as a text message of JSON: whatever msgspec encodes, Structs, dataclasses and datetimes included.
+        """Send an object as a text message of JSON: whatever msgspec encodes, such as Structs, dataclasses, datetimes.
 
         Raises:
             TypeError: if `obj` can't be JSON, when the result is awaited.
@@ -566,14 +579,18 @@ class Connection:
         Raises:
             ProtocolError: if `code` or `reason` can't be sent.
         """
-        if self.session.phase == 1:
-            if self.fragmenting is not None:
-                self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", monotonic())
-            else:
-                self.session.close(code, reason, monotonic())
-            self._read_to_the_end()
-            self.attend()
+        self.start_closing(code, reason)
         await self.wait_closed()
+
+    def start_closing(self, code: CloseCode | int, reason: str) -> None:
+        """Send the close frame, if the connection is open."""
+        if self.session.phase != 1:
+            return
+        if self.fragmenting is not None:
+            self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", monotonic())
+        else:
+            self.session.close(code, reason, monotonic())
+        self.attend()
 
     def _read_to_the_end(self) -> None:
         """The peer's close frame stands behind its messages, also behind those that nobody reads any more."""
@@ -621,12 +638,12 @@ class Connection:
             self.receive_data(data)
 
     @cython.ccall
-    def receive_data(self, data: bytes) -> object:
+    def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, monotonic())
         self.after_receiving(asyncio.current_task(self.loop) is None)
 
     @cython.ccall
-    def after_receiving(self, may_wake_now: cython.bint) -> object:
+    def after_receiving(self, may_wake_now: cython.bint) -> None:
         """Received bytes went through the session: wake who waits, answer, look after the rest."""
         session: Session = self.session
         receiver: object = self.receiver
@@ -641,11 +658,11 @@ class Connection:
             self.flush()
 
     @cython.cfunc
-    def _wake_receiver(self, may_wake_now: cython.bint) -> object:
-        receiver: Waiter = self.receiver
+    def _wake_receiver(self, may_wake_now: cython.bint) -> None:
+        receiver: Waiter = cython.cast(Waiter, self.receiver)
         if not may_wake_now:
             receiver.wake_soon()
-            return None
+            return
         self.corked = True
         try:
             receiver.wake_now()
@@ -659,7 +676,7 @@ class Connection:
         self.transport.pause_reading()
 
     @cython.ccall
-    def flush(self) -> object:
+    def flush(self) -> None:
         """Write what the session has to send."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if outgoing and not self.lost:
@@ -673,6 +690,8 @@ class Connection:
             if not waiter.done():
                 waiter.set_result(latency)
         session.acknowledged = []
+        if session.phase == 2:
+            self._read_to_the_end()
         self.flush()
         if session.expired and not self.lost:
             self.transport.abort()
@@ -687,8 +706,18 @@ class Connection:
             self.logger.debug("x half-closing TCP connection")
         if self.session.eof_received or not self.transport.can_write_eof():
             self.transport.close()
+            self._limit_sending_the_rest()
         else:
             self.transport.write_eof()
+
+    def _limit_sending_the_rest(self) -> None:
+        """A peer that ended its half and doesn't read can't keep the connection: the session is done with it."""
+        timeout = self.options.close_timeout
+        if self.session.state is not State.CLOSED or timeout is None or self.transport.get_write_buffer_size() == 0:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_later(timeout, self.transport.abort)
 
     def eof_received(self) -> None:
         self.session.receive_eof(monotonic())
@@ -786,8 +815,9 @@ def broadcast(
 ) -> None:
     """Send one message to many connections, encoded once, waiting for none of them.
 
-    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or more than
-    1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its `skipped_broadcasts`.
+    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
+    more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its
+    `skipped_broadcasts`.
 
     Args:
         connections: any iterable of connections.
@@ -806,12 +836,12 @@ def broadcast(
         if connection.session.phase != 1:
             continue
         try:
-            problem = connection.broadcast(prepared)
-            error = None if problem is None else ConcurrencyError(problem)
+            problem: Any = connection.broadcast(prepared)
+            if problem is None:
+                continue
+            error: Exception = ConcurrencyError(problem)
         except Exception as exception:
             problem, error = "failed to write message", exception
-        if problem is None:
-            continue
         if raise_exceptions:
             exceptions.append(error)
         else:

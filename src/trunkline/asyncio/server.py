@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hmac
 import http
 import inspect
@@ -10,7 +11,6 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from trunkline.asyncio import engine as engines
@@ -94,7 +94,7 @@ class ServerConnection(Connection):
     def receive_handshake(self, data: bytes) -> None:
         if self.rejected:
             return
-        if self.task is not None:
+        if self.request is not None:
             # Frames before our answer: keep them, but no more of them.
             self.transport.pause_reading()
             self.handshake.receive_data(data)
@@ -105,127 +105,149 @@ class ServerConnection(Connection):
             self.logger.info("opening handshake failed: %s", error)
             self._reject(self.handshake.refuse(error))
             return
-        if self.request is not None:
-            self.task = self.loop.create_task(self._run(self.request))
+        if self.request is None:
+            return
+        if self.server.process_request is None and self.server.process_response is None:
+            self._respond(self._accept(self.request))
+        else:
+            context = self.server.context.copy()
+            self.task = self.loop.create_task(self._respond_after_hooks(self.request), context=context)
 
     def eof_received(self) -> None:
         if self.session.state is not State.CONNECTING:
             super().eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.opening is not None:
-            self.opening.cancel()
-            self.opening = None
+        self._cancel_opening_timer()
         opened = self.session.state is not State.CONNECTING
         super().connection_lost(error)
         if opened:
-            self.logger.info("connection closed")
-        if self.task is None:
-            self.server.forget(self)
+            self._log_info("connection closed")
+        self._forget_when_over()
 
-    # The life of a connection
+    # The opening handshake
 
-    async def _run(self, request: Request) -> None:
-        try:
-            response = await self._response(request)
-            if self.lost:
-                return
-            if response.status_code == 101 and self.handshake.exception is None:
-                self._open(response)
-                await self._handle()
-            else:
-                self._reject(response)
-        finally:
-            self.task = None
-            self.server.forget(self)
-
-    async def _response(self, request: Request) -> Response:
-        server = self.server
-        response: Response | None = None
-        try:
-            if server.process_request is not None:
-                response = await _maybe_await(server.process_request(self, request))
-                if response is not None:
-                    response.serialize()  # likewise
-        except Exception:
-            self.logger.error("process_request failed", exc_info=True)
-            response = self._internal_error()
-        if response is None:
-            response = self.handshake.accept(request)
-            self._log_refusal(self.handshake.exception)
-        response.headers.update(server.response_headers)
-        try:
-            if server.process_response is not None:
-                response = await _maybe_await(server.process_response(self, request, response)) or response
-                response.serialize()  # a response that can't be sent is a fault of the function
-        except Exception:
-            self.logger.error("process_response failed", exc_info=True)
-            response = self._internal_error()
-        return response
-
-    def _log_refusal(self, error: Exception | None) -> None:
+    def _accept(self, request: Request) -> Response:
+        response = self.handshake.accept(request)
+        error = self.handshake.exception
         if error is not None and not isinstance(error, InvalidHandshake):
             self.logger.error("opening handshake failed", exc_info=error)
+        response.headers.update(self.server.response_headers)
+        return response
 
-    def _internal_error(self) -> Response:
-        return self.handshake.reject(
-            http.HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Failed to open a WebSocket connection.\nSee server log for more information.\n",
-        )
+    async def _respond_after_hooks(self, request: Request) -> None:
+        server = self.server
+        try:
+            response = await self._call_hook("process_request", server.process_request, self, request)
+            if response is None:
+                response = self._accept(request)
+            else:
+                response.headers.update(server.response_headers)
+            changed = await self._call_hook("process_response", server.process_response, self, request, response)
+            self._respond(response if changed is None else changed)
+        finally:
+            if self.session.state is State.CONNECTING:
+                self.task = None
+                self._forget_when_over()
 
-    def _open(self, response: Response) -> None:
+    async def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
+        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
+        if hook is None:
+            return None
+        try:
+            result = hook(*arguments)
+            response: Response | None = await result if inspect.isawaitable(result) else result
+            # What can't be sent is a fault of the hook, too, also when it changed the response in place.
+            for checked in (*arguments[2:], response):
+                if checked is not None:
+                    checked.serialize()
+        except Exception:
+            self.logger.error("%s failed", name, exc_info=True)
+            return self.handshake.reject(
+                http.HTTPStatus.INTERNAL_SERVER_ERROR,
+                "Failed to open a WebSocket connection.\nSee server log for more information.\n",
+            )
+        return response
+
+    def _respond(self, response: Response) -> None:
+        if self.lost:
+            return
         self.response = response
         self._log_head("<", self.request)
         self._log_head(">", response)
+        if response.status_code == 101 and self.handshake.exception is None:
+            self._open(response)
+            self._start_handler()
+        else:
+            self._reject(response)
+
+    def _open(self, response: Response) -> None:
         self.transport.write(response.serialize())
-        if self.opening is not None:
-            self.opening.cancel()
-            self.opening = None
+        self._cancel_opening_timer()
         self.transport.resume_reading()
-        self.logger.info("connection open")
-        handshake = self.handshake
+        self._log_info("connection open")
+        handshake, self.handshake = self.handshake, None
         self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
 
     def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.rejected = True
         self.response = response
-        self._log_head("<", self.request)
-        self._log_head(">", response)
-        self.logger.info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
-        if self.lost:
-            return
+        self._log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
         self.transport.write(response.serialize())
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self.transport.resume_reading()
-            if self.opening is not None:
-                self.opening.cancel()
+            self._cancel_opening_timer()
             self.opening = self.loop.call_later(self.options.close_timeout or 10, self.transport.abort)
         else:
             self.transport.close()
 
-    async def _handle(self) -> None:
+    def _cancel_opening_timer(self) -> None:
+        if self.opening is not None:
+            self.opening.cancel()
+            self.opening = None
+
+    # The handler
+
+    def _start_handler(self) -> None:
+        """Run the handler in a task of its own, with nothing around it that each message would have to pass."""
         try:
-            await self.server.handler(self)
+            handling = self.server.handler(self)
+            if not asyncio.iscoroutine(handling):
+                handling = _wait_for(handling)
         except Exception as error:
-            if isinstance(error, ConnectionClosed) and self.lost:
-                # A peer that goes away is no fault of the handler.
-                self.logger.info("connection handler ended: %s", error)
-                return
-            self.logger.error("connection handler failed", exc_info=True)
-            await self.close(CloseCode.INTERNAL_ERROR)
-        except BaseException:
-            if self.loop.is_closed():
-                raise  # the task is not cancelled but collected: nothing can be sent any more
-            # Cancelled, most likely with the event loop about to stop: tell the peer, but don't wait for it.
-            self.session.close(CloseCode.GOING_AWAY, "", monotonic())
-            self.attend()
+            self._handler_failed(error)
+            return
+        # Whatever runs on the loop, the handler sees the context in which the server was started, or that of its hooks.
+        context = self.server.context.copy() if self.task is None else contextvars.copy_context()
+        self.task = self.loop.create_task(handling, context=context)
+        self.task.add_done_callback(self._handler_done)
+
+    def _handler_done(self, task: asyncio.Task[None]) -> None:
+        self.task = None
+        if task.cancelled():
+            # Most likely the event loop is about to stop: tell the peer, but don't wait for it.
+            self.start_closing(CloseCode.GOING_AWAY, "")
             self.transport.close()
-            raise
+        elif (error := task.exception()) is not None:
+            self._handler_failed(error)
         else:
-            await self.close()
+            self.start_closing(CloseCode.NORMAL_CLOSURE, "")
+        self._forget_when_over()
+
+    def _handler_failed(self, error: BaseException) -> None:
+        if isinstance(error, ConnectionClosed) and self.lost:
+            # A peer that goes away is no fault of the handler.
+            self._log_info("connection handler ended: %s", error)
+            return
+        self.logger.error("connection handler failed", exc_info=error)
+        self.start_closing(CloseCode.INTERNAL_ERROR, "")
+
+    def _forget_when_over(self) -> None:
+        if self.lost and self.task is None:
+            self.server.forget(self)
 
     def refuse_unavailable(self) -> None:
         """The server closes during the opening handshake."""
@@ -233,13 +255,17 @@ class ServerConnection(Connection):
             self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
         self.transport.close()
 
+    def _log_info(self, message: str, *arguments: object) -> None:
+        if self.base_logger.isEnabledFor(logging.INFO):
+            self.logger.info(message, *arguments)
+
     def _log_head(self, direction: str, head: Request | Response | None) -> None:
         if self.debug and head is not None:
             log_head(self.logger, direction, head)
 
 
-async def _maybe_await(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
+async def _wait_for(awaitable: Awaitable[None]) -> None:
+    await awaitable
 
 
 def adapt_handler(handler: Handler) -> Callable[[ServerConnection], Awaitable[None]]:
@@ -295,6 +321,7 @@ class Server:
         self._listen_arguments = listen_arguments
         self._connections: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.context = contextvars.Context()
         self._closing: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self.server: engines.Listener | None = None
@@ -307,6 +334,7 @@ class Server:
     async def _start(self) -> Self:
         if self.server is None:
             self._loop = asyncio.get_running_loop()
+            self.context = contextvars.copy_context()
             self.server = await engines.create_server(
                 lambda: self._create_connection(self), engine=self._engine, **self._listen_arguments
             )
@@ -584,7 +612,8 @@ def basic_auth(
             username, password = parse_authorization_basic(authorization)
         except InvalidHeader:
             return unauthorized(connection, "Unsupported credentials\n")
-        if not await _maybe_await(check(username, password)):
+        valid = check(username, password)
+        if not (await valid if inspect.isawaitable(valid) else valid):
             return unauthorized(connection, "Invalid credentials\n")
         connection.username = username
         return None

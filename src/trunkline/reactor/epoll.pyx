@@ -95,15 +95,18 @@ cdef enum:
     VECTORS = 64
     ACCEPTS = 128  # connections accepted in one turn
 
+# Loop -> weak reference to its reactor, which its sockets keep alive, and its loop until that is closed. The sockets refer to
+# the loop: a strong reference here would keep a loop that was closed with open connections, and their descriptors, for ever.
 _reactors = weakref.WeakKeyDictionary()
 
 
 cdef Reactor reactor_of(loop):
     """The reactor of a loop, made when it is needed."""
-    cdef Reactor reactor = _reactors.get(loop)
+    reference = _reactors.get(loop)
+    cdef Reactor reactor = None if reference is None else reference()
     if reactor is None or reactor.epoll < 0:
         reactor = Reactor(loop)
-        _reactors[loop] = reactor
+        _reactors[loop] = weakref.ref(reactor)
     return reactor
 
 
@@ -113,6 +116,13 @@ cdef class Watched:
     cdef Reactor reactor
     cdef int fd
     cdef uint32_t serial, interest
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
 
     cdef object on_event(self, uint32_t events):
         raise NotImplementedError
@@ -231,13 +241,6 @@ cdef class Transport(Watched):
     cdef bint reading, closing, lost, writing_paused, eof_wanted
     cdef bytes peer, own
     cdef object sock
-
-    def __cinit__(self):
-        self.fd = -1
-
-    def __dealloc__(self):
-        if self.fd >= 0:
-            c_close(self.fd)
 
     cdef object start(self, Reactor reactor, object loop, int fd, Connection connection):
         self.reactor = reactor
