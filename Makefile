@@ -4,6 +4,7 @@
 #   make test     run the tests          make lint    check style, types and layers
 #   make docs     build the site         make bench   measure; results are printed
 #   make build    build the wheel        make clean   remove what was made
+#   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
 #
 # TRUNKLINE_EXTENSIONS=off make test     the same with the interpreted core
 # make test PYTHON=python3.13 VENV=.venv-3.13 TESTS=tests/core
@@ -11,11 +12,12 @@
 PYTHON ?= python3
 VENV   ?= $(if $(filter off,$(TRUNKLINE_EXTENSIONS)),.venv-off,.venv)
 TESTS  ?=
+CONFORMANCE ?=
 BIN    := $(VENV)/bin
 
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info*')
 
-.PHONY: run test lint bench docs build clean
+.PHONY: run test lint bench conformance docs build clean
 
 run: $(VENV)/.installed
 	$(BIN)/trunkline chat
@@ -30,6 +32,9 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+conformance: $(VENV)/.installed
+	$(BIN)/python -m compliance $(CONFORMANCE)
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,0 +1,89 @@
+"""The command line: `python -m compliance`."""
+
+import argparse
+import itertools
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from compliance.report import PAGE, ROLES, directory_of, page
+from compliance.suites import Autobahn, Cases, Kosoku, Suite
+from compliance.testees import ComplianceError, Testee, choose
+from compliance.verdicts import Verdict, describe, faults, list_cases, read_verdicts
+
+REPORTS = Path(__file__).parent / "reports"
+SLOW = ("12.*", "13.*")
+
+
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    try:
+        conforms = judge_all(arguments)
+        if not arguments.partial:
+            PAGE.write_text(page(REPORTS))
+    except ComplianceError as error:
+        sys.exit(f"compliance: {error}")
+    sys.exit(None if conforms else f"compliance: trunkline does not conform; the reports are in {arguments.reports}")
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m compliance", description="Autobahn|Testsuite, in both roles.")
+    parser.add_argument("--only", type=names, metavar="NAMES", help="implementations: 'trunkline/*,websockets'")
+    parser.add_argument("--cases", type=names, default=["*"], help="cases to run: '1.*,6.4.*'")
+    parser.add_argument("--quick", action="store_true", help="without compression, large messages and round trips")
+    parser.add_argument("--suite", choices=("kosoku", "autobahn"), default="kosoku", help="default: %(default)s")
+    parser.add_argument("--python2", default="python2.7", help="for --suite autobahn (default: %(default)s)")
+    parser.add_argument("--allow-unimplemented", action="store_true", help="let trunkline be without compression")
+    arguments = parser.parse_args(words)
+    arguments.partial = bool(arguments.only or arguments.cases != ["*"] or arguments.quick)
+    arguments.reports = REPORTS / "partial" if arguments.partial else REPORTS
+    return arguments
+
+
+def names(words: str) -> list[str]:
+    return words.split(",")
+
+
+def judge_all(arguments: argparse.Namespace) -> bool:
+    """Test every implementation in both roles; return whether trunkline is without fault."""
+    testees = choose(arguments.only)
+    suite = Autobahn(arguments.python2) if arguments.suite == "autobahn" else Kosoku()
+    cases = Cases(tuple(arguments.cases), SLOW if arguments.quick else ())
+    suite.install()
+    conforms = True
+    for testee, role in itertools.product(testees, ROLES):
+        fault = judge(suite, testee, role, cases, arguments)
+        conforms = conforms and not (fault and testee.is_subject)
+    return conforms
+
+
+def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argparse.Namespace) -> str:
+    """Test one implementation in one role, print what was found, and return what must not be, or ""."""
+    start = time.monotonic()
+    try:
+        verdicts = run(suite, testee, role, cases, directory_of(arguments.reports, suite.name, testee, role))
+        summary, fault = describe(verdicts), list_cases(faults(verdicts, arguments.allow_unimplemented))
+    except ComplianceError as error:
+        summary, fault = "did not finish", str(error)
+    print(f"{testee.name:32} {role}  {time.monotonic() - start:4.0f} s  {summary}", flush=True)
+    if fault:
+        print(f"    {fault}", flush=True)
+    return fault
+
+
+def run(suite: Suite, testee: Testee, role: str, cases: Cases, directory: Path) -> list[Verdict]:
+    """Run the cases; reports and logs go to `directory`."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    if role == "server":
+        with testee.serving(directory / "peer.log") as port:
+            suite.test_server(port, cases, directory)
+    else:
+        with suite.serving(cases, directory) as url:
+            testee.run_client(url, directory / "peer.log")
+    return read_verdicts(directory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One echo peer per library. Each is a program: `python -m compliance.peers.websockets server`."""

@@ -1,0 +1,87 @@
+"""What a suite found: one verdict per case, read from its report."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from compliance.testees import ComplianceError
+
+BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED")
+"""From best to worst."""
+GROUPS = {
+    1: "Framing",
+    2: "Pings and pongs",
+    3: "Reserved bits",
+    4: "Opcodes",
+    5: "Fragmentation",
+    6: "UTF-8",
+    7: "Closing handshake",
+    9: "Limits, large messages",
+    10: "Automatic fragmentation",
+    12: "Compression, payloads",
+    13: "Compression, parameters",
+}
+COMPRESSION = (12, 13)
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The behaviour in one case."""
+
+    case: str
+    """Like "6.4.1"."""
+    behaviour: str
+    """The worse of the behaviours in the exchange of messages and in the end of the connection."""
+
+    @property
+    def group(self) -> int:
+        return int(self.case.split(".")[0])
+
+
+def read_verdicts(directory: Path) -> list[Verdict]:
+    """The verdicts of the report in `directory`, in the order of the cases.
+
+    Raises:
+        ComplianceError: there is no report of one peer.
+    """
+    try:
+        (cases,) = json.loads((directory / INDEX).read_text()).values()
+    except (FileNotFoundError, ValueError) as error:
+        raise ComplianceError(f"there is no report of one peer in {directory}; see the logs there") from error
+    found = [Verdict(case, _worse(entry["behavior"], entry["behaviorClose"])) for case, entry in cases.items()]
+    return sorted(found, key=lambda verdict: [int(number) for number in verdict.case.split(".")])
+
+
+def _worse(exchange: str, close: str) -> str:
+    return max(_known(exchange), _known(close), key=BEHAVIOURS.index)
+
+
+def _known(behaviour: str) -> str:
+    """The end of a connection has names of its own for failures: "UNCLEAN", "WRONG CODE", "FAILED BY CLIENT"."""
+    return behaviour if behaviour in BEHAVIOURS else "FAILED"
+
+
+def describe(verdicts: list[Verdict]) -> str:
+    """Like "240 OK, 7 NON-STRICT"."""
+    found = Counter(verdict.behaviour for verdict in verdicts)
+    return ", ".join(f"{found[behaviour]} {behaviour}" for behaviour in BEHAVIOURS if found[behaviour])
+
+
+def faults(verdicts: list[Verdict], allow_unimplemented: bool = False) -> list[Verdict]:
+    """What must not be: neither OK nor informational. Compression may be allowed to be unimplemented."""
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.behaviour not in ("OK", "INFORMATIONAL")
+        and not (allow_unimplemented and verdict.behaviour == "UNIMPLEMENTED" and verdict.group in COMPRESSION)
+    ]
+
+
+def list_cases(verdicts: list[Verdict]) -> str:
+    """Like "NON-STRICT 3.2 3.4; FAILED 6.4.1", the worst last."""
+    ordered = sorted(verdicts, key=lambda verdict: BEHAVIOURS.index(verdict.behaviour))
+    groups = groupby(ordered, key=lambda verdict: verdict.behaviour)
+    return "; ".join(f"{behaviour} {' '.join(verdict.case for verdict in found)}" for behaviour, found in groups)

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from compliance.report import directory_of, page
+from compliance.testees import TESTEES
+from tests.compliance.reports import write_report
+
+pytest.importorskip("picows")  # the page tells the versions of all
+pytest.importorskip("aiohttp")
+
+OURS, THEIRS = TESTEES[0], TESTEES[3]
+
+
+def table_of(text: str, role: str) -> list[list[str]]:
+    lines = text.split(f"### As a {role}\n\n")[1].split("\n\n")[0].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines]
+
+
+def test_groups_make_lines_and_implementations_columns(tmp_path: Path) -> None:
+    write_report(
+        directory_of(tmp_path, "kosoku", OURS, "server"), c1_1_1="OK", c1_1_2="OK", c3_1="OK", c3_2="NON-STRICT"
+    )
+    write_report(directory_of(tmp_path, "kosoku", THEIRS, "client"), c1_1_1="FAILED")
+    text = page(tmp_path)
+    head, _, framing, _, bits, *_ = table_of(text, "server")
+    assert head[:2] == ["group", f"`{OURS.name}`"]
+    assert framing[:3] == ["1 Framing", "2 OK", "–"]
+    assert bits[:2] == ["3 Reserved bits", "1 OK<br>1 NON-STRICT"]
+    assert table_of(text, "client")[2][4] == "1 FAILED"
+    assert f"* `{OURS.name}` as a server: NON-STRICT 3.2\n" in text
+    assert f"* `{THEIRS.name}` as a client: FAILED 1.1.1\n" in text
+    assert "says otherwise" not in text
+
+
+def test_the_original_suite_is_heard_where_it_differs(tmp_path: Path) -> None:
+    for suite, behaviour in (("kosoku", "NON-STRICT"), ("autobahn", "OK")):
+        write_report(directory_of(tmp_path, suite, OURS, "server"), c3_2="OK", c3_4=behaviour)
+        write_report(directory_of(tmp_path, suite, OURS, "client"), c3_2="OK")
+    differences = page(tmp_path).split("says otherwise than kosoku:\n")[1]
+    assert f"* `{OURS.name}` as a server: OK 3.4\n" in differences
+    assert f"* `{OURS.name}` as a client: nothing\n" in differences
