@@ -9,9 +9,10 @@ import os
 import traceback
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trunkline.asyncio import engine as engines
+from trunkline.asyncio import proxy as proxies
 from trunkline.asyncio.connection import Connection
 from trunkline.asyncio.server import check_arguments, check_compression
 from trunkline.client import backoff, process_exception
@@ -22,6 +23,7 @@ from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options
+from trunkline.proxy import Proxy, get_proxy, parse_proxy
 from trunkline.uri import WebSocketURI, parse_uri
 
 try:
@@ -44,7 +46,11 @@ CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 CONNECT_ARGUMENTS = frozenset({
     "host", "port", "path", "ssl", "family", "proto", "flags", "sock", "local_addr", "server_hostname",
     "ssl_handshake_timeout", "ssl_shutdown_timeout", "happy_eyeballs_delay", "interleave", "all_errors",
+    "proxy_ssl", "proxy_server_hostname",
 })  # fmt: skip
+
+#: Those of them that only concern a proxy.
+PROXY_ARGUMENTS = ("proxy_ssl", "proxy_server_hostname")
 
 
 @cython.cclass
@@ -112,6 +118,7 @@ class ClientConnection(Connection):
             failure = InvalidMessage("did not receive a valid HTTP response")
             failure.__cause__ = error or EOFError("connection closed while reading HTTP status line")
             self.opened.set_exception(failure)
+            self.opened.exception()  # nobody waits for it if connecting was cancelled
         super().connection_lost(error)
 
 
@@ -137,7 +144,8 @@ class connect:  # noqa: N801  # used like a function
         compression: "deflate" or None.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
-        proxy: None for no proxy, True for the one that the environment names.
+        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
+            environment or the system's settings name; None for no proxy.
         process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.
         reconnect_delays: function that makes a generator of the delays between attempts, in seconds.
         open_timeout: seconds for connecting and the opening handshake, as all timeouts None for no limit.
@@ -150,13 +158,16 @@ class connect:  # noqa: N801  # used like a function
         logger: logger, by default `websockets.client`.
         create_connection: subclass of `ClientConnection` to use.
         engine: "auto", "reactor" or "transports".
-        kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others.
+        kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others;
+            `proxy_ssl` and `proxy_server_hostname` are for TLS with an `https://` proxy.
 
     Raises:
         TypeError: if a keyword argument is unknown.
         ValueError: if an option makes no sense.
         InvalidURI: if `uri` isn't one; when awaited, as all that follow.
         OSError: if the TCP connection fails.
+        InvalidProxy: if the address of the proxy can't be used.
+        ProxyError: if the proxy doesn't reach the server.
         InvalidHandshake: if the opening handshake fails.
         TimeoutError: if it takes longer than `open_timeout`.
     """
@@ -171,7 +182,7 @@ class connect:  # noqa: N801  # used like a function
         compression: str | None = "deflate",
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
-        proxy: str | bool | None = True,
+        proxy: str | Literal[True] | None = True,
         process_exception: Callable[[Exception], Exception | None] = process_exception,
         open_timeout: float | None = 10,
         ping_interval: float | None = 20,
@@ -189,9 +200,8 @@ class connect:  # noqa: N801  # used like a function
     ) -> None:
         check_arguments("connect", kwargs, CONNECT_ARGUMENTS)
         check_compression(compression)
-        if isinstance(proxy, str):
-            raise NotImplementedError(f"proxy is {proxy!r}: connecting through a proxy isn't supported yet")
         self.uri = uri
+        self.proxy = proxy
         self.options = Options(
             open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit
         )
@@ -237,8 +247,9 @@ class connect:  # noqa: N801  # used like a function
         raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
 
     async def _open_connection(self) -> ClientConnection:
-        """Open the TCP connection, with TLS for wss."""
+        """Open the TCP connection, with TLS for wss, through a proxy if there is one."""
         uri = parse_uri(self.uri)
+        proxy = self._find_proxy(uri)
         arguments = {**self._connect_arguments, **self._tls_arguments(uri)}
         if not arguments.get("unix") and arguments.get("sock") is None:
             arguments.setdefault("host", uri.host)
@@ -249,8 +260,22 @@ class connect:  # noqa: N801  # used like a function
         def factory() -> ClientConnection:
             return self._create_connection(handshake, self.options, self.logger)
 
-        connection: ClientConnection = await engines.create_connection(factory, engine=self._engine, **arguments)
+        connection: ClientConnection
+        if proxy is None:
+            for name in PROXY_ARGUMENTS:
+                arguments.pop(name, None)
+            connection = await engines.create_connection(factory, engine=self._engine, **arguments)
+        else:
+            arguments["user_agent_header"] = self.user_agent_header
+            connection = await proxies.create_connection(proxy, factory, engine=self._engine, **arguments)
         return connection
+
+    def _find_proxy(self, uri: WebSocketURI) -> Proxy | None:
+        """The proxy to use; none for a socket that is connected already, or a Unix socket."""
+        if self._connect_arguments.get("unix") or self._connect_arguments.get("sock") is not None:
+            return None
+        address = get_proxy(uri) if self.proxy is True else self.proxy
+        return parse_proxy(address) if address else None
 
     def _tls_arguments(self, uri: WebSocketURI) -> dict[str, Any]:
         if not uri.secure:

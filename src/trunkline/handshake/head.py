@@ -156,9 +156,14 @@ class ResponseReader:
     """Reads one response, with its body.
 
     ``remaining`` holds what follows a response with status 1xx; ``protocol`` is the version in the status line.
+
+    Args:
+        head_only: whether the head is all that is read. A successful answer to CONNECT has no body, whatever its headers
+            say (RFC 9110 section 9.3.6).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, head_only: bool = False) -> None:
+        self._head_only = head_only
         self._head = _Head("response", StatusLineTooLong)
         self._fields = _Fields()
         self._parser = httptools.HttpResponseParser(self._fields)
@@ -180,6 +185,9 @@ class ResponseReader:
             return None
         head, rest = parts
         response = self._parse(head)
+        if self._head_only:
+            self.remaining = rest
+            return response
         if response.status_code < 200:  # RFC 9110 section 15.2: no body
             if _has_body(response.headers):
                 raise self._head.invalid(f"it has a body, and the status {response.status_code}")

@@ -1,0 +1,147 @@
+"""Connections that go through a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as ssl_module
+from collections.abc import Callable
+from typing import Any
+
+from trunkline.asyncio import engine as engines
+from trunkline.exceptions import InvalidHandshake, InvalidProxyMessage, InvalidProxyStatus, ProxyError
+from trunkline.handshake.head import ResponseReader
+from trunkline.proxy import Proxy, connect_request
+
+__all__ = ["create_connection"]
+
+#: Keyword arguments that concern TLS with the server, not the connection to the proxy.
+TLS_ARGUMENTS = frozenset({"ssl", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"})
+
+
+async def create_connection(
+    proxy: Proxy,
+    factory: Callable[[], Any],
+    *,
+    engine: engines.Engine = "auto",
+    host: str,
+    port: int,
+    user_agent_header: str | None = None,
+    proxy_ssl: ssl_module.SSLContext | None = None,
+    proxy_server_hostname: str | None = None,
+    **kwargs: Any,
+) -> Any:
+    """`loop.create_connection` through a proxy; returns the protocol.
+
+    Args:
+        proxy: the proxy.
+        factory: makes the protocol.
+        engine: for SOCKS as always; an HTTP proxy leaves no choice but transports.
+        host, port: the server.
+        user_agent_header: told to an HTTP proxy.
+        proxy_ssl, proxy_server_hostname: for TLS with an `https://` proxy.
+        kwargs: `ssl`, `server_hostname` and the like for TLS with the server, others for the connection to the proxy.
+
+    Raises:
+        OSError: if the proxy can't be reached.
+        ProxyError: if it doesn't reach the server.
+        ValueError: if an argument doesn't suit the proxy.
+        ImportError: if a SOCKS proxy is to be used and python-socks isn't installed.
+    """
+    if proxy.scheme != "https" and proxy_ssl is not None:
+        raise ValueError(f"proxy_ssl is incompatible with an {proxy.scheme}:// proxy: leave it out, or use https://")
+    tls = {name: value for name, value in kwargs.items() if name in TLS_ARGUMENTS}
+    tcp = {name: value for name, value in kwargs.items() if name not in TLS_ARGUMENTS}
+    if proxy.scheme.startswith("socks"):
+        sock = await connect_socks(proxy, host, port, **tcp)
+        return await engines.create_connection(factory, engine=engine, sock=sock, **tls)
+    if engine == "reactor":
+        raise ValueError("engine='reactor' can't be used through an HTTP proxy: leave engine out")
+    if proxy.scheme == "https":
+        tcp |= {"ssl": proxy_ssl or True, "server_hostname": proxy_server_hostname}
+    transport = await open_tunnel(proxy, connect_request(proxy, host, port, user_agent_header), **tcp)
+    return await take_over(transport, factory(), **tls)
+
+
+class ProxyConnection(asyncio.Protocol):
+    """What is said to an HTTP proxy until it has opened a tunnel.
+
+    Attributes:
+        opened: a future, done when there is a tunnel.
+    """
+
+    def __init__(self) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = ResponseReader(head_only=True)
+
+    def data_received(self, data: bytes) -> None:
+        if self.opened.done():
+            return
+        try:
+            response = self._reader.receive_data(data)
+        except InvalidHandshake as error:
+            self._fail(error)
+            return
+        if response is None:
+            return
+        if not 200 <= response.status_code < 300:
+            self.opened.set_exception(InvalidProxyStatus(response))
+        elif self._reader.remaining:
+            # Neither TLS nor WebSocket lets the server speak first: it comes from the proxy.
+            self._fail(ValueError(f"{len(self._reader.remaining)} bytes follow the response"))
+        else:
+            self.opened.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.opened.done():
+            self._fail(error or EOFError("connection closed before the end of the response"))
+
+    def _fail(self, cause: Exception) -> None:
+        failure = InvalidProxyMessage("did not receive a valid HTTP response from proxy")
+        failure.__cause__ = cause
+        self.opened.set_exception(failure)
+
+
+async def open_tunnel(proxy: Proxy, request: bytes, **kwargs: Any) -> asyncio.Transport:
+    """Ask an HTTP proxy for a tunnel (RFC 9110 section 9.3.6)."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(ProxyConnection, proxy.host, proxy.port, **kwargs)
+    try:
+        transport.write(request)
+        await protocol.opened
+    except BaseException:
+        transport.abort()
+        raise
+    return transport
+
+
+async def take_over(transport: asyncio.Transport, protocol: Any, *, ssl: Any = None, **kwargs: Any) -> Any:
+    """Put a protocol on a transport that another one opened, with TLS if `ssl` is given."""
+    if ssl is None:
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        return protocol
+    context = ssl_module.create_default_context() if ssl is True else ssl
+    secured = await asyncio.get_running_loop().start_tls(transport, protocol, context, **kwargs)
+    assert secured is not None, "the transport is open"
+    protocol.connection_made(secured)
+    return protocol
+
+
+async def connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> Any:
+    """A socket that is connected to a server through a SOCKS proxy."""
+    try:
+        import python_socks
+        from python_socks.async_.asyncio import Proxy as SocksProxy
+    except ImportError as error:
+        raise ImportError(
+            "connecting through a SOCKS proxy needs python-socks: pip install 'trunkline[proxy]'"
+        ) from error
+    kind = python_socks.ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else python_socks.ProxyType.SOCKS5
+    rdns = proxy.scheme in ("socks4a", "socks5h")
+    socks = SocksProxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns)
+    try:
+        return await socks.connect(host, port, **kwargs)
+    except OSError:  # TimeoutError is one
+        raise
+    except Exception as error:
+        raise ProxyError(f"failed to connect through SOCKS proxy: {error}") from error
