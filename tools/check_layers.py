@@ -56,8 +56,10 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cython": ("core", "asyncio", "reactor"),
     "httptools": ("handshake.head",),
+    "isal": ("extensions.deflate",),
     "msgspec": ("json", "chat"),
     "python_socks": ("asyncio.proxy",),
+    "werkzeug": ("asyncio.router",),
     "click": ("cli",),
     "rich": ("cli",),
     "prompt_toolkit": ("cli",),

@@ -9,6 +9,7 @@ from trunkline import datastructures, exceptions, extensions, frames, http11, ty
 from trunkline.asyncio.client import ClientConnection, connect, unix_connect
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.asyncio.engine import engine_info
+from trunkline.asyncio.router import Router, route, unix_route
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, serve, unix_serve
 from trunkline.client import ClientProtocol
 from trunkline.core.writer import PreparedMessage
@@ -44,6 +45,7 @@ __all__ = [
     "Protocol",
     "Request",
     "Response",
+    "Router",
     "Server",
     "ServerConnection",
     "ServerProtocol",
@@ -61,9 +63,11 @@ __all__ = [
     "extensions",
     "frames",
     "http11",
+    "route",
     "serve",
     "typing",
     "unix_connect",
+    "unix_route",
     "unix_serve",
     "uri",
 ]

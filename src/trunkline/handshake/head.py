@@ -158,8 +158,8 @@ class ResponseReader:
     ``remaining`` holds what follows a response with status 1xx; ``protocol`` is the version in the status line.
 
     Args:
-        head_only: whether the head is all that is read. A successful answer to CONNECT has no body, whatever its headers
-            say (RFC 9110 section 9.3.6).
+        head_only: whether the head is all that is read: a successful answer to CONNECT has no body, whatever its
+            headers say (RFC 9110 section 9.3.6).
     """
 
     def __init__(self, *, head_only: bool = False) -> None:
