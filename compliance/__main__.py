@@ -2,9 +2,11 @@
 
 import argparse
 import itertools
+import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from compliance.report import PAGE, ROLES, directory_of, page
@@ -34,6 +36,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="without compression, large messages and round trips")
     parser.add_argument("--suite", choices=("kosoku", "autobahn"), default="kosoku", help="default: %(default)s")
     parser.add_argument("--python2", default="python2.7", help="for --suite autobahn (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")
     parser.add_argument("--allow-unimplemented", action="store_true", help="let trunkline be without compression")
     arguments = parser.parse_args(words)
     arguments.partial = bool(arguments.only or arguments.cases != ["*"] or arguments.quick)
@@ -51,11 +54,10 @@ def judge_all(arguments: argparse.Namespace) -> bool:
     suite = Autobahn(arguments.python2) if arguments.suite == "autobahn" else Kosoku()
     cases = Cases(tuple(arguments.cases), SLOW if arguments.quick else ())
     suite.install()
-    conforms = True
-    for testee, role in itertools.product(testees, ROLES):
-        fault = judge(suite, testee, role, cases, arguments)
-        conforms = conforms and not (fault and testee.is_subject)
-    return conforms
+    runs = list(itertools.product(testees, ROLES))
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        found = list(pool.map(lambda run: judge(suite, *run, cases, arguments), runs))
+    return not any(fault for (testee, _), fault in zip(runs, found, strict=True) if testee.is_subject)
 
 
 def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argparse.Namespace) -> str:
@@ -66,9 +68,8 @@ def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argp
         summary, fault = describe(verdicts), list_cases(faults(verdicts, arguments.allow_unimplemented))
     except ComplianceError as error:
         summary, fault = "did not finish", str(error)
-    print(f"{testee.name:32} {role}  {time.monotonic() - start:4.0f} s  {summary}", flush=True)
-    if fault:
-        print(f"    {fault}", flush=True)
+    line = f"{testee.name:32} {role}  {time.monotonic() - start:4.0f} s  {summary}"
+    print("\n    ".join([line, fault] if fault else [line]), flush=True)
     return fault
 
 

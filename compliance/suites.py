@@ -73,8 +73,13 @@ class Kosoku:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             try:
-                yield process.stderr.readline().split()[-1]
+                line = process.stderr.readline()
+                if "listening on ws://" not in line:
+                    raise ComplianceError(f"kosoku did not start:\n{line}{process.stderr.read()}")
+                yield line.split()[-1]
                 process.communicate(timeout=GRACE)  # it writes the report, and ends
+            except subprocess.TimeoutExpired as error:
+                raise ComplianceError(f"kosoku did not write its report in {GRACE} s after the last case") from error
             finally:
                 process.kill()
 

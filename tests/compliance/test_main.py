@@ -59,7 +59,7 @@ class Judge:
     def __call__(self, suite: FoundSuite, *words: str) -> bool:
         self.monkeypatch.setattr(program, "Kosoku", lambda: suite)
         self.monkeypatch.setattr(program, "REPORTS", self.directory)
-        return program.judge_all(program.parse(list(words)))
+        return program.judge_all(program.parse(["--jobs", "1", *words]))
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,8 @@ def test_trunkline_has_to_be_perfect(judged: Judge, behaviour: str, words: list[
 def test_others_need_not(judged: Judge, capsys: pytest.CaptureFixture[str]) -> None:
     assert judged(FoundSuite(c3_2="FAILED", c3_3="OK"), "--only", "aiohttp")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines[::2]] == [
-        ["aiohttp", role, "0", "s", "1", "OK,", "1", "FAILED"] for role in ("server", "client")
-    ]
+    assert [line.split()[:2] for line in lines[::2]] == [["aiohttp", "server"], ["aiohttp", "client"]]
+    assert all(line.endswith(" s  1 OK, 1 FAILED") for line in lines[::2])
     assert lines[1] == lines[3] == "    FAILED 3.2"
 
 
