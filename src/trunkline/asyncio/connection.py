@@ -120,7 +120,7 @@ class Receive(Waiter):
     @cython.cfunc
     def _nothing_there(self) -> object:
         connection: Connection = self.connection
-        if self.iterating and connection.session.ended_normally():
+        if self.iterating and connection.session.phase != 1 and connection.session.ended_normally():
             # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to
             # this peer.
             connection.receiver = None
@@ -641,10 +641,12 @@ class Connection:
     def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, monotonic())
         self.after_receiving(asyncio.current_task(self.loop) is None)
+        if self.session.outgoing_size > 0:
+            self.flush()
 
     @cython.ccall
     def after_receiving(self, may_wake_now: cython.bint) -> None:
-        """Received bytes went through the session: wake who waits, answer, look after the rest."""
+        """Received bytes went through the session: wake who waits, look after the rest. Answers leave with a flush."""
         session: Session = self.session
         receiver: object = self.receiver
         self.budget = BUDGET
@@ -654,8 +656,6 @@ class Connection:
             self._pause_reading()
         if session.attention:
             self.attend()
-        elif session.outgoing_size > 0:
-            self.flush()
 
     @cython.cfunc
     def _wake_receiver(self, may_wake_now: cython.bint) -> None:

@@ -152,6 +152,7 @@ cdef class Reactor:
     cdef list watched  # by descriptor; None where there is none
     cdef Py_ssize_t count
     cdef double now  # when this batch began
+    cdef list corked  # connections with answers that leave at the end of this batch
     cdef unsigned char* buffer
 
     def __cinit__(self):
@@ -164,6 +165,7 @@ cdef class Reactor:
         self.loop = weakref.ref(loop)
         self.pid = getpid()
         self.watched = []
+        self.corked = []
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise os_error()
@@ -215,8 +217,26 @@ cdef class Reactor:
         with nogil:
             n = epoll_wait(self.epoll, events, BATCH, 0)
         self.now = monotonic()
-        for i in range(n):
-            self._on_event(events[i].data.u64, events[i].events)
+        try:
+            for i in range(n):
+                self._on_event(events[i].data.u64, events[i].events)
+        finally:
+            if self.corked:
+                self._uncork()
+
+    cdef object _uncork(self):
+        """Send all answers, one behind the other: peers that wait for them wake up once, not for each anew."""
+        cdef Connection connection
+        cdef list corked = self.corked
+        self.corked = []
+        for connection in corked:
+            connection.corked = False
+        for connection in corked:
+            try:
+                connection.flush()
+            except Exception as error:
+                self._report(error)
+                connection.transport.abort()
 
     cdef object _on_event(self, uint64_t key, uint32_t events):
         cdef Watched watched = self.watched[<int>(key & 0xFFFFFFFF)]
@@ -225,9 +245,12 @@ cdef class Reactor:
         try:
             watched.on_event(events)
         except Exception as error:
-            self.loop().call_exception_handler({"message": "unexpected error in the reactor", "exception": error})
+            self._report(error)
             if isinstance(watched, Transport):
                 (<Transport>watched).abort()
+
+    cdef object _report(self, error):
+        self.loop().call_exception_handler({"message": "unexpected error in the reactor", "exception": error})
 
 
 cdef class Transport(Watched):
@@ -290,6 +313,9 @@ cdef class Transport(Watched):
                 session.now = self.reactor.now
                 session.receive_memory(buffer, n)
             connection.after_receiving(True)
+            if session.outgoing_size > 0 and not connection.corked:
+                connection.corked = True
+                self.reactor.corked.append(connection)
         elif n == 0:
             self._receive_eof()
         elif errno != EAGAIN and errno != EINTR:
@@ -335,9 +361,10 @@ cdef class Transport(Watched):
             if sent < 0:
                 self._fail(os_error())
                 return None
+            if sent == size_of(chunks):
+                return None
             chunks = rest_of(chunks, sent)
-        if chunks:
-            self._keep(chunks)
+        self._keep(chunks)
 
     cdef object _keep(self, list chunks):
         cdef bytes chunk
@@ -502,6 +529,14 @@ cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n):
     message.msg_iov = vectors
     message.msg_iovlen = n
     return c_sendmsg(fd, &message, MSG_NOSIGNAL)
+
+
+cdef Py_ssize_t size_of(list chunks):
+    cdef Py_ssize_t size = 0
+    cdef bytes chunk
+    for chunk in chunks:
+        size += PyBytes_GET_SIZE(chunk)
+    return size
 
 
 cdef list rest_of(list chunks, Py_ssize_t sent):
