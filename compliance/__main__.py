@@ -1,7 +1,6 @@
 """The command line: `python -m compliance`."""
 
 import argparse
-import itertools
 import os
 import shutil
 import sys
@@ -54,10 +53,11 @@ def judge_all(arguments: argparse.Namespace) -> bool:
     suite = Autobahn(arguments.python2) if arguments.suite == "autobahn" else Kosoku()
     cases = Cases(tuple(arguments.cases), SLOW if arguments.quick else ())
     suite.install()
-    runs = list(itertools.product(testees, ROLES))
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = list(pool.map(lambda run: judge(suite, *run, cases, arguments), runs))
-    return not any(fault for (testee, _), fault in zip(runs, found, strict=True) if testee.is_subject)
+        judged = [
+            (testee, pool.submit(judge, suite, testee, role, cases, arguments)) for testee in testees for role in ROLES
+        ]
+    return not any(fault.result() for testee, fault in judged if testee.is_subject)
 
 
 def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argparse.Namespace) -> str:

@@ -24,7 +24,7 @@ def test_groups_make_lines_and_implementations_columns(tmp_path: Path) -> None:
     write_report(directory_of(tmp_path, "kosoku", THEIRS, "client"), c1_1_1="FAILED")
     text = page(tmp_path)
     head, _, framing, _, bits, *_ = table_of(text, "server")
-    assert head[:2] == ["group", f"`{OURS.name}`"]
+    assert head[:2] == ["group", "trunkline<br>reactor<br>compiled"]
     assert framing[:3] == ["1 Framing", "2 OK", "–"]
     assert bits[:2] == ["3 Reserved bits", "1 OK<br>1 NON-STRICT"]
     assert table_of(text, "client")[2][4] == "1 FAILED"
