@@ -5,4 +5,5 @@ cdef class ServerConnection(Connection):
     cdef readonly object handshake
     cdef object opening
     cdef object task
+    cdef int running
     cdef bint rejected

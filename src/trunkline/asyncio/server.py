@@ -65,7 +65,8 @@ class ServerConnection(Connection):
         self.server = server
         self.handshake = server.new_handshake(self)
         self.opening: asyncio.Handle | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
+        self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
 
     def respond(self, status: StatusLike, text: str) -> Response:
@@ -110,8 +111,10 @@ class ServerConnection(Connection):
         if self.server.process_request is None and self.server.process_response is None:
             self._respond(self._accept(self.request))
         else:
-            context = self.server.context.copy()
-            self.task = self.loop.create_task(self._respond_after_hooks(self.request), context=context)
+            self.running += 1
+            task = self.loop.create_task(self._respond_after_hooks(self.request), context=self.server.context.copy())
+            if not task.done():  # an eager one may have started the handler
+                self.task = task
 
     def eof_received(self) -> None:
         if self.session.state is not State.CONNECTING:
@@ -146,9 +149,8 @@ class ServerConnection(Connection):
             changed = await self._call_hook("process_response", server.process_response, self, request, response)
             self._respond(response if changed is None else changed)
         finally:
-            if self.session.state is State.CONNECTING:
-                self.task = None
-                self._forget_when_over()
+            self.running -= 1
+            self._forget_when_over()
 
     async def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
         """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
@@ -221,12 +223,14 @@ class ServerConnection(Connection):
             self._handler_failed(error)
             return
         # Whatever runs on the loop, the handler sees the context in which the server was started, or that of its hooks.
-        context = self.server.context.copy() if self.task is None else contextvars.copy_context()
+        context = contextvars.copy_context() if self.running else self.server.context.copy()
+        self.running += 1
         self.task = self.loop.create_task(handling, context=context)
         self.task.add_done_callback(self._handler_done)
 
     def _handler_done(self, task: asyncio.Task[None]) -> None:
         self.task = None
+        self.running -= 1
         if task.cancelled():
             # Most likely the event loop is about to stop: tell the peer, but don't wait for it.
             self.start_closing(CloseCode.GOING_AWAY, "")
@@ -246,7 +250,7 @@ class ServerConnection(Connection):
         self.start_closing(CloseCode.INTERNAL_ERROR, "")
 
     def _forget_when_over(self) -> None:
-        if self.lost and self.task is None:
+        if self.lost and self.running == 0:
             self.server.forget(self)
 
     def refuse_unavailable(self) -> None:
