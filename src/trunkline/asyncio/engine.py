@@ -34,6 +34,12 @@ COMPILED_MODULES = (
     "trunkline.reactor.epoll",
 )
 
+#: Keyword arguments of `loop.create_connection` that the reactor hasn't.
+TRANSPORTS_ONLY = frozenset({
+    "all_errors", "happy_eyeballs_delay", "interleave",
+    "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout",
+})  # fmt: skip
+
 
 class Listener(Protocol):
     """What `create_server` returns: an `asyncio.Server`, or the reactor's counterpart."""
@@ -87,9 +93,18 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
 
 
 async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool = False, **kwargs: Any) -> Any:
-    """`loop.create_connection` or `loop.create_unix_connection`, on the engine chosen; returns the protocol."""
+    """`loop.create_connection` or `loop.create_unix_connection`, on the engine chosen; returns the protocol.
+
+    Raises:
+        ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments.
+    """
     loop = asyncio.get_running_loop()
-    if choose_engine(engine, loop, bool(kwargs.get("ssl"))) == "transports":
+    kwargs = {name: value for name, value in kwargs.items() if value is not None}  # `ssl=None` asks for nothing
+    unknown = sorted(kwargs.keys() & TRANSPORTS_ONLY)
+    chosen = choose_engine(engine, loop, bool(kwargs.get("ssl")))
+    if unknown and engine == "reactor":
+        raise ValueError(f"engine='reactor' can't be used: it has no {unknown[0]}")
+    if unknown or chosen == "transports":
         create = loop.create_unix_connection if unix else loop.create_connection
         _, protocol = await create(factory, **kwargs)
         return protocol
