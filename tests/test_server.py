@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -222,3 +224,14 @@ def test_extensions(state: State) -> None:
 def test_origins() -> None:
     protocol = ServerProtocol(origins=[Origin("https://example.com")])
     assert protocol.accept(received(protocol, request())).status_code == 403
+
+
+def test_goes_without_the_garbage_collector() -> None:
+    protocol = opened()
+    reference = weakref.ref(protocol)
+    gc.disable()
+    try:
+        del protocol
+        assert reference() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class ServerProtocol(Protocol):
             origins=origins,
             extensions=extensions,
             subprotocols=subprotocols,
-            select_subprotocol=lambda _, offered: self.select_subprotocol(offered),
+            select_subprotocol=_asking(weakref.ref(self)),
         )
 
     def accept(self, request: Request) -> Response:
@@ -137,3 +138,16 @@ class ServerProtocol(Protocol):
             self._handshake.receive_eof()
         except InvalidHandshake as error:
             self.handshake_exc = error
+
+
+def _asking(
+    reference: weakref.ref[ServerProtocol],
+) -> Callable[[ServerHandshake, Sequence[Subprotocol]], Subprotocol | None]:
+    """`select_subprotocol` of the handshake of a protocol, without a cycle that would wait for the garbage collector."""
+
+    def select(handshake: ServerHandshake, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        protocol = reference()
+        assert protocol is not None, "its accept() is running"
+        return protocol.select_subprotocol(offered)
+
+    return select
