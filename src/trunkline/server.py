@@ -143,7 +143,7 @@ class ServerProtocol(Protocol):
 def _asking(
     reference: weakref.ref[ServerProtocol],
 ) -> Callable[[ServerHandshake, Sequence[Subprotocol]], Subprotocol | None]:
-    """`select_subprotocol` of the handshake of a protocol, without a cycle that would wait for the garbage collector."""
+    """`select_subprotocol` for the handshake of a protocol, without a reference cycle."""
 
     def select(handshake: ServerHandshake, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         protocol = reference()
