@@ -113,7 +113,7 @@ class ClientConnection(Connection):
             except InvalidHandshake as error:
                 self._fail_handshake(error)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: BaseException | None) -> None:
         if not self.opened.done():
             failure = InvalidMessage("did not receive a valid HTTP response")
             failure.__cause__ = error or EOFError("connection closed while reading HTTP status line")

@@ -723,7 +723,7 @@ class Connection:
         self.session.receive_eof(monotonic())
         self.attend()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: BaseException | None) -> None:
         session = self.session
         if error is not None and session.phase == 1 and session.failure is None:
             session.failure = error

@@ -120,7 +120,7 @@ class ServerConnection(Connection):
         if self.session.state is not State.CONNECTING:
             super().eof_received()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, error: BaseException | None) -> None:
         self._cancel_opening_timer()
         opened = self.session.state is not State.CONNECTING
         super().connection_lost(error)
