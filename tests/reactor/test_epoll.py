@@ -1,0 +1,309 @@
+"""The reactor's transports and listeners, beyond what tests/asyncio shows to be the same for all engines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import trunkline
+from tests.support.loop import run_clean, settled
+from tests.support.pair import Accepted, echo, idle, port_of, serve
+from tests.support.pair import connect as connect_any
+from tests.support.raw import RawPeer, accept_handshake, request, scripted_server
+from trunkline.asyncio.server import Server, ServerConnection
+from trunkline.reactor import epoll
+
+
+def connect(to: Any, **options: Any) -> Any:
+    return connect_any(to, engine="reactor", **options)
+
+
+class Accepting:
+    """A server whose connections the test takes one by one, each with a raw peer."""
+
+    async def __aenter__(self) -> Accepting:
+        self._accepted = Accepted()
+        self._server = serve(self._accepted, engine="reactor", ping_interval=None, close_timeout=0.05)
+        self.server: Server = await self._server.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._server.__aexit__(*exc_info)
+
+    async def pair(self, **options: Any) -> tuple[RawPeer, ServerConnection]:
+        peer = await RawPeer.open(port_of(self.server), **options)
+        return peer, await self._accepted.connection()
+
+
+def run_with_pair(test: Callable[[RawPeer, Any], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run a test of one transport, with the peer on the other end."""
+
+    async def main() -> None:
+        async with Accepting() as accepting:
+            peer, ws = await accepting.pair(**options)
+            async with peer:
+                await test(peer, ws.transport)
+
+    run_clean(main)
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_everything_written_arrives_in_order(seed: int) -> None:
+    """Chunks of all sizes, sent in parts, as the peer reads: nothing is lost, doubled or moved."""
+    draw = random.Random(seed)
+
+    async def test(peer: RawPeer, transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        expected = b""
+        received = b""
+        for _ in range(60):
+            sizes = [draw.choice([0, 1, 7, 100, 5000, 20_000, 70_000]) for _ in range(draw.choice([1, 2, 3, 90]))]
+            chunks = [draw.randbytes(size) for size in sizes if sum(sizes) < 400_000 or size < 200]
+            if draw.random() < 0.5:
+                transport.writelines(chunks)
+            else:
+                for chunk in chunks:
+                    transport.write(chunk)
+            expected += b"".join(chunks)
+            assert 0 <= transport.get_write_buffer_size() <= len(expected) - len(received)
+            if draw.random() < 0.7:
+                await asyncio.sleep(0)
+                received += await peer.read_exactly(draw.randrange(len(expected) - len(received) + 1))
+        received += await peer.read_exactly(len(expected) - len(received))
+        assert received == expected
+        await settled(lambda: transport.get_write_buffer_size() == 0)
+        assert transport.get_write_buffer_size() == 0
+
+    run_with_pair(test, receive_buffer=4096)
+
+
+@pytest.mark.parametrize("ending", ["close", "write_eof"])
+def test_what_waits_is_sent_before_the_end(ending: str) -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        transport.write(bytes(3_000_000))
+        assert transport.get_write_buffer_size() > 0
+        getattr(transport, ending)()
+        if ending == "write_eof":
+            transport.write(b"too late")
+        assert await peer.read_to_eof() == bytes(3_000_000)
+
+    run_with_pair(test, receive_buffer=4096)
+
+
+def test_abort_drops_what_waits() -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        transport.write(bytes(10_000_000))
+        transport.abort()
+        assert transport.get_write_buffer_size() == 0
+        assert len(await peer.read_to_eof()) < 10_000_000
+
+    run_with_pair(test, receive_buffer=4096)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, (16384, 65536)), ({"high": 100}, (25, 100)), ({"low": 10}, (10, 40)), ({"high": 0}, (0, 0))],
+)
+def test_write_buffer_limits(given: dict[str, int], expected: tuple[int, int]) -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        transport.set_write_buffer_limits(**given)
+        assert transport.get_write_buffer_limits() == expected
+
+    run_with_pair(test)
+
+
+@pytest.mark.parametrize("given", [{"high": 1, "low": 2}, {"high": -1}, {"low": -1}])
+def test_write_buffer_limits_that_make_no_sense(given: dict[str, int]) -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        with pytest.raises(ValueError, match="write buffer limits are"):
+            transport.set_write_buffer_limits(**given)
+
+    run_with_pair(test)
+
+
+# --- the rest of the interface ---
+
+
+def test_protocol_is_kept() -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        assert transport.get_protocol().transport is transport
+        with pytest.raises(RuntimeError, match="engine='transports'"):
+            transport.set_protocol(asyncio.Protocol())
+
+    run_with_pair(test)
+
+
+def test_socket_of_the_program_is_a_descriptor_of_its_own() -> None:
+    """Whatever a program does with it, the transport's own descriptor stays."""
+
+    async def test(peer: RawPeer, transport: Any) -> None:
+        sock = transport.get_extra_info("socket")
+        assert transport.get_extra_info("socket").fileno() == sock.fileno()
+        transport.abort()
+        await settled(lambda: sock.fileno() == -1)
+        assert sock.fileno() == -1
+
+    run_with_pair(test)
+
+
+def test_calls_after_the_end_do_nothing() -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        transport.abort()
+        for _ in range(2):
+            transport.write(b"x")
+            transport.writelines([b"x", b"y"])
+            transport.write_eof()
+            transport.pause_reading()
+            transport.resume_reading()
+            transport.close()
+            transport.abort()
+            assert transport.is_closing()
+            assert not transport.is_reading()
+            await asyncio.sleep(0)
+        assert await peer.read_to_eof() == b""
+
+    run_with_pair(test)
+
+
+@pytest.mark.parametrize("call", ["write", "writelines"])
+@pytest.mark.parametrize("data", [None, bytearray(b"x"), "x"])
+def test_only_bytes_are_written(call: str, data: Any) -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        with pytest.raises(TypeError):
+            getattr(transport, call)([data] if call == "writelines" and data is not None else data)
+
+    run_with_pair(test)
+
+
+# --- reactors ---
+
+
+def test_reactor_comes_and_goes_with_its_sockets() -> None:
+    """A program that only connects now and then keeps no descriptor in between."""
+
+    async def main() -> None:
+        async with scripted_server(hold) as port:
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(3):
+                async with connect(port, close_timeout=0.05):
+                    assert len(os.listdir("/proc/self/fd")) > before
+                await settled(lambda: len(os.listdir("/proc/self/fd")) <= before)
+                assert len(os.listdir("/proc/self/fd")) <= before
+
+    async def hold(peer: RawPeer) -> None:
+        await accept_handshake(peer)
+        await peer.read_to_eof()
+
+    run_clean(main)
+
+
+def test_loops_one_after_another_have_their_own_reactors() -> None:
+    async def main() -> None:
+        async with serve(engine="reactor") as server, connect(server) as ws:
+            await ws.send("x")
+            assert await ws.recv() == "x"
+
+    for _ in range(5):
+        run_clean(main)
+
+
+def test_connection_class_that_cannot_be_made_harms_no_other() -> None:
+    failures = 0
+
+    def create_connection(server: Server) -> ServerConnection:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise RuntimeError("cannot be made")
+        return ServerConnection(server)
+
+    async def main() -> None:
+        unseen: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unseen.append(context["exception"]))
+        async with serve(create_connection=create_connection, engine="reactor") as server:
+            for _ in range(2):
+                async with await RawPeer.connect(port_of(server)) as peer:
+                    assert await peer.read_to_eof() == b""
+            async with connect(server) as client:
+                await client.send("now")
+                assert await client.recv() == "now"
+        assert [str(error) for error in unseen] == ["cannot be made"] * 2
+
+    run_clean(main)
+
+
+def test_error_in_the_code_of_a_connection_ends_only_that() -> None:
+    class Broken(ServerConnection):
+        def receive_handshake(self, data: bytes) -> None:
+            if b"broken" in data:
+                raise RuntimeError("a bug")
+            super().receive_handshake(data)
+
+    async def main() -> None:
+        unseen: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unseen.append(context))
+        async with serve(create_connection=Broken, engine="reactor") as server, connect(server) as other:
+            async with await RawPeer.connect(port_of(server)) as peer:
+                await peer.send(request(path="/broken"))
+                assert await peer.read_to_eof() == b""
+            await other.send("fine")
+            assert await other.recv() == "fine"
+        assert [context["message"] for context in unseen] == ["unexpected error in the reactor"]
+
+    run_clean(main)
+
+
+# --- listening and connecting ---
+
+
+def test_listener_on_several_sockets_starts_later_and_closes() -> None:
+    async def main() -> None:
+        server = await trunkline.serve(idle, ["127.0.0.1", "::1"], 0, engine="reactor", start_serving=False)
+        assert not server.is_serving()
+        assert len(server.sockets) == 2
+        (port,) = [sock.getsockname()[1] for sock in server.sockets if sock.family == socket.AF_INET]
+        await server.start_serving()
+        assert server.is_serving()
+        async with connect(port) as ws:
+            await ws.ping()
+        server.close()
+        await server.wait_closed()
+        assert server.sockets == ()
+        with pytest.raises(ConnectionRefusedError):
+            await connect(port)
+
+    run_clean(main)
+
+
+def test_connecting_tries_all_addresses() -> None:
+    async def main() -> None:
+        async with serve(echo, engine="reactor") as server:
+            port = port_of(server)
+            async with trunkline.connect(f"ws://localhost:{port}", proxy=None, engine="reactor") as ws:
+                assert ws.remote_address[:2] == ("127.0.0.1", port)
+        with pytest.raises(OSError, match=r"connecting to localhost port|Connect call failed"):
+            await trunkline.connect(f"ws://localhost:{port}", proxy=None, engine="reactor")
+
+    run_clean(main)
+
+
+def test_local_address_is_bound() -> None:
+    async def main() -> None:
+        async with serve(echo, engine="reactor") as server, connect(server, local_addr=("127.0.0.2", 0)) as ws:
+            assert ws.local_address[0] == "127.0.0.2"
+
+    run_clean(main)
+
+
+def test_engine_info_names_the_reactor() -> None:
+    assert trunkline.engine_info()["engine"] == "reactor"
+    assert epoll.__file__.endswith(".so")
