@@ -188,7 +188,8 @@ class ServerConnection(Connection):
         self._cancel_opening_timer()
         self.transport.resume_reading()
         self._log_info("connection open")
-        handshake, self.handshake = self.handshake, None
+        handshake = self.handshake
+        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
         self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
 
     def _reject(self, response: Response) -> None:
