@@ -83,7 +83,7 @@ async def read_frames(peer: RawPeer, count: int) -> list[tuple[int, bytes, bool]
     [
         ("recv", {"decode": None}),
         ("recv_streaming", {"decode": None}),
-        ("send", {"message": inspect.Parameter.empty, "text": None}),
+        ("send", {"message": inspect.Parameter.empty, "text": None, "compress": None}),
         ("close", {"code": 1000, "reason": ""}),
         ("ping", {"data": None}),
         ("pong", {"data": b""}),
@@ -95,8 +95,9 @@ def test_signature(method: str, expected: dict[str, Any]) -> None:
     assert {name: parameter.default for name, parameter in parameters.items() if name != "self"} == expected
 
 
-def test_text_is_keyword_only() -> None:
-    assert inspect.signature(Connection.send).parameters["text"].kind is inspect.Parameter.KEYWORD_ONLY
+@pytest.mark.parametrize("name", ["text", "compress"])
+def test_options_of_send_are_keyword_only(name: str) -> None:
+    assert inspect.signature(Connection.send).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 @pytest.mark.parametrize("name", ["ClientConnection", "ServerConnection"])

@@ -19,6 +19,7 @@ from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side, State
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI, SecurityError
+from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
 from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
@@ -141,7 +142,7 @@ class connect:  # noqa: N801  # used like a function
         origin: value of the Origin header.
         extensions: factories of extensions to offer.
         subprotocols: names of subprotocols to offer, in order of preference.
-        compression: "deflate" or None.
+        compression: "deflate" compresses messages for servers that can (RFC 7692); None doesn't.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
         proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
@@ -200,6 +201,8 @@ class connect:  # noqa: N801  # used like a function
     ) -> None:
         check_arguments("connect", kwargs, CONNECT_ARGUMENTS)
         check_compression(compression)
+        if compression is not None:
+            extensions = enable_client_permessage_deflate(extensions)
         self.uri = uri
         self.proxy = proxy
         self.options = Options(

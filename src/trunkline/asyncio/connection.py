@@ -410,6 +410,7 @@ class Connection:
         message: DataLike | Iterable[DataLike] | AsyncIterable[DataLike] | PreparedMessage,
         *,
         text: bool | None = None,
+        compress: bool | None = None,
     ) -> Awaitable[None]:
         """Send a message: str as text, bytes-like as binary, an iterable of either, sync or async, in fragments.
 
@@ -417,8 +418,10 @@ class Connection:
         The message is on its way when the call returns; errors are raised when its result is awaited.
 
         Args:
-            message: what to send; a `PreparedMessage` is sent as it is.
+            message: what to send; a `PreparedMessage` is sent as it was prepared.
             text: True sends bytes-like data as text (it must be UTF-8), False sends str as binary.
+            compress: where compression was negotiated, False doesn't compress this message, True does so if it is
+                shorter than 128 characters or bytes, too.
 
         Raises:
             ConnectionClosed: if the connection is closed.
@@ -426,18 +429,18 @@ class Connection:
             UnicodeEncodeError: if a str has lone surrogates.
         """
         if self.session.phase != 1 or self.fragmenting is not None or self.thread != get_ident():
-            return self._send_later(message, text)
+            return self._send_later(message, text, compress)
         try:
             if isinstance(message, str):
-                self.session.send(1 if text is None or text else 2, message)
+                self.session.send(1 if text is None or text else 2, message, True, compress)
             elif isinstance(message, bytes):
-                self.session.send(1 if text else 2, message)
+                self.session.send(1 if text else 2, message, True, compress)
             elif isinstance(message, PreparedMessage):
                 self.session.send_prepared(message)
             elif isinstance(message, bytearray | memoryview):
-                self.session.send(1 if text else 2, as_payload(message))
+                self.session.send(1 if text else 2, as_payload(message), True, compress)
             else:
-                return self._send_fragments(message, text)
+                return self._send_fragments(message, text, compress)
         except UnicodeEncodeError as error:
             return _fail(error)
         return self.leave()  # type: ignore[no-any-return]
@@ -455,7 +458,7 @@ class Connection:
             return Pause()
         return self.sent
 
-    async def _send_later(self, message: Any, text: bool | None) -> None:
+    async def _send_later(self, message: Any, text: bool | None, compress: bool | None) -> None:
         """The ways of `send` that must wait before they write."""
         self.thread = get_ident()
         while self.fragmenting is not None:
@@ -463,21 +466,21 @@ class Connection:
         if self.session.phase != 1:
             await asyncio.shield(self.closed_waiter)
             raise self.session.close_exception()
-        await self.send(message, text=text)
+        await self.send(message, text=text, compress=compress)
 
-    async def _send_fragments(self, message: Any, text: bool | None) -> None:
+    async def _send_fragments(self, message: Any, text: bool | None, compress: bool | None) -> None:
         if isinstance(message, Mapping):
             raise TypeError("a message can't be a dict: did you mean send_json()?")
         if isinstance(message, AsyncIterable):
-            await self._send_stream(message, text)
+            await self._send_stream(message, text, compress)
         elif isinstance(message, Iterable):
-            await self._send_stream(_each(message), text)
+            await self._send_stream(_each(message), text, compress)
         else:
             raise TypeError(
                 f"a message is a str, bytes-like, or an iterable of one of them, not {type(message).__name__}"
             )
 
-    async def _send_stream(self, fragments: AsyncIterable[DataLike], text: bool | None) -> None:
+    async def _send_stream(self, fragments: AsyncIterable[DataLike], text: bool | None, compress: bool | None) -> None:
         """Which fragment is the last one is known too late to say so in it: an empty one ends the message."""
         self.fragmenting = self.loop.create_future()
         opcode = 0
@@ -486,7 +489,7 @@ class Connection:
                 payload, kind = _fragment(fragment, text)
                 if opcode == 0:
                     self._check_open()
-                    self.session.send(kind, payload, False)
+                    self.session.send(kind, payload, False, compress)
                     opcode = kind
                 elif kind != opcode:
                     raise TypeError("all fragments of a message must be of one type, all str or all bytes-like")
@@ -813,7 +816,7 @@ def broadcast(
     text: bool | None = None,
     raise_exceptions: bool = False,
 ) -> None:
-    """Send one message to many connections, encoded once, waiting for none of them.
+    """Send one message to many connections, encoded and compressed once, waiting for none of them.
 
     Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
     more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its

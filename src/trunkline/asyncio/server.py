@@ -18,6 +18,7 @@ from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
+from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
 from trunkline.frames import CloseCode
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.log import log_head
@@ -509,7 +510,7 @@ def serve(
         extensions: factories of extensions to accept.
         subprotocols: names of subprotocols to accept, in order of preference.
         select_subprotocol: function that chooses one, `(connection, offered) -> subprotocol or None`.
-        compression: "deflate" or None.
+        compression: "deflate" compresses messages for clients that can (RFC 7692); None doesn't.
         process_request: `(connection, request) -> Response or None`, sync or async; a response refuses the connection.
         process_response: `(connection, request, response) -> Response or None`, sync or async; may change the response.
         server_header: value of the Server header, None for none.
@@ -532,6 +533,8 @@ def serve(
     """
     check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
     check_compression(compression)
+    if compression is not None:
+        extensions = enable_server_permessage_deflate(extensions)
     options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
     if "path" not in kwargs:
         kwargs.update(host=host, port=port)

@@ -10,7 +10,7 @@ cdef class Reader:
     cdef bint masked
     cdef long long max_message, max_frame, max_charge
     cdef readonly bint stopped
-    cdef object extensions, trace
+    cdef object extensions, inflater, trace
     cdef bint plain
     cdef int first, opcode
     cdef bint fin
@@ -19,6 +19,7 @@ cdef class Reader:
     cdef bytes cut_header
     cdef bytes payload
     cdef Py_ssize_t capacity, filled
+    cdef bint compressed
     cdef int message_opcode
     cdef long long message_bytes, message_frames, message_charge
     cdef object validator
@@ -27,7 +28,9 @@ cdef class Reader:
     cdef int feed(self, const unsigned char* data, Py_ssize_t n)
     cdef Py_ssize_t _read_header(self, const unsigned char* data, Py_ssize_t n)
     cdef int _check_start(self, int first, int second)
+    cdef int _check_reserved_bits(self, int first)
     cdef int _check_limits(self)
+    cdef int _check_compressed_size(self, long long limit)
     cdef Py_ssize_t _continue_header(self, const unsigned char* data, Py_ssize_t n)
     cdef int _whole_frame(self, const unsigned char* data)
     cdef int _begin_payload(self)

@@ -53,6 +53,7 @@ else:
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import Extension
+    from trunkline.extensions.deflate import Inflater
 
 __all__ = ["FrameSink", "Reader"]
 
@@ -104,7 +105,8 @@ class Reader:
         self.max_frame = UNLIMITED if max_frame is None else max_frame
         self.max_charge = UNLIMITED if max_message is None else max(max_message, SMALLEST_CHARGE_LIMIT)
         self.stopped = False
-        self.extensions: Sequence[Extension] = ()
+        self.extensions: Sequence[Extension] = ()  # those that see frames
+        self.inflater: Inflater | None = None
         self.plain = True  # neither extensions nor a trace look at frames
         self.trace: Callable[[Frame], None] | None = None
         # the frame whose header was read last
@@ -118,6 +120,7 @@ class Reader:
         self.payload: Any = None  # bytes, filled before anybody else sees them; uncompiled a bytearray
         self.capacity = 0
         self.filled = 0
+        self.compressed = False  # whether the message in progress is
         # the fragmented message in progress: 0, or the opcode of its first frame
         self.message_opcode = 0
         self.message_bytes = 0
@@ -135,9 +138,12 @@ class Reader:
         """
         self.feed(memory(data), len(data))
 
-    def open(self, extensions: Sequence[Extension], trace: Callable[[Frame], None] | None) -> None:
-        """Set who looks at frames before they are handed over."""
+    def open(
+        self, extensions: Sequence[Extension], inflater: Inflater | None, trace: Callable[[Frame], None] | None
+    ) -> None:
+        """Set who looks at frames before they are handed over, and what decompresses messages before that."""
         self.extensions = extensions
+        self.inflater = inflater
         self.trace = trace
         self.plain = trace is None and not extensions
 
@@ -216,8 +222,8 @@ class Reader:
         """Rules that the first two bytes decide."""
         self.fin = (first & 0x80) != 0
         self.opcode = first & 0x0F
-        if first & 0x70 and not self.extensions:
-            raise ProtocolError("reserved bits must be 0")
+        if first & 0x70:
+            self._check_reserved_bits(first)
         if self.opcode > 10 or 2 < self.opcode < 8:
             raise ProtocolError("invalid opcode")
         if ((second & 0x80) != 0) != self.masked:
@@ -235,13 +241,33 @@ class Reader:
         return 0
 
     @cython.cfunc
+    def _check_reserved_bits(self, first: cython.int) -> cython.int:
+        """RFC 7692 section 6: the first frame of a message says in RSV1 that the message is compressed."""
+        if self.inflater is not None and first & 0x40 and 0 < self.opcode < 8:
+            self.compressed = True
+            first &= ~0x40
+        if first & 0x70 and not self.extensions:
+            raise ProtocolError("reserved bits must be 0")
+        return 0
+
+    @cython.cfunc
     def _check_limits(self) -> cython.int:
         """Nothing is allocated for a frame that will be refused (section 10.4)."""
         left: cython.longlong = self.max_message - self.message_bytes
+        if self.compressed:
+            self._check_compressed_size(min(left, self.max_frame))
+            return 0
         if self.length > left:
             raise PayloadTooBig(self.length, left, self.message_bytes or None)
         if self.length > self.max_frame:
             raise PayloadTooBig(self.length, self.max_frame)
+        return 0
+
+    @cython.cfunc
+    def _check_compressed_size(self, limit: cython.longlong) -> cython.int:
+        """What can't be compressed gets longer instead, but only by the headers of its blocks."""
+        if self.length > limit + limit // 8 + 64:
+            raise PayloadTooBig(self.length, limit)
         return 0
 
     @cython.cfunc
@@ -266,7 +292,7 @@ class Reader:
     @cython.cfunc
     def _whole_frame(self, data: cython.pointer[cython.const[cython.uchar]]) -> cython.int:
         """A frame whose payload stands at `data`, all of it."""
-        if self.opcode == 0 or self.opcode >= 8 or not (self.fin and self.plain):
+        if self.opcode == 0 or self.opcode >= 8 or self.compressed or not (self.fin and self.plain):
             self._deliver(take_binary(data, self.length, self.key), False)
         elif self.opcode == 1:
             self.sink.message(take_text(data, self.length, self.key))
@@ -307,7 +333,7 @@ class Reader:
         """`n` more bytes of the payload are in place, unmasked."""
         payload: Any
         self.filled += n
-        checked: cython.bint = self._is_text() and not self.extensions
+        checked: cython.bint = self._is_text() and not self.compressed and not self.extensions
         if checked:
             self._check_text(self.filled - n)
         if self.filled == self.length:
@@ -357,6 +383,8 @@ class Reader:
     @cython.cfunc
     def _deliver(self, payload: bytes, checked: cython.bint) -> cython.int:
         """Hand over a complete frame; `checked` says that its text was validated on arrival."""
+        if self.compressed and self.opcode < 8:
+            payload = self._inflate(payload)
         if not self.plain:
             payload = self._decode(payload)
         if self.opcode >= 8:
@@ -366,6 +394,19 @@ class Reader:
         else:
             self._deliver_fragment(payload, checked)
         return 0
+
+    def _inflate(self, payload: bytes) -> bytes:
+        """Decompress a frame of a compressed message (RFC 7692 section 6.2)."""
+        assert self.inflater is not None, "without it no message is compressed"
+        self.first &= ~0x40
+        self.compressed = not self.fin
+        left: cython.longlong = self.max_message - self.message_bytes
+        try:
+            return self.inflater.inflate(payload, self.fin, min(left, self.max_frame))
+        except PayloadTooBig as error:
+            if left <= self.max_frame:
+                error.set_current_size(self.message_bytes or None)
+            raise
 
     @cython.cfunc
     def _deliver_fragment(self, payload: bytes, checked: cython.bint) -> cython.int:

@@ -1,8 +1,8 @@
 from trunkline.core.inbox cimport Inbox
 from trunkline.core.reader cimport FrameSink, Reader
-from trunkline.core.writer cimport PreparedMessage, write_frame
+from trunkline.core.writer cimport PreparedFrame, PreparedMessage, write_frame
 
-cdef int CONNECTING, OPEN, CLOSING, CLOSED, FIN
+cdef int CONNECTING, OPEN, CLOSING, CLOSED, FIN, RSV1
 
 cdef class Session(FrameSink):
     cdef readonly bint client
@@ -18,6 +18,8 @@ cdef class Session(FrameSink):
     cdef public object trace
     cdef bint plain
     cdef readonly object extensions
+    cdef object deflater
+    cdef bint deflating
     cdef public object close_rcvd, close_sent, close_rcvd_then_sent
     cdef public object failure
     cdef public object ping_interval, ping_timeout, close_timeout
@@ -34,6 +36,8 @@ cdef class Session(FrameSink):
     cpdef object message(self, object payload)
     cpdef object fragment(self, object fragment)
     cpdef object control(self, int opcode, bytes payload)
-    cpdef object send(self, int opcode, object payload, bint fin=*)
+    cpdef object send(self, int opcode, object payload, bint fin=*, object compress=*)
     cpdef object send_prepared(self, PreparedMessage message)
+    cdef int _send_deflated(self, PreparedMessage message)
+    cdef tuple _deflate(self, int first, object payload, object compress)
     cpdef list take_outgoing(self)

@@ -42,6 +42,8 @@ from trunkline.exceptions import (
     ProtocolError,
     TooManyFragments,
 )
+from trunkline.extensions.deflate import SMALLEST
+from trunkline.extensions.permessage_deflate import PerMessageDeflate
 from trunkline.frames import OK_CLOSE_CODES, Close, CloseCode, Frame, Opcode
 
 try:
@@ -55,7 +57,7 @@ else:
     from trunkline.core.kernels import memory
 
 if TYPE_CHECKING:
-    from trunkline.core.writer import PreparedMessage
+    from trunkline.core.writer import PreparedFrame, PreparedMessage
     from trunkline.extensions.base import Extension
 
 __all__ = ["Session", "Side", "State"]
@@ -77,7 +79,7 @@ class State(enum.IntEnum):
 STATES = tuple(State)
 CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
 
-FIN = 0x80
+FIN, RSV1 = 0x80, 0x40
 
 # Which close code answers which fault of the peer (sections 7.1.7 and 7.4.1).
 FAULTS: tuple[tuple[type[Exception], CloseCode], ...] = (
@@ -133,7 +135,9 @@ class Session(FrameSink):
         self.eof_received = False
         self.expired = False
         self.trace: Callable[[bool, Frame], None] | None = None
-        self.extensions: Sequence[Extension] = ()
+        self.extensions: Sequence[Extension] = ()  # those that see frames
+        self.deflater: Any = None  # a `Deflater` where compression was negotiated
+        self.deflating = False  # the message that is sent in fragments is a compressed one
         self.plain = True  # neither extensions nor a trace look at frames
         self.close_rcvd: Close | None = None
         self.close_sent: Close | None = None
@@ -166,9 +170,16 @@ class Session(FrameSink):
         """The opening handshake is done."""
         self.phase = OPEN
         self.now = now
-        self.extensions = extensions
-        self.reader.open(extensions, None if self.trace is None else self._trace_received)
         self.plain = self.trace is None and not extensions
+        inflater = None
+        if extensions:
+            *others, nearest_to_the_wire = extensions
+            if type(nearest_to_the_wire) is PerMessageDeflate:  # a subclass may do something else
+                # It works on payloads: only what stands before it has to see frames.
+                self.deflater, inflater = nearest_to_the_wire.deflater, nearest_to_the_wire.inflater
+                extensions = others
+        self.extensions = extensions
+        self.reader.open(extensions, inflater, None if self.trace is None else self._trace_received)
         if self.ping_interval is not None:
             self.ping_at = now + self.ping_interval
 
@@ -298,11 +309,17 @@ class Session(FrameSink):
     # Sending
 
     @cython.ccall
-    def send(self, opcode: cython.int, payload: bytes | str, fin: cython.bint = True) -> None:
-        """Put a frame on `outgoing`; payload is bytes, or str for its UTF-8."""
+    def send(self, opcode: cython.int, payload: bytes | str, fin: cython.bint = True, compress: object = None) -> None:
+        """Put a frame on `outgoing`; payload is bytes, or str for its UTF-8.
+
+        `compress` is for the first frame of a message, where compression was negotiated: None leaves short ones alone.
+        """
         first: cython.int = opcode | (FIN if fin else 0)
         if not self.plain:
-            first, payload = self._encode(opcode, payload, fin)
+            if self.extensions or self.trace is not None:
+                first, payload = self._encode(opcode, payload, fin)
+            if self.deflater is not None and opcode < 8:
+                first, payload = self._deflate(first, payload, compress)
         self.outgoing_size += write_frame(self.outgoing, first, payload, self.client)
 
     @cython.ccall
@@ -310,8 +327,20 @@ class Session(FrameSink):
         """Put a `PreparedMessage` on `outgoing`."""
         if self.plain:
             self.outgoing_size += message.write(self.outgoing, self.client)
+        elif self.extensions or self.trace is not None:
+            self.send(message.opcode, message.payload, True, message.compress)
         else:
-            self.send(message.opcode, message.payload)
+            self._send_deflated(message)
+
+    @cython.cfunc
+    def _send_deflated(self, message: PreparedMessage) -> cython.int:
+        frame: PreparedFrame | None = message.deflated(self.deflater)
+        if frame is None:
+            frame = message
+        else:
+            self.deflater.remember(message.payload)
+        self.outgoing_size += frame.write(self.outgoing, self.client)
+        return 0
 
     def _encode(self, opcode: int, payload: bytes | str, fin: bool) -> tuple[int, bytes]:
         """Show a frame to `trace` and pass it through the extensions, first one first (section 9.1)."""
@@ -322,6 +351,24 @@ class Session(FrameSink):
             frame = extension.encode(frame)
         bits = frame.fin << 7 | frame.rsv1 << 6 | frame.rsv2 << 5 | frame.rsv3 << 4
         return bits | frame.opcode, bytes(frame.data)
+
+    @cython.cfunc
+    def _deflate(self, first: cython.int, payload: bytes | str, compress: object) -> tuple:  # type: ignore[type-arg]
+        """First byte and payload of a frame of data where compression was negotiated (RFC 7692 section 6.1)."""
+        fin: cython.bint = (first & FIN) != 0
+        starts: cython.bint = (first & 0x0F) != 0
+        data: bytes | None
+        if starts and fin:
+            if not (len(payload) >= SMALLEST if compress is None else compress):
+                return first, payload
+            data = self.deflater.message(payload.encode() if isinstance(payload, str) else payload)
+            return (first, payload) if data is None else (first | RSV1, data)
+        if starts:
+            self.deflating = compress is not False  # a message in fragments is likely to be a long one
+        if not self.deflating:
+            return first, payload
+        data = self.deflater.fragment(payload.encode() if isinstance(payload, str) else payload, fin)
+        return first | RSV1 if starts else first, data
 
     def _trace_received(self, frame: Frame) -> None:
         if self.trace is not None:

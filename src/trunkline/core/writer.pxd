@@ -10,10 +10,17 @@ cdef MaskingKeys masking_keys
 
 cpdef Py_ssize_t write_frame(list outgoing, int first, object payload, bint masked)
 
-cdef class PreparedMessage:
-    cdef readonly int opcode
+cdef class PreparedFrame:
+    cdef int first
     cdef readonly bytes payload
     cdef readonly list buffers
     cdef readonly Py_ssize_t size
 
     cpdef Py_ssize_t write(self, list outgoing, bint masked)
+
+cdef class PreparedMessage(PreparedFrame):
+    cdef readonly int opcode
+    cdef readonly object compress
+    cdef dict frames
+
+    cpdef PreparedFrame deflated(self, object deflater)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+from trunkline.extensions.deflate import SMALLEST
 
 try:
     import cython
@@ -13,6 +16,9 @@ if cython.compiled:
     from cython.cimports.trunkline.core.kernels import frame, header, key_at, memory
 else:
     from trunkline.core.kernels import frame, header, key_at, memory
+
+if TYPE_CHECKING:
+    from trunkline.extensions.deflate import Deflater
 
 __all__ = ["PreparedMessage", "as_payload"]
 
@@ -88,36 +94,62 @@ def as_payload(data: object) -> bytes:
     raise TypeError(f"expected bytes, bytearray or memoryview, got {type(data).__name__}")
 
 
+@cython.cclass
+class PreparedFrame:
+    """A frame laid out once for many connections.
+
+    Args:
+        first: first byte of the frame.
+        payload: what it carries.
+    """
+
+    def __init__(self, first: int, payload: bytes) -> None:
+        self.first = first
+        self.payload = payload
+        self.buffers: list[bytes] = []
+        self.size = write_frame(self.buffers, first, payload, False)
+
+    @cython.ccall
+    def write(self, outgoing: list, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
+        """Append the frame to `outgoing`; returns its size in bytes. Each masked one has a key of its own."""
+        if masked:
+            return write_frame(outgoing, self.first, self.payload, True)
+        outgoing.extend(self.buffers)
+        return self.size
+
+
 @cython.final
 @cython.cclass
-class PreparedMessage:
-    """A message encoded once for many connections: `ws.send(prepared)` and `broadcast` take it like any message.
+class PreparedMessage(PreparedFrame):
+    """A message encoded and compressed once for many connections: `ws.send(prepared)` and `broadcast` take it like any.
 
     Args:
         message: str for a text message, bytes-like for a binary one.
         text: send bytes-like data, which must be UTF-8, as text (True), or a str as binary (False).
+        compress: as for `ws.send`: True or False, or None to leave short messages as they are.
 
     Raises:
         TypeError: if `message` is neither str nor bytes-like.
         UnicodeEncodeError: if a str cannot be encoded in UTF-8.
     """
 
-    def __init__(self, message: object, *, text: bool | None = None) -> None:
+    def __init__(self, message: object, *, text: bool | None = None, compress: bool | None = None) -> None:
         is_str = isinstance(message, str)
-        payload = message.encode() if isinstance(message, str) else as_payload(message)
         self.opcode = 1 if (is_str if text is None else text) else 2
-        self.payload = payload
-        self.buffers: list[bytes] = []
-        self.size = write_frame(self.buffers, 0x80 | self.opcode, payload, False)
+        super().__init__(0x80 | self.opcode, message.encode() if isinstance(message, str) else as_payload(message))
+        self.compress = compress
+        self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the size of the window
 
     def __len__(self) -> int:
         """Size of the payload in bytes."""
         return len(self.payload)
 
     @cython.ccall
-    def write(self, outgoing: list, masked: cython.bint) -> cython.Py_ssize_t:  # type: ignore[type-arg]
-        """Append the frame to `outgoing`; returns its size in bytes. Each masked one has a key of its own."""
-        if masked:
-            return write_frame(outgoing, 0x80 | self.opcode, self.payload, True)
-        outgoing.extend(self.buffers)
-        return self.size
+    def deflated(self, deflater: Deflater) -> PreparedFrame | None:
+        """The compressed frame for every connection with this window or a larger one, None to send it as it is."""
+        bits = deflater.bits
+        if bits not in self.frames:
+            wanted = len(self.payload) >= SMALLEST if self.compress is None else self.compress
+            data = deflater.message_for_all(self.payload) if wanted else None
+            self.frames[bits] = None if data is None else PreparedFrame(0xC0 | self.opcode, data)
+        return self.frames[bits]
