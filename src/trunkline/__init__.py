@@ -5,6 +5,9 @@ A program written for `websockets` runs with `import trunkline as websockets`.
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING
+
 from trunkline import datastructures, exceptions, extensions, frames, http11, typing, uri
 from trunkline.asyncio.client import ClientConnection, connect, unix_connect
 from trunkline.asyncio.connection import Connection, broadcast
@@ -72,3 +75,21 @@ __all__ = [
     "uri",
 ]
 __all__ += _exceptions
+
+#: Names of older versions of websockets, mostly found in annotations.
+_DEPRECATED = {
+    "InvalidStatusCode": "InvalidStatus",
+    "WebSocketClientProtocol": "ClientConnection",
+    "WebSocketCommonProtocol": "Connection",
+    "WebSocketProtocolError": "ProtocolError",
+    "WebSocketServer": "Server",
+    "WebSocketServerProtocol": "ServerConnection",
+}
+
+if not TYPE_CHECKING:  # or type checkers would believe that we have any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _DEPRECATED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(f"{name} is deprecated: use {_DEPRECATED[name]}", DeprecationWarning, stacklevel=2)
+        return globals()[_DEPRECATED[name]]
