@@ -1,0 +1,167 @@
+"""Programs and packages written for `websockets` run on trunkline, unmodified.
+
+From the command line::
+
+    python -m trunkline.compat program.py arguments...
+    python -m trunkline.compat -m module arguments...
+
+or as the first thing that a program does::
+
+    import trunkline.compat
+
+    trunkline.compat.install()
+
+From then on `import websockets`, anywhere in the process, finds trunkline, whether websockets is installed or not. Only
+that name is concerned. Processes that the program starts have to call `install` themselves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+import types
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["install", "main"]
+
+VERSION_OF_WEBSOCKETS = "17.4"
+
+#: Which module stands in for which.
+MODULES = {
+    "websockets": "trunkline",
+    "websockets.asyncio": "trunkline.asyncio",
+    "websockets.asyncio.client": "trunkline.asyncio.client",
+    "websockets.asyncio.connection": "trunkline.asyncio.connection",
+    "websockets.asyncio.router": "trunkline.asyncio.router",
+    "websockets.asyncio.server": "trunkline.asyncio.server",
+    "websockets.cli": "trunkline.cli",
+    "websockets.client": "trunkline.client",
+    "websockets.connection": "trunkline.protocol",
+    "websockets.datastructures": "trunkline.datastructures",
+    "websockets.exceptions": "trunkline.exceptions",
+    "websockets.extensions": "trunkline.extensions",
+    "websockets.extensions.base": "trunkline.extensions.base",
+    "websockets.frames": "trunkline.frames",
+    "websockets.headers": "trunkline.handshake.headers",
+    "websockets.http11": "trunkline.http11",
+    "websockets.protocol": "trunkline.protocol",
+    "websockets.proxy": "trunkline.proxy",
+    "websockets.server": "trunkline.server",
+    "websockets.typing": "trunkline.typing",
+    "websockets.uri": "trunkline.uri",
+    "websockets.utils": "trunkline.handshake.upgrade",
+    "websockets.version": "trunkline.version",
+}
+
+#: Names that the module in `MODULES` hasn't, or has with another value. Programs choose by version how to call us.
+VALUES: dict[str, dict[str, object]] = {
+    "websockets": {"__version__": VERSION_OF_WEBSOCKETS},
+    "websockets.version": {"version": VERSION_OF_WEBSOCKETS, "tag": VERSION_OF_WEBSOCKETS, "released": True},
+}
+
+#: Names that older programs import from another place: the module that has them.
+ELSEWHERE = {
+    "websockets.client": {
+        "WebSocketClientProtocol": "trunkline",
+        "connect": "trunkline.asyncio.client",
+        "unix_connect": "trunkline.asyncio.client",
+    },
+    "websockets.exceptions": {"InvalidStatusCode": "trunkline", "WebSocketProtocolError": "trunkline"},
+    "websockets.server": {
+        "WebSocketServer": "trunkline",
+        "WebSocketServerProtocol": "trunkline",
+        "broadcast": "trunkline.asyncio.server",
+        "serve": "trunkline.asyncio.server",
+        "unix_serve": "trunkline.asyncio.server",
+    },
+}
+
+
+class StandIn(MetaPathFinder, Loader):
+    """Finds `websockets` and its modules, and loads an empty module that asks trunkline for each name."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "websockets":
+            return None
+        if fullname not in MODULES:
+            # Without `name=`, which would let `from ... import` replace this text by one that says less.
+            raise ModuleNotFoundError(f"trunkline, which stands in for websockets, has no {fullname}")
+        # As a package, so that `from websockets.frames import missing` comes by here, too.
+        return ModuleSpec(fullname, self, origin=f"{MODULES[fullname]}, by trunkline.compat", is_package=True)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        target = importlib.import_module(MODULES[module.__name__])
+        vars(module).update(
+            VALUES.get(module.__name__, {}),
+            __doc__=target.__doc__,
+            __dir__=lambda: sorted(dir(target)),
+            __getattr__=forward(module.__name__, target),
+        )
+
+
+def forward(alias: str, target: types.ModuleType) -> Callable[[str], Any]:
+    """`__getattr__` of the module `alias`, for which `target` stands in."""
+    elsewhere = ELSEWHERE.get(alias, {})
+
+    def get(name: str) -> Any:
+        if f"{alias}.{name}" in MODULES:
+            return importlib.import_module(f"{alias}.{name}")
+        if name in elsewhere:
+            return getattr(importlib.import_module(elsewhere[name]), name)
+        try:
+            return getattr(target, name)
+        except AttributeError:
+            raise AttributeError(
+                f"{target.__name__}, which stands in for {alias}, has no attribute {name!r}", name=name, obj=target
+            ) from None
+
+    return get
+
+
+STAND_IN = StandIn()
+
+
+def install() -> None:
+    """Let `import websockets` find trunkline, in this process, from now on. Calling it again does nothing.
+
+    Raises:
+        RuntimeError: if websockets itself was imported before.
+    """
+    loaded = sys.modules.get("websockets")
+    if loaded is not None and getattr(loaded.__spec__, "loader", None) is not STAND_IN:
+        raise RuntimeError("websockets is imported already: call trunkline.compat.install() before that")
+    if STAND_IN not in sys.meta_path:
+        sys.meta_path.insert(0, STAND_IN)
+
+
+def main(arguments: list[str]) -> None:
+    """Run a program, as `python` would, after `install`.
+
+    Args:
+        arguments: a file name, or "-m" and the name of a module, and then the program's own arguments.
+    """
+    install()
+    match arguments:
+        case ["-m", module, *_]:
+            sys.argv = arguments[1:]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [program, *_] if not program.startswith("-"):
+            sys.argv = arguments
+            sys.path[0] = str(Path(program).resolve().parent)
+            runpy.run_path(program, run_name="__main__")
+        case _:
+            sys.exit("usage: python -m trunkline.compat (program.py | -m module) [arguments...]")
+
+
+if __name__ == "__main__":
+    # The module that programs import, of which this is a second copy
+    from trunkline import compat
+
+    compat.main(sys.argv[1:])

@@ -1,0 +1,117 @@
+"""Packages from PyPI that are written for websockets, unmodified, on trunkline, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+import websockets.sync.client
+
+from tests.support.process import environment
+
+PROGRAMS = Path(__file__).with_name("programs")
+COMPAT = ["-m", "trunkline.compat"]
+SECONDS = 60
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python to the end, successful or not."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment(PYTHONIOENCODING="utf-8"),
+        cwd=PROGRAMS,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("program", ["gql_client.py", "ocpp_station.py", "centrifuge_client.py", "obs_client.py"])
+def test_client_prints_what_it_prints_with_websockets(program: str) -> None:
+    theirs, ours = run(program), run(*COMPAT, program)
+    assert theirs.returncode == 0, theirs.stderr
+    assert "websockets.asyncio.client" in theirs.stderr
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stderr == "trunkline.asyncio.client\n"
+    assert ours.stdout == theirs.stdout
+    assert ours.stdout.count("\n") >= 2
+
+
+# --- servers ---
+
+
+class Server:
+    """A server program that runs until the test ends."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output = ""
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read its output until a line matches."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"the server ended before it printed {pattern!r}:\n{self.output}")
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, *COMPAT, *arguments],
+        env=environment(),
+        cwd=PROGRAMS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield Server(process)
+        finally:
+            process.terminate()
+
+
+def connect(port: int, path: str = "/chat?q=1", **options: Any) -> websockets.sync.client.ClientConnection:
+    """A client of websockets itself."""
+    connection = websockets.sync.client.connect(
+        f"ws://127.0.0.1:{port}{path}", additional_headers={"X-Name": "Ada"}, proxy=None, legacy=True, **options
+    )
+    assert isinstance(connection, websockets.sync.client.ClientConnection)
+    return connection
+
+
+def talk(connection: websockets.sync.client.ClientConnection) -> None:
+    """What every server program answers."""
+    assert connection.recv(SECONDS) == "/chat?q=1 Ada"
+    for message in ("hello", "grüße" * 30_000, b"\0\xff" * 1000, ""):
+        connection.send(message)
+        assert connection.recv(SECONDS) == message
+    connection.send(["in ", "fragments"])
+    assert connection.recv(SECONDS) == "in fragments"
+    assert connection.ping().wait(SECONDS)
+    connection.send("bye")
+    with pytest.raises(websockets.ConnectionClosedError) as closed:
+        connection.recv(SECONDS)
+    assert closed.value.rcvd == websockets.Close(4001, "as you like")
+
+
+def test_sanic() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running("sanic_app.py", str(port)) as server:
+        server.wait_for("serving")
+        connection = connect(port, subprotocols=[websockets.Subprotocol("a"), websockets.Subprotocol("b")])
+        assert connection.subprotocol == "b"
+        talk(connection)
