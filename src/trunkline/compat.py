@@ -46,6 +46,7 @@ MODULES = {
     "websockets.exceptions": "trunkline.exceptions",
     "websockets.extensions": "trunkline.extensions",
     "websockets.extensions.base": "trunkline.extensions.base",
+    "websockets.extensions.permessage_deflate": "trunkline.extensions.permessage_deflate",
     "websockets.frames": "trunkline.frames",
     "websockets.headers": "trunkline.handshake.headers",
     "websockets.http11": "trunkline.http11",

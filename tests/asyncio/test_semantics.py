@@ -1,7 +1,7 @@
 """What a program may rely on, whatever carries its connections: one suite for all engines, event loops and modes.
 
-Each test takes a `world`: an engine together with a kind of event loop. Nothing depends on how long something takes: where
-something must *not* happen, the test counts what happens instead of waiting.
+Each test takes a `world`: an engine together with a kind of event loop. Nothing depends on how long something takes:
+where something must *not* happen, the test counts what happens instead of waiting.
 """
 
 from __future__ import annotations

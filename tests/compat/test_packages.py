@@ -83,6 +83,10 @@ def running(*arguments: str) -> Iterator[Server]:
             process.terminate()
 
 
+def uvicorn(implementation: str) -> contextlib.AbstractContextManager[Server]:
+    return running("-m", "uvicorn", "asgi:app", "--port", "0", "--ws", implementation)
+
+
 def connect(port: int, path: str = "/chat?q=1", **options: Any) -> websockets.sync.client.ClientConnection:
     """A client of websockets itself."""
     connection = websockets.sync.client.connect(
@@ -105,6 +109,46 @@ def talk(connection: websockets.sync.client.ClientConnection) -> None:
     with pytest.raises(websockets.ConnectionClosedError) as closed:
         connection.recv(SECONDS)
     assert closed.value.rcvd == websockets.Close(4001, "as you like")
+
+
+@pytest.mark.parametrize("implementation", ["websockets-sansio", "auto"])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_uvicorn(implementation: str, compression: str | None) -> None:
+    with uvicorn(implementation) as server:
+        port = int(server.wait_for(r"running on http://127.0.0.1:(\d+)")[1])
+        connection = connect(port, compression=compression, subprotocols=[websockets.Subprotocol("chat")])
+        assert connection.subprotocol == "chat"
+        assert connection.response is not None
+        assert connection.response.headers["X-App"] == "asgi"
+        extensions = connection.response.headers.get("Sec-WebSocket-Extensions", "")
+        assert extensions.startswith("permessage-deflate") is (compression is not None)
+        talk(connection)
+
+
+def test_uvicorn_refuses() -> None:
+    with uvicorn("websockets-sansio") as server:
+        port = int(server.wait_for(r"running on http://127.0.0.1:(\d+)")[1])
+        with pytest.raises(websockets.InvalidStatus, match="HTTP 403"):
+            connect(port, "/forbidden")
+
+
+def test_uvicorn_sees_how_the_client_left() -> None:
+    with uvicorn("websockets-sansio") as server:
+        port = int(server.wait_for(r"running on http://127.0.0.1:(\d+)")[1])
+        connect(port).close(4000, "enough")
+        assert server.wait_for("disconnected (.*)")[1] == "4000 enough"
+        connection = connect(port)
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        assert server.wait_for("disconnected (.*)")[1] == "1005 None"  # how uvicorn puts that there was no close frame
+        connection.close()
+
+
+def test_uvicorn_on_the_legacy_implementation() -> None:
+    """It needs `websockets.legacy`, which we haven't: the text has to say so."""
+    with uvicorn("websockets") as server:
+        assert server.wait_for("ModuleNotFoundError: (.*)")[1] == (
+            "trunkline, which stands in for websockets, has no websockets.legacy"
+        )
 
 
 def test_sanic() -> None:
