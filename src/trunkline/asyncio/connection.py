@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import sys
 import uuid
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping
@@ -47,6 +48,9 @@ __all__ = ["Connection", "broadcast"]
 CORK_LIMIT = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
 BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
+
+# CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so that nothing limits memory.
+WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
 
 # A `Sent` refers to its loop: with a strong reference here no loop would ever be freed.
@@ -682,7 +686,11 @@ class Connection:
     def flush(self) -> None:
         """Write what the session has to send."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
-        if outgoing and not self.lost:
+        if not outgoing or self.lost:
+            return
+        if WRITELINES_NEVER_PAUSES:
+            self.transport.write(b"".join(outgoing))
+        else:
             self.transport.writelines(outgoing)
 
     def attend(self) -> None:
