@@ -426,7 +426,8 @@ class Server:
 
         Args:
             close_connections: False leaves open connections alone.
-            code, reason: sent to the clients.
+            code: close code sent to the clients.
+            reason: close reason sent to the clients.
         """
         if self._closing is None and self.server is not None:
             self._closing = self._loop_of_server.create_task(self._close(close_connections, code, reason))
