@@ -1,0 +1,75 @@
+"""A short run of the fuzz targets on the same input each time, and the proof that they would find something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fuzz import __main__ as program
+from fuzz import heads, sessions, twins
+from fuzz.sessions import Step
+from tests.support.raw import encode_frame
+
+
+@pytest.mark.parametrize("target", sorted(program.TARGETS))
+@pytest.mark.parametrize("start", range(0, 400, 100))
+def test_random_input(target: str, start: int) -> None:
+    for seed in range(start, start + 100):
+        assert program.run(target, seed) is None, f"python -m fuzz --target {target} --seed {seed}"
+
+
+def test_the_copy_is_interpreted() -> None:
+    installed, interpreted = twins.load("trunkline.core.reader")
+    assert installed is not interpreted
+    assert interpreted.__file__ is not None
+    assert interpreted.__file__.endswith(".py")
+    assert interpreted.Reader is not installed.Reader
+    assert interpreted.FrameSink.__module__ == installed.FrameSink.__module__ == "trunkline.core.reader"
+    assert not interpreted.cython.compiled
+
+
+@pytest.mark.compiled
+def test_the_original_is_compiled() -> None:
+    installed, _ = twins.load("trunkline.core.session")
+    assert installed.__file__ is not None
+    assert not installed.__file__.endswith(".py")
+
+
+def test_a_difference_is_found_and_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(sessions.Run):
+        """A session that answers no ping."""
+
+        def state(self) -> Any:
+            seen = super().state()
+            if type(self.session) is sessions.INTERPRETED.Session:
+                seen["outgoing"] = [frame for frame in seen["outgoing"] if frame[0] != 10]
+            return seen
+
+    monkeypatch.setattr(sessions, "Run", Forgetful)
+    steps = [Step("receive_data", (encode_frame(opcode, b"x"),)) for opcode in (1, 2, 10, 9, 1)]
+    difference = sessions.compare(False, steps)
+    assert difference is not None
+    assert sessions.shortened(difference).steps == [steps[3]]
+    assert "the builds differ, as server, after" in str(difference)
+
+
+def test_a_split_that_matters_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "server_reads", lambda parts: len(list(parts)))
+    monkeypatch.setattr(heads, "client_reads", lambda parts: len(list(parts)))
+    assert any(program.run("heads", seed) for seed in range(10))
+
+
+def test_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program.main(["--seed", "1"]) == 0
+    assert "nothing found: 1 heads, 1 sessions" in capsys.readouterr().out
+    monkeypatch.setitem(program.TARGETS, "heads", lambda draw: "a finding" if draw.random() else None)
+    assert program.main(["--seconds", "5", "--target", "heads"]) == 1
+    assert "a finding" in capsys.readouterr().out
+
+
+def test_what_a_target_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(program.TARGETS, "heads", lambda draw: str(1 // 0))
+    finding = program.run("heads", 1)
+    assert finding is not None
+    assert "ZeroDivisionError" in finding
