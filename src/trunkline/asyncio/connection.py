@@ -49,7 +49,7 @@ CORK_LIMIT = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
 BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 
-# CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so that nothing limits memory.
+# CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so nothing limits memory.
 WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
 
