@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.core.wire import (
     BINARY,
     CLOSE,
     CONT,
+    MIB,
     PING,
     PONG,
     RSV1,
@@ -319,6 +321,19 @@ def test_a_compressed_frame_that_is_longer_than_anything_allowed_is_refused_by_i
     session = deflating(max_message=1000)
     session.receive_data(peer_frame(session, BINARY, length=1190, rsv=RSV1), 0.0)
     assert session.close_sent == Close(1009, "frame with 1190 bytes exceeds limit of 1000 bytes")
+
+
+def test_what_was_refused_is_not_kept() -> None:
+    session = deflating(max_message=MIB)
+    bomb = compressed(bytes(8 * MIB))
+    tracemalloc.start()
+    try:
+        receive(session, (BINARY, bomb, True, RSV1))
+        assert session.close_sent is not None
+        assert session.close_sent.code == 1009
+        assert tracemalloc.get_traced_memory()[0] < MIB / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_nothing_of_a_connection_without_compression_is_decompressed() -> None:

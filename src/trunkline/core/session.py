@@ -238,6 +238,7 @@ class Session(FrameSink):
 
     def fault(self, fault: Exception) -> None:
         """The peer broke a rule: fail the connection with the code for it."""
+        fault.__traceback__ = None  # as long as it is known, what was received would be kept in its frames
         code = next(code for kind, code in FAULTS if isinstance(fault, kind))
         self.fail(code, describe(fault), self.now, fault)
 

@@ -133,9 +133,10 @@ class Inflater:
             payload = self._inflate(data, sys.maxsize if max_size is None else max_size) if data else b""
             if fin:
                 self._finish()
+            return payload
         except ERRORS as error:
-            raise ProtocolError(f"decompression failed: {error}") from error
-        return payload
+            reason = str(error)
+        raise ProtocolError(f"decompression failed: {reason}")  # outside, so that nothing refers to what was received
 
     def _inflate(self, data: bytes, max_size: int) -> bytes:
         payload = b""
