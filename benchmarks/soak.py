@@ -3,8 +3,8 @@
     python -m benchmarks.soak --minutes 10
 
 The server runs in a process of its own. After a warm-up all clients leave and the server is measured; then the clients
-come back for the given time, and when they have left again, everything must be as it was: descriptors, tasks and connection
-objects exactly, memory nearly. If not, the exit status is 1.
+come back for the given time, and when they have left again, everything must be as it was: descriptors, tasks and
+connection objects exactly, memory nearly. If not, the exit status is 1.
 """
 
 from __future__ import annotations
