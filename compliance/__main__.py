@@ -36,7 +36,6 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--suite", choices=("kosoku", "autobahn"), default="kosoku", help="default: %(default)s")
     parser.add_argument("--python2", default="python2.7", help="for --suite autobahn (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")
-    parser.add_argument("--allow-unimplemented", action="store_true", help="let trunkline be without compression")
     arguments = parser.parse_args(words)
     arguments.partial = arguments.quick or arguments.cases != ["*"]  # the page tells about all cases
     arguments.reports = REPORTS / "partial" if arguments.partial else REPORTS
@@ -65,7 +64,7 @@ def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argp
     start = time.monotonic()
     try:
         verdicts = run(suite, testee, role, cases, directory_of(arguments.reports, suite.name, testee, role))
-        summary, fault = describe(verdicts), list_cases(faults(verdicts, arguments.allow_unimplemented))
+        summary, fault = describe(verdicts), list_cases(faults(verdicts))
     except ComplianceError as error:
         summary, fault = "did not finish", str(error)
     line = f"{testee.name:32} {role}  {time.monotonic() - start:4.0f} s  {summary}"

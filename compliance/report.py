@@ -57,19 +57,16 @@ def table(results: Results, role: str) -> str:
     lines = [["group", *(testee.name.replace("/", "<br>") for testee in TESTEES)]]
     lines.append(["---"] * len(lines[0]))
     for group, title in GROUPS.items():
-        lines.append([f"{group} {title}", *(cell(results.get((t.name, role)), group) for t in TESTEES)])
+        lines.append([f"{group} {title}", *(cell(results.get((t.name, role), []), group) for t in TESTEES)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def cell(verdicts: list[Verdict] | None, group: int) -> str:
-    if verdicts is None:
-        return NOT_RUN
-    return describe([verdict for verdict in verdicts if verdict.group == group]).replace(", ", "<br>")
+def cell(verdicts: list[Verdict], group: int) -> str:
+    return describe([verdict for verdict in verdicts if verdict.group == group]).replace(", ", "<br>") or NOT_RUN
 
 
 def exceptions(results: Results) -> str:
-    """The table alone tells whether there is compression."""
-    found = [(key, list_cases(faults(verdicts, allow_unimplemented=True))) for key, verdicts in results.items()]
+    found = [(key, list_cases(faults(verdicts))) for key, verdicts in results.items()]
     return "\n".join(f"* `{name}` as a {role}: {cases or 'nothing'}" for (name, role), cases in found)
 
 

@@ -41,7 +41,7 @@ class Testee:
         """The echo server, as a process of its own; yields its port.
 
         Raises:
-            ComplianceError: it does not start.
+            ComplianceError: it does not start, or does not live to the end.
         """
         with log.open("w") as errors:
             process = subprocess.Popen(
@@ -59,6 +59,8 @@ class Testee:
                 if not words:
                     raise ComplianceError(f"the server of {self.name} did not start:\n{log.read_text()}")
                 yield int(words[1])
+                if process.poll() is not None:
+                    raise ComplianceError(f"the server of {self.name} ended during the test; see {log}")
             finally:
                 process.kill()
                 process.communicate()

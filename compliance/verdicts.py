@@ -23,7 +23,6 @@ GROUPS = {
     12: "Compression, payloads",
     13: "Compression, parameters",
 }
-COMPRESSION = (12, 13)
 INDEX = "index.json"
 
 
@@ -70,14 +69,9 @@ def describe(verdicts: list[Verdict]) -> str:
     return ", ".join(f"{found[behaviour]} {behaviour}" for behaviour in BEHAVIOURS if found[behaviour])
 
 
-def faults(verdicts: list[Verdict], allow_unimplemented: bool = False) -> list[Verdict]:
-    """What must not be: neither OK nor informational. Compression may be allowed to be unimplemented."""
-    return [
-        verdict
-        for verdict in verdicts
-        if verdict.behaviour not in ("OK", "INFORMATIONAL")
-        and not (allow_unimplemented and verdict.behaviour == "UNIMPLEMENTED" and verdict.group in COMPRESSION)
-    ]
+def faults(verdicts: list[Verdict]) -> list[Verdict]:
+    """What must not be: neither OK nor informational."""
+    return [verdict for verdict in verdicts if verdict.behaviour not in ("OK", "INFORMATIONAL")]
 
 
 def list_cases(verdicts: list[Verdict]) -> str:

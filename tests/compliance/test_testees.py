@@ -1,5 +1,7 @@
 import asyncio
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,15 @@ def test_a_server_that_does_not_start_is_an_error(tmp_path: Path) -> None:
         nobody.serving(tmp_path / "log"),
     ):
         pass
+
+
+def test_a_server_that_does_not_live_to_the_end_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Testee, "_command", [sys.executable, "-c", "print('listening', 1)"])
+    with (
+        pytest.raises(ComplianceError, match="the server of nobody ended during the test; see "),
+        Testee("nobody", "nobody", "nobody").serving(tmp_path / "log"),
+    ):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # until the only child has ended
 
 
 def test_another_build_than_the_one_to_test_is_an_error(tmp_path: Path) -> None:
