@@ -4,6 +4,7 @@
 #   make test     run the tests          make lint    check style, types and layers
 #   make docs     build the site         make bench   measure; results are printed
 #   make build    build the wheel        make clean   remove what was made
+#   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
 #   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
 #
 # TRUNKLINE_EXTENSIONS=off make test     the same with the interpreted core
@@ -17,7 +18,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info*')
 
-.PHONY: run test lint bench conformance docs build clean
+.PHONY: run test lint bench conformance sanitize docs build clean
 
 run: $(VENV)/.installed
 	$(BIN)/trunkline chat
@@ -36,6 +37,10 @@ bench: $(VENV)/.installed
 conformance: $(VENV)/.installed
 	$(BIN)/python -m compliance $(CONFORMANCE)
 
+sanitize:
+	$(MAKE) VENV=.venv-sanitize .venv-sanitize/.requirements
+	tools/sanitize.sh .venv-sanitize/bin/python $(TESTS)
+
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -43,7 +48,7 @@ build: $(VENV)/.requirements
 	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf build dist site src/*.egg-info .venv-off $(VENV)/.installed $(VENV)/.requirements
+	rm -rf build dist site src/*.egg-info .venv-off .venv-sanitize $(VENV)/.installed $(VENV)/.requirements
 
 # What the build and the tools need: once per virtual environment and change of pyproject.toml.
 $(VENV)/.requirements: pyproject.toml
