@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType
 
 import click
@@ -17,9 +18,10 @@ PAGES = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*
 
 def objects() -> set[str]:
     """Last parts of the names after `:::`, and what the modules among them export."""
-    entries = re.findall(r"^::: (trunkline[.\w]*)\.(\w+)$", PAGES, re.MULTILINE)
-    modules = [getattr(trunkline, name) for module, name in entries if module == "trunkline"]
-    return {name for _, name in entries}.union(*(module.__all__ for module in modules))
+    entries = re.findall(r"^::: (trunkline[.\w]+)$", PAGES, re.MULTILINE)
+    named = [resolve_name(entry) for entry in entries]  # imports modules that trunkline itself doesn't
+    modules = [entry for entry in named if isinstance(entry, ModuleType)]
+    return {entry.rpartition(".")[2] for entry in entries}.union(*(module.__all__ for module in modules))
 
 
 @pytest.mark.parametrize("name", sorted(trunkline.__all__))

@@ -23,6 +23,7 @@ OPTIONAL = (
     ("click", "the command line", "trunkline[cli]"),
     ("prompt_toolkit", "the command line", "trunkline[cli]"),
     ("rich", "the command line", "trunkline[cli]"),
+    ("isal", "faster compression", "trunkline[deflate]"),
     ("uvloop", "another event loop", "uvloop"),
     ("python-socks", "SOCKS proxies", "python-socks[asyncio]"),
     ("werkzeug", "routing", "werkzeug"),
