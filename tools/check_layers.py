@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "compat": ("compat",),
     "asyncio": ("asyncio",),
     "reactor": ("reactor",),
+    "realtime": ("realtime",),
     "chat": ("chat",),
     "cli": ("cli", "__main__"),
 }
@@ -47,6 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "compat": (),
     "asyncio": ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "reactor"),
     "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
+    "realtime": ("vocabulary",),
     "chat": (ANYTHING,),
     "cli": (ANYTHING,),
 }
@@ -59,7 +61,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cython": ("core", "asyncio", "reactor"),
     "httptools": ("handshake.head",),
     "isal": ("extensions.deflate",),
-    "msgspec": ("json", "chat"),
+    "msgspec": ("json", "realtime", "chat"),
     "python_socks": ("asyncio.proxy",),
     "werkzeug": ("asyncio.router",),
     "click": ("cli",),

@@ -1,0 +1,1 @@
+"""Rooms over connections: channels with presence, history and recovery."""

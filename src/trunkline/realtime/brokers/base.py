@@ -1,0 +1,182 @@
+"""What carries publications from the node that accepts them to those whose clients listen, and remembers them.
+
+A node is one `Realtime` in one process. All of its clients share one subscription of the node to a channel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, NamedTuple, Protocol
+
+from trunkline.exceptions import WebSocketException
+from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+
+__all__ = ["ID_TTL", "Broker", "BrokerError", "BrokerEvents", "History"]
+
+ID_TTL: Final = 300
+"""Seconds for which a broker knows the id of a publication again."""
+
+
+class BrokerError(WebSocketException):
+    """A broker can't do what was asked: its message says why, and what to do.
+
+    Raised by `Broker.publish`, it means that the publication isn't in the history, and won't be delivered.
+    `__cause__` is what lies underneath, such as the error of a database.
+    """
+
+
+class History(NamedTuple):
+    """What `Broker.history` found.
+
+    Attributes:
+        publications: in the order of their offsets, or the reverse if asked for.
+        position: the newest place in the channel at that moment.
+        complete: whether nothing is missing between the position asked for and the first of `publications`:
+            its epoch is the current one, and everything published since was kept. In reverse, only whether the epoch
+            is the current one. True if no position was asked for.
+    """
+
+    publications: list[Publication]
+    position: StreamPosition
+    complete: bool
+
+
+class BrokerEvents(Protocol):
+    """What a broker tells its node; called in the event loop, one call at a time.
+
+    These methods return soon, and don't raise: there is nobody to tell.
+    """
+
+    def on_publication(self, channel: str, publication: Publication) -> None:
+        """Something was published. The publication is shared: don't change it."""
+
+    def on_join(self, channel: str, info: ClientInfo) -> None:
+        """A client subscribed."""
+
+    def on_leave(self, channel: str, info: ClientInfo) -> None:
+        """A client unsubscribed, or is gone."""
+
+    def on_gap(self, channel: str | None) -> None:
+        """Publications in this channel may have been lost on their way to this node; None: in every channel.
+
+        Subscribers who count on all of them must recover from the history.
+        """
+
+
+class Broker(ABC):
+    """Delivers publications, and keeps the newest of each channel.
+
+    What every broker promises, and `trunkline.testing.brokers` checks:
+
+    Atomicity:
+        `publish` appends to the history and delivers, or does neither and raises. What was delivered is in the
+        history as long as size and ttl allow, also after a crash if the broker outlives crashes: a client never knows
+        an offset that the broker forgot.
+    Order:
+        One order per channel: that of the offsets, in which every node has the publications delivered. Two calls of
+        `publish`, the second made after the first returned, are in that order; calls that overlap may be in any.
+        There is no order between channels.
+    Delivery:
+        Between the return of `subscribe` and the call of `unsubscribe`, each publication with history is delivered to
+        the node once. A broker that can lose one on the way notices, and calls `on_gap`. Publications without
+        history, joins and leaves arrive at most once.
+    History and delivery:
+        Ask for the history after subscribing: all publications up to its `position` are in it, and all others are
+        delivered. Those up to `position` may be delivered, too, before or after: compare offsets.
+    Offsets:
+        They grow with each publication that enters the history of a channel, not always by one. Within an epoch, an
+        offset is never used for two publications.
+
+    The methods are called in one event loop, in which the broker was started. Cancelling a call leaves open whether it
+    had its effect; with `id`, `publish` can be called again without harm.
+    """
+
+    @abstractmethod
+    async def start(self, events: BrokerEvents) -> None:
+        """Connect, open files, start threads.
+
+        Args:
+            events: whom to tell.
+
+        Raises:
+            BrokerError: if that fails.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let what was accepted come to an end, then release everything. Later calls raise `BrokerError`."""
+
+    @abstractmethod
+    async def publish(
+        self,
+        channel: str,
+        publication: Publication,
+        *,
+        size: int = 0,
+        ttl: float = 0,
+        id: str | None = None,
+    ) -> StreamPosition:
+        """Append a publication to the history of its channel, and deliver it to every node that subscribes to it.
+
+        Args:
+            channel: name of the channel.
+            publication: it belongs to the broker from now on, which writes `offset` and `time` into it.
+            size: publications to keep in the channel, this one among them. 0: don't keep it, nor touch the history.
+            ttl: seconds to keep them; 0 is as with `size`. The newest call decides for the whole channel.
+            id: a second publication with the same id in the same channel within `ID_TTL` isn't published.
+
+        Returns:
+            Its position, that of the first in case of a repeated id; (0, "") without history.
+
+        Raises:
+            ValueError: if there is an id, and no history to look it up in.
+            BrokerError: if it wasn't accepted.
+        """
+
+    @abstractmethod
+    async def publish_join(self, channel: str, info: ClientInfo) -> None:
+        """Tell every node that subscribes to the channel that a client joined it."""
+
+    @abstractmethod
+    async def publish_leave(self, channel: str, info: ClientInfo) -> None:
+        """Tell every node that subscribes to the channel that a client left it."""
+
+    @abstractmethod
+    async def subscribe(self, channel: str) -> None:
+        """Deliver the channel's events to this node, from the return of this call on. Twice is as good as once."""
+
+    @abstractmethod
+    async def unsubscribe(self, channel: str) -> None:
+        """Stop delivering the channel's events to this node. No harm if it doesn't subscribe."""
+
+    @abstractmethod
+    async def history(
+        self,
+        channel: str,
+        *,
+        since: StreamPosition | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> History:
+        """What was published, as far as it was kept.
+
+        A channel nobody published in has a position, too: who remembers it misses nothing of what follows.
+
+        Args:
+            channel: name of the channel.
+            since: only publications after this position, or before it if `reverse`. One of another epoch, or one that
+                was never given out, finds nothing, and isn't `complete`.
+            limit: at most so many publications; None: all; 0: only look at the position.
+            reverse: newest first.
+
+        Raises:
+            BrokerError: if it can't be read.
+        """
+
+    @abstractmethod
+    async def remove_history(self, channel: str) -> None:
+        """Forget the channel's publications, not its position: who has seen all of them can still recover.
+
+        Raises:
+            BrokerError: if it can't be done.
+        """
