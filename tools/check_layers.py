@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "asyncio": ("asyncio",),
     "reactor": ("reactor",),
     "realtime": ("realtime",),
+    "testing": ("testing",),
     "chat": ("chat",),
     "cli": ("cli", "__main__"),
 }
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "asyncio": ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "reactor"),
     "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
     "realtime": ("vocabulary",),
+    "testing": (ANYTHING,),
     "chat": (ANYTHING,),
     "cli": (ANYTHING,),
 }

@@ -1,0 +1,1 @@
+"""What tests of programs, drivers and brokers need."""
