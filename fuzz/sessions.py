@@ -152,7 +152,7 @@ def action(draw: random.Random) -> Step:
         case 5:
             return Step("receive_eof", ())
         case 6:
-            return Step("on_deadline", ())
+            return Step(draw.choice(("on_deadline", "settle")), ())
         case _:
             return Step(draw.choice(("take", "take_fragment", "ready")), ())
 
@@ -176,7 +176,7 @@ class Run:
         result: Any = None
         try:
             match step.call:
-                case "receive_data" | "receive_eof" | "on_deadline":
+                case "receive_data" | "receive_eof" | "on_deadline" | "settle":
                     getattr(session, step.call)(*step.arguments, self.now)
                 case "close" | "fail" | "ping":
                     # Drivers ask first: what happens on a connection that isn't open is none of the session's cases.

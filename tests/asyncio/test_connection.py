@@ -549,3 +549,103 @@ def test_a_failure_while_reading_is_paused_still_sees_the_end_of_the_stream(run:
         assert transport.reading  # else the end of the stream is never seen, and closing takes close_timeout
 
     run(main)
+
+
+# What came before a fault of the peer is answered first (Autobahn 3.2, 4.1.3, 5.15, strictly)
+
+INVALID_OPCODE = RawFrame(CLOSE, b"\x03\xeainvalid opcode")
+
+
+def text_frames(*messages: bytes) -> list[RawFrame]:
+    return [RawFrame(TEXT, message) for message in messages]
+
+
+def test_answers_leave_before_the_close_frame_of_a_fault(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        task = await started(echo(ws))
+        await arrive(ws, frames(ws, "a", "b") + peer_frame(ws.session, 3))
+        await turns()
+        assert transport.take() == [*text_frames(b"a", b"b"), INVALID_OPCODE]
+        assert transport.ended
+        ws.connection_lost(None)
+        with pytest.raises(ConnectionClosedError, match="invalid opcode"):
+            await task
+
+    run(main)
+
+
+def test_a_fault_waits_for_a_handler_that_waits_for_something_else(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        database: asyncio.Queue[str] = asyncio.Queue()
+
+        async def handler() -> None:
+            async for _ in ws:
+                await ws.send(await database.get())
+
+        task = await started(handler())
+        await arrive(ws, frames(ws, "a", "b") + peer_frame(ws.session, 3))
+        await turns()
+        assert transport.take() == []
+        assert ws.state is State.OPEN
+        for answer in ("A", "B"):
+            database.put_nowait(answer)
+            await turns()
+        assert transport.take() == [*text_frames(b"A", b"B"), INVALID_OPCODE]
+        task.cancel()
+
+    run(main)
+
+
+def test_a_fault_behind_half_a_message_waits_for_nobody(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        task = await started(ws.recv())
+        await arrive(ws, peer_frame(ws.session, TEXT, b"a", fin=False) + peer_frame(ws.session, 3))
+        await turns()
+        assert transport.take() == [INVALID_OPCODE]
+        task.cancel()
+
+    run(main)
+
+
+def test_fragments_before_a_fault_are_streamed_first(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+
+        async def stream() -> None:
+            async for fragment in ws.recv_streaming():
+                await ws.send(fragment)
+
+        task = await started(stream())
+        await arrive(ws, peer_frame(ws.session, TEXT, b"a", fin=False) + peer_frame(ws.session, 3))
+        await turns()
+        assert transport.take() == [*text_frames(b"a"), INVALID_OPCODE]
+        task.cancel()
+
+    run(main)
+
+
+def test_a_fault_does_not_wait_for_ever_for_an_application(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected(close_timeout=0.01)
+        await arrive(ws, frames(ws, "never read") + peer_frame(ws.session, 3))
+        assert ws.state is State.OPEN
+        while not transport.aborted:
+            await asyncio.sleep(0.001)
+        assert transport.take() == [INVALID_OPCODE]
+
+    run(main)
+
+
+def test_closing_tells_the_peer_of_its_fault(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        await arrive(ws, frames(ws, "a") + peer_frame(ws.session, 3))
+        closing = await started(ws.close())
+        assert transport.take() == [INVALID_OPCODE]
+        ws.connection_lost(None)
+        await closing
+
+    run(main)

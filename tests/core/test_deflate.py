@@ -255,12 +255,14 @@ def test_a_message_in_fragments_with_a_ping_between_them() -> None:
 def test_reserved_bits_where_they_mean_nothing(frames: list[tuple[int, bytes, bool, int]]) -> None:
     session = deflating()
     receive(session, *frames)
+    session.settle(0.0)
     assert session.close_sent == Close(1002, "reserved bits must be 0")
 
 
 def test_bits_of_a_frame_out_of_order() -> None:
     session = deflating()
     receive(session, (TEXT, HELLO, False, RSV1), (TEXT, HELLO, True, RSV1))
+    session.settle(0.0)
     assert session.close_sent == Close(1002, "expected a continuation frame")
 
 
@@ -286,6 +288,7 @@ def test_text_is_refused_at_the_fragment_that_is_wrong() -> None:
     receive(session, (TEXT, first, False, RSV1))
     assert session.close_sent is None
     receive(session, (CONT, stream.compress(b"x") + stream.flush(zlib.Z_SYNC_FLUSH), False, 0))
+    session.settle(0.0)
     assert session.close_sent == Close(1007, "invalid continuation byte at position 0")
 
 
@@ -303,6 +306,7 @@ def test_limits_hold_for_what_is_decompressed(fill: bytes | None, fragments: int
             data = stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
             receive(session, (CONT if i else BINARY, data[:-4] if last else data, last, 0 if i else RSV1))
         assert session.inbox.take() == (payload if fits else None)
+        session.settle(0.0)
         assert (session.close_sent is None) == fits
         if session.close_sent is not None:
             assert session.close_sent.code == 1009
@@ -314,6 +318,7 @@ def test_the_limit_of_a_fragment() -> None:
     receive(session, (BINARY, compressed(bytes(100)), True, RSV1))
     assert session.inbox.take() == bytes(100)
     receive(session, (BINARY, compressed(bytes(101)), True, RSV1))
+    session.settle(0.0)
     assert session.close_sent == Close(1009, "frame exceeds limit of 100 bytes")
 
 

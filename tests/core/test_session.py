@@ -91,13 +91,15 @@ def test_size_of_what_must_leave(side: Side) -> None:
 def test_a_fault_becomes_a_close_code(data: bytes, code: int, reason: str) -> None:
     session = opened(max_message=MIB)
     session.receive_data(data + encode_frame(TEXT, b"ignored"), 5.0)
+    found = drain(session.inbox)
+    session.settle(5.0)
     assert session.close_sent == Close(code, reason)
     assert sent(session) == [RawFrame(CLOSE, close_payload(code, reason))]
     assert session.state is State.CLOSING
     assert session.eof_wanted
     assert session.attention
     assert isinstance(session.failure, ProtocolError | PayloadTooBig | TooManyFragments | UnicodeDecodeError)
-    assert "ignored" not in drain(session.inbox)
+    assert "ignored" not in found
     session.receive_eof(6.0)
     error = session.close_exception()
     assert isinstance(error, ConnectionClosedError)
@@ -137,6 +139,131 @@ def test_a_wrong_byte_of_text_is_answered_before_the_message_ends() -> None:
             session.receive_data(piece, 0.0)
         assert session.close_sent is not None
         assert session.close_sent.code == 1007
+
+
+# What came before a fault is answered first
+
+BROKEN = encode_frame(TEXT, b"ignored", rsv=0x40)  # as Autobahn's cases 3.2 and 4.1.3 to 5.15 go on
+
+
+def echo(session: Session) -> list[Any]:
+    """Answer all messages, as an application does whose driver calls `settle` when nothing is left for it."""
+    answered = []
+    while (message := session.inbox.take()) is not None:
+        answered.append(message)
+        if session.state is State.OPEN:
+            session.send(TEXT if isinstance(message, str) else BINARY, message)
+    session.settle(session.now)
+    return answered
+
+
+def test_a_fault_waits_for_the_answers_to_what_came_before_it() -> None:
+    session = opened(ping_interval=20, ping_timeout=20)
+    session.receive_data(encode_frame(TEXT, b"one") + encode_frame(TEXT, b"two") + BROKEN, 5.0)
+    assert session.state is State.OPEN
+    assert session.attention  # the driver has to look at the deadline
+    assert session.deadline() == 6.0
+    assert session.inbox.take() == "one"
+    session.send(TEXT, "ONE")
+    receive(session, TEXT, b"ignored")
+    assert session.inbox.take() == "two"
+    assert session.state is State.OPEN  # it may still answer the second
+    session.send(TEXT, "TWO")
+    assert session.inbox.take() is None
+    session.settle(5.5)
+    assert sent(session) == [
+        RawFrame(TEXT, b"ONE"),
+        RawFrame(TEXT, b"TWO"),
+        RawFrame(CLOSE, close_payload(1002, "reserved bits must be 0")),
+    ]
+    assert session.state is State.CLOSING
+    session.settle(5.6)
+    assert sent(session) == []
+
+
+def test_a_fault_waits_for_an_application_that_is_busy_with_the_last_message() -> None:
+    session = opened()
+    receive(session, TEXT, b"one")
+    assert session.inbox.take() == "one"
+    session.receive_data(BROKEN, 5.0)
+    assert session.state is State.OPEN
+    assert session.deadline() == 6.0
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_fault_that_nothing_came_before_waits_for_nobody(asked: bool) -> None:
+    session = opened()
+    if asked:
+        receive(session, TEXT, b"one")
+        assert echo(session) == ["one"]
+        session.take_outgoing()
+    session.receive_data(BROKEN, 5.0)
+    assert session.state is State.CLOSING
+    assert [frame.opcode for frame in sent(session)] == [CLOSE]
+
+
+@pytest.mark.parametrize(("close_timeout", "due"), [(None, 6.0), (10, 6.0), (0.25, 5.25)])
+def test_a_fault_does_not_wait_for_ever(close_timeout: float | None, due: float) -> None:
+    session = opened(close_timeout=close_timeout)
+    session.receive_data(encode_frame(TEXT, b"one") + BROKEN, 5.0)
+    assert session.deadline() == due
+    session.on_deadline(due - 0.01)
+    assert session.state is State.OPEN
+    session.on_deadline(due)
+    assert [frame.payload[:2] for frame in sent(session)] == [close_payload(1002)]
+    assert session.deadline() == (None if close_timeout is None else due + close_timeout)
+    assert session.inbox.take() == "one"
+
+
+def end_close(session: Session) -> None:
+    session.close(1000, "", 5.0)
+
+
+def end_fail(session: Session) -> None:
+    session.fail(1011, "", 5.0, RuntimeError())
+
+
+def end_stream(session: Session) -> None:
+    session.receive_eof(5.0)
+
+
+@pytest.mark.parametrize("end", [end_close, end_fail, end_stream])
+def test_whatever_ends_the_connection_tells_of_the_pending_fault(end: Any) -> None:
+    session = opened()
+    session.receive_data(encode_frame(TEXT, b"one") + BROKEN, 5.0)
+    end(session)
+    assert [frame.payload[:2] for frame in sent(session)] == [close_payload(1002)]
+    assert session.state is (State.CLOSED if end is end_stream else State.CLOSING)
+    assert isinstance(session.close_exception().__cause__, ProtocolError)
+    assert session.deadline() is None
+
+
+@given(
+    st.data(),
+    st.lists(st.text(max_size=20) | st.binary(max_size=20), max_size=5),
+    st.sampled_from([data for _, data, _, _ in FAULTS if len(data) < 1000]),
+)
+def test_every_message_before_a_fault_is_answered_however_it_arrives(
+    data: st.DataObject, messages: list[str | bytes], fault: bytes
+) -> None:
+    alone, session = opened(max_message=MIB), opened(max_message=MIB)
+    alone.receive_data(fault, 1.0)
+    expected = messages + echo(alone)  # some faults are seen only behind a whole message
+    stream = b"".join(
+        encode_frame(TEXT, message.encode()) if isinstance(message, str) else encode_frame(BINARY, message)
+        for message in messages
+    )
+    answered: list[Any] = []
+    for piece in data.draw(splits(stream + fault)):
+        session.receive_data(piece, 1.0)
+        if data.draw(st.booleans()):
+            answered += echo(session)
+    answered += echo(session)
+    assert answered == expected
+    *echoes, close = sent(session)
+    assert [frame.payload.decode() if frame.opcode == TEXT else frame.payload for frame in echoes] == expected
+    assert close.opcode == CLOSE
+    assert session.close_sent == Close(int.from_bytes(close.payload[:2], "big"), close.payload[2:].decode())
 
 
 # The closing handshake: the rows of the table in session.py
@@ -631,6 +758,7 @@ def test_text_is_checked_as_it_is_after_decoding() -> None:
     session = extended(Side.SERVER, Reverse())
     receive(session, TEXT, b"\xa9\xc3", rsv=0x20)  # "é" the wrong way round
     assert session.inbox.take() == "é"
+    assert session.inbox.take() is None
     receive(session, TEXT, "é".encode(), rsv=0x20)
     assert session.close_sent == Close(1007, "invalid start byte at position 0")
 
@@ -659,6 +787,7 @@ def test_limits_hold_for_what_is_decoded(fragments: int) -> None:
         for i, piece in enumerate(cut(bytes(size), [25] * (fragments - 1))):
             receive(session, CONT if i else BINARY, piece, fin=i == fragments - 1)
         assert session.inbox.take() == (bytes(100) if fits else None)
+        session.settle(0.0)
         assert (session.close_sent is None) == fits
         if session.close_sent is not None:
             assert session.close_sent.code == 1009
@@ -712,8 +841,10 @@ def observed(pieces: Iterable[bytes], *, trace: bool = False, extensions: Iterab
     session.ping(b"known", "token", 0.0)
     for piece in pieces:
         session.receive_data(piece, 1.0)
+    found = drain(session.inbox)
+    session.settle(1.0)
     return (
-        drain(session.inbox),
+        found,
         b"".join(session.take_outgoing()).replace(b"\x89\x05known", b""),
         session.state,
         session.close_rcvd,

@@ -129,6 +129,9 @@ class Receive(Waiter):
             # this peer.
             connection.receiver = None
             raise StopAsyncIteration
+        if connection.session.pending_fault is not None:
+            connection.session.settle(monotonic())
+            connection.attend()
         if not connection.lost:
             connection.receiver = self
             return self.wait()
@@ -337,8 +340,7 @@ class Connection:
         try:
             return convert(message, decode)
         except UnicodeDecodeError as fault:
-            self.session.now = monotonic()
-            self.session.fault(fault)
+            self.session.fault(fault, monotonic())
             self.attend()
             await self.wait_closed()
             raise self.session.close_exception() from fault
@@ -657,8 +659,11 @@ class Connection:
         session: Session = self.session
         receiver: object = self.receiver
         self.budget = BUDGET
-        if receiver is not None and cython.cast(Receive, receiver).has_something():
-            self._wake_receiver(may_wake_now)
+        if receiver is not None:
+            if cython.cast(Receive, receiver).has_something():
+                self._wake_receiver(may_wake_now)
+            elif session.pending_fault is not None:
+                session.settle(session.now)
         if session.inbox.overflows():
             self._pause_reading()
         if session.attention:

@@ -4,10 +4,12 @@ cdef class Inbox:
     cdef list assembling
     cdef readonly Py_ssize_t high, low
     cdef public bint paused
+    cdef bint busy
 
     cpdef object put(self, object item)
     cpdef bint overflows(self)
     cpdef bint drained(self)
+    cpdef bint unanswered(self)
     cpdef object take(self)
     cpdef bint ready(self)
     cdef object _pop(self)

@@ -52,6 +52,7 @@ class Inbox:
         self.high = -1 if high is None else high
         self.low = 0 if low is None else low
         self.paused = False
+        self.busy = False  # the application took something and did not come back for more
 
     def __len__(self) -> int:
         return len(self.items) - self.head
@@ -71,6 +72,11 @@ class Inbox:
         return self.paused and len(self.items) - self.head <= self.low
 
     @cython.ccall
+    def unanswered(self) -> cython.bint:
+        """Whether the application may have something to say to what was received: it has not asked for more in vain."""
+        return self.busy or self.head < len(self.items)
+
+    @cython.ccall
     def take(self) -> Any:
         """The next whole message, or None when it is not there yet. Fragments taken so far wait for the next call."""
         item: object
@@ -81,6 +87,7 @@ class Inbox:
             self.assembling.append(item)
             if item.fin:
                 return self._assembled()
+        self.busy = False
         return None
 
     @cython.ccall
@@ -98,13 +105,15 @@ class Inbox:
         """The next whole message or the next fragment of one, or None."""
         if self.assembling:
             return self.assembling.pop(0)
-        return self._pop() if self.head < len(self.items) else None
+        self.busy = self.head < len(self.items)
+        return self._pop() if self.busy else None
 
     @cython.cfunc
     def _pop(self) -> Any:
         item: object = self.items[self.head]
         self.items[self.head] = None
         self.head += 1
+        self.busy = True
         if self.head == len(self.items):
             self.items.clear()
             self.head = 0

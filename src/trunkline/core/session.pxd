@@ -30,6 +30,8 @@ cdef class Session(FrameSink):
     cdef bytes owed_pong
     cdef public double now
     cdef object ping_at, pong_due, close_due
+    cdef readonly object pending_fault
+    cdef object fault_due
 
     cdef object receive_memory(self, const unsigned char* data, Py_ssize_t n)
     cdef object receive_direct(self, Py_ssize_t n)

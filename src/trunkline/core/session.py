@@ -10,6 +10,9 @@ A driver moves bytes and keeps the clock; the session holds everything else:
   did.
 
 Nothing here raises for what a peer did: `receive_data` turns a broken rule into a close code (section 7.1.7, `FAULTS`).
+What the peer sent before that still counts: while the application has such messages, the fault is pending, and what it
+answers leaves before the close frame. A driver calls `settle(now)` when the application waits and `inbox` has nothing
+for it; one that is too late (`ANSWER_TIMEOUT`) meets its deadline.
 
 The closing handshake (section 7) in one table. "EOF" is the end of our half of the stream; a server sends it first
 (7.1.1):
@@ -18,6 +21,7 @@ The closing handshake (section 7) in one table. "EOF" is the end of our half of 
     OPEN      close()                 close             no          CLOSING
     OPEN      close frame received    the same, back    by server   CLOSING
     OPEN      fail()                  close             by server   CLOSING
+    OPEN      settle() of a fault     close             by server   CLOSING
     OPEN      end of stream           none              yes         CLOSED
     CLOSING   close frame received    none              by server   CLOSING
     CLOSING   end of stream           none              yes         CLOSED
@@ -90,6 +94,8 @@ FAULTS: tuple[tuple[type[Exception], CloseCode], ...] = (
 )
 FAULT_TYPES = tuple(kind for kind, _ in FAULTS)
 
+ANSWER_TIMEOUT = 1.0  # seconds for the application to answer what came before a fault
+
 
 def describe(fault: Exception) -> str:
     """The reason sent in a close frame."""
@@ -155,6 +161,8 @@ class Session(FrameSink):
         self.ping_at: float | None = None
         self.pong_due: float | None = None
         self.close_due: float | None = None
+        self.pending_fault: Exception | None = None
+        self.fault_due = 0.0
 
     # State
 
@@ -224,7 +232,7 @@ class Session(FrameSink):
         try:
             self.reader.feed(data, n)
         except FAULT_TYPES as fault:
-            self.fault(fault)
+            self._receive_fault(fault)
 
     if cython.compiled:
 
@@ -234,16 +242,34 @@ class Session(FrameSink):
             try:
                 self.reader.direct_received(n)
             except FAULT_TYPES as fault:
-                self.fault(fault)
+                self._receive_fault(fault)
 
-    def fault(self, fault: Exception) -> None:
+    def _receive_fault(self, fault: Exception) -> None:
+        if self.phase != OPEN or not self.inbox.unanswered():
+            self.fault(fault, self.now)
+            return
+        self.reader.stop()
+        self.attention = True
+        self.failure = self.pending_fault = fault.with_traceback(None)
+        self.fault_due = self.now + (
+            ANSWER_TIMEOUT if self.close_timeout is None else min(self.close_timeout, ANSWER_TIMEOUT)
+        )
+
+    def settle(self, now: float) -> None:
+        """All that came before a pending fault is answered, or will never be: fail the connection."""
+        if self.pending_fault is not None:
+            fault, self.pending_fault = self.pending_fault, None
+            self.fault(fault, now)
+
+    def fault(self, fault: Exception, now: float) -> None:
         """The peer broke a rule: fail the connection with the code for it."""
         fault.__traceback__ = None  # as long as it is known, what was received would be kept in its frames
         code = next(code for kind, code in FAULTS if isinstance(fault, kind))
-        self.fail(code, describe(fault), self.now, fault)
+        self.fail(code, describe(fault), now, fault)
 
     def receive_eof(self, now: float) -> None:
         """The peer ended the stream, or the connection is lost."""
+        self.settle(now)  # if the connection is only half closed, the peer still learns why
         self.now = now
         self.eof_received = True
         self.attention = True
@@ -437,6 +463,9 @@ class Session(FrameSink):
         """
         if self.phase != OPEN:
             return
+        if self.pending_fault is not None:
+            self.settle(now)
+            return
         close = Close(CloseCode.NO_STATUS_RCVD, "") if code is None else Close(code, reason)
         payload = b"" if code is None else close.serialize()
         self.now = now
@@ -444,7 +473,10 @@ class Session(FrameSink):
         self._enter_closing(payload)
 
     def fail(self, code: int, reason: str, now: float, cause: BaseException | None = None) -> None:
-        """Fail the connection (section 7.1.7): say why, and listen no more."""
+        """Fail the connection (section 7.1.7): say why, and listen no more. A pending fault is why, then."""
+        if self.pending_fault is not None:
+            self.settle(now)
+            return
         self.now = now
         self.failure = self.failure or cause
         self.reader.stop()
@@ -475,6 +507,8 @@ class Session(FrameSink):
 
     def deadline(self) -> float | None:
         """When `on_deadline` wants to be called, on the clock of `now`; None for never."""
+        if self.pending_fault is not None:
+            return self.fault_due
         if self.phase == OPEN:
             return self.pong_due if self.ping_at is None else self.ping_at
         return self.close_due if self.phase == CLOSING else None
@@ -484,7 +518,10 @@ class Session(FrameSink):
         not close.
         """
         self.now = now
-        if self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
+        if self.pending_fault is not None:
+            if now >= self.fault_due:
+                self.settle(now)
+        elif self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
             self.expired = self.attention = True
         elif self.phase == OPEN and self.pong_due is not None and now >= self.pong_due:
             self._pong_missing(now)
