@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import cast
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from trunkline.realtime.brokers.base import Broker, BrokerError, BrokerEvents, History
 from trunkline.realtime.brokers.memory import MemoryBroker
+from trunkline.realtime.brokers.sqlite import SQLiteBroker
+from trunkline.realtime.brokers.sqlite_store import Synchronous
 
-__all__ = ["Broker", "BrokerError", "BrokerEvents", "History", "MemoryBroker", "broker_from_url"]
+__all__ = ["Broker", "BrokerError", "BrokerEvents", "History", "MemoryBroker", "SQLiteBroker", "broker_from_url"]
 
 
 def broker_from_url(url: str) -> Broker:
     """The broker that a URL names.
 
-    | URL | broker |
-    | --- | --- |
-    | `memory://` | `MemoryBroker`: history is gone with the process |
+    * `memory://`: a `MemoryBroker`, whose history is gone with the process.
+    * `sqlite:///history.db`, `sqlite:////var/lib/app/history.db`: an `SQLiteBroker`, whose history outlives it. A
+      path follows after three slashes; a fourth begins an absolute one. `?synchronous=normal` as for `SQLiteBroker`.
 
     Raises:
         ValueError: if the URL names none.
     """
-    scheme = urlsplit(url).scheme
+    parts = urlsplit(url)
     if url == "memory://":
         return MemoryBroker()
-    raise ValueError(f"{url!r} names no broker: its scheme {scheme!r} isn't memory; write memory://")
+    if parts.scheme != "sqlite":
+        raise ValueError(f"{url!r} names no broker; write memory:// or sqlite:///PATH")
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.netloc or not path:
+        raise ValueError(f"{url!r} has no path; write sqlite:///history.db, or memory:// to keep nothing")
+    options = parse_qs(parts.query, keep_blank_values=True)
+    synchronous = ",".join(options.pop("synchronous", ["full"]))
+    if options:
+        raise ValueError(f"{url!r} has an unknown option {next(iter(options))!r}; there is only synchronous")
+    return SQLiteBroker(path, synchronous=cast(Synchronous, synchronous))

@@ -11,7 +11,7 @@ from typing import TypeVar
 from trunkline.realtime.brokers.base import Broker, BrokerError, BrokerEvents, History
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
-__all__ = ["LocalBroker", "Stream", "found", "retained"]
+__all__ = ["LocalBroker", "Stream", "found", "milliseconds", "retained"]
 
 T = TypeVar("T")
 
@@ -27,23 +27,37 @@ class Stream:
     Attributes:
         top: the same, kept up to date.
         touched: when the stream was last of use, in milliseconds since 1970.
+        whole: whether these are all that are kept anywhere, and not only the newest of them.
     """
 
-    __slots__ = ("_publications", "_ttl", "top", "touched")
+    __slots__ = ("_publications", "_ttl", "top", "touched", "whole")
 
-    def __init__(self, top: int, touched: int) -> None:
+    def __init__(self, top: int, touched: int = 0) -> None:
         self.top = top
         self.touched = touched
+        self.whole = True
         self._publications: deque[Publication] | None = None  # many channels never see one, and a deque is large
         self._ttl = 0
 
-    def __len__(self) -> int:
+    @classmethod
+    def of(cls, newest: list[Publication], top: int, ttl: float, base: int) -> Stream:
+        """A stream of the newest publications, newest first, of a channel that has those after the offset `base`."""
+        stream = cls(top)
+        if newest:
+            stream._publications = deque(reversed(newest))
+        stream._ttl = milliseconds(ttl)
+        stream.whole = stream.base <= base
+        return stream
+
+    @property
+    def kept(self) -> int:
+        """Number of publications."""
         return 0 if self._publications is None else len(self._publications)
 
     @property
     def base(self) -> int:
         """Offset up to which publications are forgotten."""
-        return self.top - len(self)
+        return self.top - self.kept
 
     def append(self, publication: Publication, size: int, ttl: float) -> None:
         """Add a publication, whose offset and time are set; forget those beyond `size`, or older than `ttl` seconds."""
@@ -55,7 +69,7 @@ class Stream:
         publications.append(publication)
         self.top = publication.offset
         self.touched = publication.time
-        self._ttl = round(ttl * 1000)
+        self._ttl = milliseconds(ttl)
         self.expire(publication.time)
 
     def expire(self, now: int) -> None:
@@ -75,7 +89,7 @@ class Stream:
         publications = self._publications
         if not publications:
             return []
-        kept = len(publications)
+        kept = self.kept
         if reverse:
             newer = 0 if since is None else min(max(self.top - since + 1, 0), kept)
             stop = None if limit is None else newer + limit
@@ -122,7 +136,8 @@ class LocalBroker(Broker):
         return self._events
 
     def _deliver(self, channel: str, publication: Publication) -> None:
-        self._tell(channel, self._running().on_publication, publication)
+        if self._events is not None:
+            self._tell(channel, self._events.on_publication, publication)
 
     def _tell(self, channel: str, event: Callable[[str, T], None], about: T) -> None:
         if channel in self._subscribed:
@@ -145,21 +160,23 @@ def retained(size: int, ttl: float, id: str | None) -> bool:
     return False
 
 
+def milliseconds(seconds: float) -> int:
+    """Seconds in milliseconds; forever is three centuries."""
+    return round(min(seconds, 1e10) * 1000)
+
+
 def found(
-    stream: Stream | None, position: StreamPosition, since: StreamPosition | None, limit: int | None, reverse: bool
+    publications: list[Publication], position: StreamPosition, base: int, since: StreamPosition | None, reverse: bool
 ) -> History:
     """The answer of `Broker.history`.
 
     Args:
-        stream: what is kept; None if nothing.
+        publications: those after `since`, or before it, by its offset.
         position: of the newest publication.
+        base: offset up to which publications are forgotten.
     """
-    base = position.offset if stream is None else stream.base
     if since is None:
-        complete = True
-    elif since.epoch != position.epoch or since.offset > position.offset:
+        return History(publications, position, True)
+    if since.epoch != position.epoch or since.offset > position.offset:
         return History([], position, False)
-    else:
-        complete = reverse or since.offset >= base
-    publications = [] if stream is None else stream.read(since and since.offset, limit, reverse)
-    return History(publications, position, complete)
+    return History(publications, position, reverse or since.offset >= base)

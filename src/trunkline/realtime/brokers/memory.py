@@ -82,11 +82,10 @@ class MemoryBroker(LocalBroker):
         reverse: bool = False,
     ) -> History:
         self._running()
-        stream = self._streams.get(channel)
-        if stream is None:
-            return found(None, StreamPosition(self._floor, self._epoch), since, limit, reverse)
+        stream = self._streams.get(channel) or Stream(self._floor)
         stream.expire(self._now())
-        return found(stream, StreamPosition(stream.top, self._epoch), since, limit, reverse)
+        publications = stream.read(since and since.offset, limit, reverse)
+        return found(publications, StreamPosition(stream.top, self._epoch), stream.base, since, reverse)
 
     async def remove_history(self, channel: str) -> None:
         self._running()
@@ -117,7 +116,7 @@ class MemoryBroker(LocalBroker):
         channel, stream = self._streams.popitem(last=False)
         if channel not in self._subscribed and stream.touched + self._idle <= now:
             stream.expire(now)
-            if not len(stream):
+            if not stream.kept:
                 self._floor = max(self._floor, stream.top)
                 return
         self._streams[channel] = stream
