@@ -2,7 +2,7 @@
 #
 #   make run      start the chat room on http://localhost:8765
 #   make test     run the tests          make lint    check style, types and layers
-#   make docs     build the site         make bench   measure; results are printed
+#   make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
 #   make build    build the wheel        make clean   remove what was made
 #   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
 #   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
@@ -13,6 +13,7 @@
 PYTHON ?= python3
 VENV   ?= $(if $(filter off,$(TRUNKLINE_EXTENSIONS)),.venv-off,.venv)
 TESTS  ?=
+BENCH  ?=
 CONFORMANCE ?=
 BIN    := $(VENV)/bin
 
@@ -32,7 +33,7 @@ lint: $(VENV)/.installed
 	$(BIN)/python tools/check_layers.py
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 conformance: $(VENV)/.installed
 	$(BIN)/python -m compliance $(CONFORMANCE)

@@ -10,10 +10,15 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks import plots, report, session
-from benchmarks.build import HERE, BuildError, build
+from benchmarks.build import BUILD, HERE, ROOT, BuildError, build
 from benchmarks.measure import allow_many_files, choose_cores
 from benchmarks.results import load_all
 from benchmarks.workloads import WORKLOADS, check_peers, choose
+
+RESULTS = HERE / "results"
+PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
+PLOTS = ROOT / "docs" / "images" / "benchmarks"
+SCRATCH = BUILD / "results"
 
 
 def main() -> None:
@@ -25,22 +30,30 @@ def main() -> None:
     try:
         if not arguments.report:
             measure_all(arguments)
-        write_report(arguments.out)
+        write_report(arguments)
     except (BuildError, ValueError) as error:
         sys.exit(f"benchmarks: {error}")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure trunkline beside its peers.")
-    parser.add_argument("--only", type=names, metavar="ROWS", help="workloads, with wildcards: echo-64x1-*,connect")
-    parser.add_argument("--all", action="store_true", help="every shape and size of echo, not only the headline ones")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure trunkline beside its peers. A full run writes benchmarks/results, and the page of the "
+        "docs with its plots; a partial or quick one writes benchmarks/build/results.",
+    )
+    parser.add_argument("rows", nargs="*", help="workloads: by name, with wildcards, or by how names begin (echo)")
+    parser.add_argument("--all", action="store_true", help="every shape and size, not only the headline ones")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 0.2 seconds, for a first impression")
     parser.add_argument("--peers", type=names, help="libraries or labels: trunkline,picows/uvloop")
-    parser.add_argument("--rounds", type=positive(int), default=5, help="how often each peer is measured (default: 5)")
-    parser.add_argument("--seconds", type=positive(float), default=1.0, help="length of a measured run (default: 1)")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where results go (default: %(default)s)")
-    parser.add_argument("--report", action="store_true", help="remake the table and the plots without measuring")
+    parser.add_argument("--rounds", type=positive(int), default=3, help="how often each peer is measured (default: 3)")
+    parser.add_argument("--seconds", type=positive(float), default=0.5, help="length of a measured run (default: 0.5)")
+    parser.add_argument("--out", type=Path, help="another directory for everything that is written")
+    parser.add_argument("--report", action="store_true", help="remake the page and the plots without measuring")
     parser.add_argument("--list", action="store_true", help="show the names of the workloads")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.quick:
+        arguments.rounds, arguments.seconds = 2, 0.2
+    return arguments
 
 
 def names(words: str) -> list[str]:
@@ -58,23 +71,37 @@ def positive(number: type[int] | type[float]) -> Callable[[str], int | float]:
 
 
 def measure_all(arguments: argparse.Namespace) -> None:
-    workloads = choose(arguments.only, arguments.all)
+    workloads = choose(arguments.rows, arguments.all)
     check_peers(arguments.peers)
     cores = choose_cores()
     build()
     allow_many_files()
     os.sched_setaffinity(0, {cores["load"]})  # leave the other core to the process under test
-    session.run(session.Plan(workloads, arguments.peers, arguments.rounds, arguments.seconds, cores, arguments.out))
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    directory = results_directory(arguments)
+    session.run(
+        session.Plan(command, workloads, arguments.peers, arguments.rounds, arguments.seconds, cores, directory)
+    )
 
 
-def write_report(directory: Path) -> None:
+def is_partial(arguments: argparse.Namespace) -> bool:
+    """Whether this is a run whose figures shall not replace those that are published."""
+    return bool(arguments.quick or arguments.peers or arguments.rows)
+
+
+def results_directory(arguments: argparse.Namespace) -> Path:
+    return arguments.out or (SCRATCH if is_partial(arguments) else RESULTS)
+
+
+def write_report(arguments: argparse.Namespace) -> None:
+    directory = results_directory(arguments)
+    page, plots_directory = (PAGE, PLOTS) if directory == RESULTS else (directory / "benchmarks.md", directory)
     results = load_all(directory)
-    table = directory / "table.md"
-    table.write_text(report.markdown(results))
-    plots.plot_all(results, directory)
+    page.write_text(report.markdown(results, os.path.relpath(plots_directory, page.parent)))
+    plots.plot_all(results, plots_directory)
     console = Console()
     console.print(Markdown(report.bars(results)))
-    console.print(f"The whole table is in {table}, the plots are beside it.")
+    console.print(f"The whole page is {page}, the plots are in {plots_directory}.")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 SOURCES = HERE / "load"
 BUILD = HERE / "build"
 FLOOR = BUILD / "floor"
@@ -23,7 +24,7 @@ PROGRAMS = {
     "idle": ["idle.c", "wire.c"],
 }
 COMPILE = ["cc", "-std=gnu11", "-O3", "-Wall", "-Wextra"]
-LINK = ["-lssl", "-lcrypto"]
+LINK = ["-lssl", "-lcrypto", "-lz"]
 MAKE_CERTIFICATE = [
     *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
     *("-days", "3650", "-subj", "/CN=localhost"),
@@ -74,7 +75,7 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 
 def _run(command: list[str]) -> str:
-    hint = "the benchmarks need a C compiler, the OpenSSL headers (libssl-dev) and the openssl command"
+    hint = "the benchmarks need a C compiler, the openssl command, and the packages libssl-dev and zlib1g-dev"
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError as error:

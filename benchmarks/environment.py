@@ -10,14 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks.measure import ROOT, Cores
+from benchmarks.build import ROOT
+from benchmarks.measure import Cores
 
-PACKAGES = ("trunkline", "picows", "websockets", "aiohttp", "uvloop")
+PACKAGES = ("trunkline", "picows", "aiofastnet", "websockets", "aiohttp", "uvloop", "isal")
 
 
 class Environment(TypedDict):
     """Taken once, when the session begins."""
 
+    command: str
     date: str
     python: str
     versions: dict[str, str]
@@ -32,8 +34,9 @@ class Environment(TypedDict):
     """Over the minute before the session: what else the machine was doing."""
 
 
-def describe(cores: Cores) -> Environment:
+def describe(command: str, cores: Cores) -> Environment:
     return Environment(
+        command=command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions={package: _version(package) for package in PACKAGES},

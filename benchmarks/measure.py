@@ -14,19 +14,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self, TypedDict
 
-from benchmarks.build import BUILD, CERTIFICATE, FLOOR
+from benchmarks.build import BUILD, CERTIFICATE, FLOOR, ROOT
 from benchmarks.peers import Peer
 from benchmarks.workloads import Workload
 
-ROOT = Path(__file__).parent.parent
 PATIENCE = 120
 """Seconds to wait for a line from a process, beyond the seconds that it was told to run."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SETTLED = 0.005
 """Seconds without CPU time after which a process is asleep."""
 
@@ -69,7 +69,7 @@ def allow_many_files() -> None:
 class Process:
     """A child process on one core that speaks in lines."""
 
-    def __init__(self, command: list[str], core: int) -> None:
+    def __init__(self, command: list[str], core: int, environment: Mapping[str, str] = NOTHING) -> None:
         self.name = " ".join(Path(word).name for word in command)
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe that nobody reads would block the process)
         self._child = subprocess.Popen(
@@ -78,6 +78,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._complaints,
             cwd=ROOT,
+            env={**os.environ, **environment},
         )
         os.sched_setaffinity(self._child.pid, {core})  # it has one thread still; later ones inherit this
         self._unread = b""
@@ -180,14 +181,15 @@ def _processes(workload: Workload, peer: Peer, cores: Cores) -> Iterator[tuple[P
     if workload.generator == "client":
         with Process([str(FLOOR)], cores["load"]) as server:
             command = peer.client_command(int(server.expect("listening")), int(workload.arguments[0]))
-            with Process(command, cores["subject"]) as client:
+            with Process(command, cores["subject"], peer.environment) as client:
                 client.expect("ready")
                 yield client, client
         return
     tls = str(CERTIFICATE) if workload.tls else None
-    with Process(peer.server_command(workload.mode, tls), cores["subject"]) as server:
+    command = peer.server_command(workload.mode, tls=tls, deflate=workload.deflate)
+    with Process(command, cores["subject"], peer.environment) as server:
         port = server.expect("listening")
-        command = [str(BUILD / workload.generator), port, *workload.arguments]
+        command = [str(BUILD / workload.generator), port, *workload.arguments, *workload.options]
         with Process(command, cores["load"]) as generator:
             generator.expect("ready")
             yield server, generator

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from benchmarks.build import ECHO, FLOOR
+from benchmarks.build import ECHO, FLOOR, ROOT
 
 
 @dataclass(frozen=True)
@@ -13,25 +13,27 @@ class Peer:
     library: str
     loop: str
     """`asyncio`, `uvloop`, or `epoll` for C."""
+    interpreted: bool = False
+    """trunkline without its extension modules."""
 
     @property
     def label(self) -> str:
-        return f"{self.library}/{self.loop}"
+        return f"{self.library}{' (interpreted)' if self.interpreted else ''}/{self.loop}"
 
     @property
-    def is_subject(self) -> bool:
-        """True for the library whose benchmark this is."""
-        return self.library == "trunkline"
+    def environment(self) -> dict[str, str]:
+        """Variables that its process needs. The sources have no extension modules beside them."""
+        return {"PYTHONPATH": str(ROOT / "src")} if self.interpreted else {}
 
-    def server_command(self, mode: str, tls: str | None) -> list[str]:
+    def server_command(self, mode: str, *, tls: str | None = None, deflate: bool = False) -> list[str]:
         if self.loop == "epoll":
             return [str(FLOOR)]
         command = [sys.executable, "-m", f"benchmarks.servers.{self._module}", mode, "--loop", self.loop]
-        return [*command, "--tls", tls] if tls else command
+        return [*command, *(["--tls", tls] if tls else []), *(["--deflate"] if deflate else [])]
 
     def client_command(self, port: int, depth: int) -> list[str]:
         if self.loop == "epoll":
-            return [str(ECHO), str(port), "1", str(depth), "32", "2", "tcp"]
+            return [str(ECHO), str(port), "1", str(depth), "32", "2"]
         options = [str(port), "--depth", str(depth), "--loop", self.loop]
         return [sys.executable, "-m", f"benchmarks.clients.{self._module}", *options]
 
@@ -47,6 +49,7 @@ def on(loops: tuple[str, ...], *libraries: str) -> tuple[Peer, ...]:
 BOTH = ("asyncio", "uvloop")
 FLOOR_PEER = Peer("floor", "epoll")
 TRUNKLINE = on(BOTH, "trunkline")
+INTERPRETED = tuple(Peer("trunkline", loop, interpreted=True) for loop in BOTH)
 COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
 """Those with the API of websockets, besides trunkline."""
 PICOWS = on(BOTH, "picows")

@@ -3,7 +3,7 @@
 from itertools import groupby
 
 from benchmarks.environment import Environment
-from benchmarks.peers import TRUNKLINE
+from benchmarks.peers import BOTH, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, judge
 from benchmarks.workloads import BARS, Bar, Workload
 
@@ -12,64 +12,86 @@ Results = list[tuple[Workload, Result]]
 INTRODUCTION = """\
 # Benchmarks
 
-Remade by `make bench`; the rounds behind each figure are in the JSON files beside this page.
+What a message costs the process under test, in CPU time, beside other libraries and beside C. `make bench` measures all
+of it in one session and writes this page; `benchmarks/README.md` says how, and `benchmarks/results` holds every round.
 
 CPU time is that of the process under test, alone on one core, user and kernel mode together; the other side of the
-connections is C code on another core. Peers take turns, round by round; a figure is the median of the rounds, and the
-range is from the lowest round to the highest. permessage-deflate is off, TCP_NODELAY on. `n x m` means n connections
-with m messages in flight on each.
+connections is C code on another core, which checks every byte of every answer. Peers take turns, round by round; a
+figure is the median of the rounds, and the range is from the lowest round to the highest. permessage-deflate is off
+unless the row names it, TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
+
+*floor* is C code that does only what it must; *picows* has callbacks instead of coroutines, *picows.websockets*
+coroutines on top of them; *trunkline (interpreted)* is the build without extension modules.
 """
 
 
-def markdown(results: Results) -> str:
-    """The whole page.
+def markdown(results: Results, plots: str) -> str:
+    """The whole page. `plots` is where the plots are, as a path from the page.
 
     Raises:
         ValueError: there are no results.
     """
     if not results:
         raise ValueError("there are no results to report; run `python -m benchmarks` first")
-    parts = [INTRODUCTION, _environments(results), bars(results)]
-    for group, members in groupby(results, key=lambda pair: pair[0].group):
-        parts.append(f"## {group}\n")
-        parts += [_workload(workload, result) for workload, result in members]
+    parts = [INTRODUCTION, bars(results), _environments(results)]
+    for group, rows in grouped(results).items():
+        parts.append(f"## {group}\n\n![{group}: cost of each peer]({plots}/{file_name(group)})\n")
+        parts += [_workload(workload, result) for workload, result in rows]
     return "\n".join(parts)
+
+
+def grouped(results: Results) -> dict[str, Results]:
+    """The rows of each table and plot."""
+    return {group: list(rows) for group, rows in groupby(results, key=lambda pair: pair[0].group)}
+
+
+def file_name(group: str) -> str:
+    """Of the plot of a group: `fan-out.svg`."""
+    return f"{group.lower().replace(' ', '-')}.svg"
 
 
 def _environments(results: Results) -> str:
     """Where the rows were measured: one paragraph for each session that some of them come from."""
+    heading = "## Where and when\n\n"
     sessions: dict[str, list[str]] = {}
     for workload, result in results:
         sessions.setdefault(_environment(result.environment), []).append(f"`{workload.name}`")
     if len(sessions) == 1:
-        return "".join(f"{environment}.\n" for environment in sessions)
-    return "\n".join(f"{environment}: {', '.join(rows)}.\n" for environment, rows in sessions.items())
+        return heading + "".join(f"{environment}.\n" for environment in sessions)
+    return heading + "\n".join(f"{environment}: {', '.join(rows)}.\n" for environment, rows in sessions.items())
 
 
 def _environment(environment: Environment) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items())
     return (
-        f"{environment['date']}, {environment['python']}, {versions} (trunkline at commit {environment['commit']}, "
-        f"its core {environment['core']}), {environment['kernel']}, {environment['cpu']}, "
-        f"load average {environment['load_average']:.2f} before the session"
+        f"`{environment['command']}` on {environment['date']}, {environment['python']}, {versions} "
+        f"(trunkline at commit {environment['commit']}, its core {environment['core']}), {environment['kernel']}, "
+        f"{environment['cpu']}, load average {environment['load_average']:.2f} before the session"
     )
 
 
 def bars(results: Results) -> str:
     """The table of what trunkline has to clear, and whether it does."""
-    subjects = [peer.label for peer in TRUNKLINE]
-    lines = ["## Bars\n", *_head(["Workload", "Against", "At most", *subjects], "llr" + "r" * len(subjects))]
+    loops = [f"on {loop}" for loop in BOTH]
+    lines = ["## Bars\n", *_head(["Workload", "Against", "At most", *loops], "llr" + "r" * len(loops))]
     for bar in BARS:
-        verdicts = [_verdict(bar, judge(bar, peer, results)) for peer in TRUNKLINE]
-        against = bar.peer.label if bar.peer else "bytes per connection"
-        lines.append(_row([f"`{bar.workload}`", against, f"{bar.limit:,}", *verdicts]))
+        subjects = {peer.loop: peer for peer in bar.subjects}
+        verdicts = [_verdict(judge(bar, subjects[loop], results)) if loop in subjects else "" for loop in BOTH]
+        interpreted = " (interpreted)" * bar.subjects[0].interpreted
+        lines.append(_row([f"`{bar.workload}`{interpreted}", _yardstick(bar), f"{bar.limit:,}", *verdicts]))
     return "\n".join(lines) + "\n"
 
 
-def _verdict(bar: Bar, verdict: Verdict) -> str:
+def _yardstick(bar: Bar) -> str:
+    if bar.yardstick is None:
+        return "bytes per connection"
+    return f"`{bar.yardstick}`" if isinstance(bar.yardstick, str) else bar.yardstick.label
+
+
+def _verdict(verdict: Verdict) -> str:
     if verdict.value is None:
         return "not measured"
-    return f"{three_digits(verdict.value)} {'pass' if verdict.passed else '**fail**'}"
+    return f"{three_digits(verdict.value)} {'pass' if verdict.passed else '**miss**'}"
 
 
 def _workload(workload: Workload, result: Result) -> str:
@@ -88,7 +110,7 @@ def _workload(workload: Workload, result: Result) -> str:
 
 
 def _cells(workload: Workload, label: str, cost: Cost, reference: Cost | None) -> list[str]:
-    name = f"**{label}**" if any(peer.label == label for peer in TRUNKLINE) else label
+    name = f"**{label}**" if label.startswith("trunkline") else label
     ratio = f"{three_digits(cost.median / reference.median)} x" if reference else ""
     cells = [name, three_digits(cost.median), f"{three_digits(cost.low)} to {three_digits(cost.high)}", ratio]
     return [*cells, f"{1e6 / cost.median:,.0f}"] if workload.metric == "cpu" else cells

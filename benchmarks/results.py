@@ -70,21 +70,19 @@ def cost_of(sample: Sample, metric: Metric) -> float:
 
 
 def judge(bar: Bar, subject: Peer, results: Iterable[tuple[Workload, Result]]) -> Verdict:
-    for workload, result in results:
-        if workload.name == bar.workload:
-            return _judge(bar, result.cost(subject.label, workload.metric), _yardstick(bar, workload, result))
-    return Verdict(None, None)
-
-
-def _yardstick(bar: Bar, workload: Workload, result: Result) -> float | None:
-    if bar.peer is None:
-        return 1
-    cost = result.cost(bar.peer.label, workload.metric)
-    return cost.median if cost else None
-
-
-def _judge(bar: Bar, cost: Cost | None, yardstick: float | None) -> Verdict:
+    costs = {workload.name: (workload, result) for workload, result in results}
+    cost = _cost(costs.get(bar.workload), subject)
+    if bar.yardstick is None:
+        yardstick = 1.0
+    elif isinstance(bar.yardstick, str):
+        yardstick = _cost(costs.get(bar.yardstick), subject)
+    else:
+        yardstick = _cost(costs.get(bar.workload), bar.yardstick)
     if cost is None or yardstick is None:
         return Verdict(None, None)
-    value = cost.median / yardstick
-    return Verdict(value, value <= bar.limit)
+    return Verdict(cost / yardstick, cost / yardstick <= bar.limit)
+
+
+def _cost(row: tuple[Workload, Result] | None, peer: Peer) -> float | None:
+    cost = None if row is None else row[1].cost(peer.label, row[0].metric)
+    return None if cost is None else cost.median

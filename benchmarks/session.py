@@ -17,6 +17,8 @@ from benchmarks.workloads import Workload
 class Plan:
     """What the session is asked for."""
 
+    command: str
+    """How it was asked for, to stand beside the results."""
     workloads: list[Workload]
     peers: list[str] | None
     """Libraries or labels; None for all."""
@@ -27,21 +29,25 @@ class Plan:
     directory: Path
     """Where the results go."""
 
+    def rounds_of(self, workload: Workload) -> int:
+        return min(self.rounds, workload.rounds or self.rounds)
+
     def peers_of(self, workload: Workload) -> list[Peer]:
         return [peer for peer in workload.peers if selected(peer, self.peers)]
 
 
 def run(plan: Plan) -> None:
     """Measure, and save each workload's result once it is complete."""
-    environment = describe(plan.cores)
+    environment = describe(plan.command, plan.cores)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        total = plan.rounds * sum(len(plan.peers_of(workload)) for workload in plan.workloads)
+        total = sum(plan.rounds_of(workload) * len(plan.peers_of(workload)) for workload in plan.workloads)
         task = progress.add_task("", total=total)
         for workload in plan.workloads:
             result = Result(workload.name, environment)
-            for number, peer in _turns(plan.peers_of(workload), plan.rounds):
-                description = f"{workload.name:22} {peer.label:26} round {number + 1}/{plan.rounds}"
+            rounds = plan.rounds_of(workload)
+            for number, peer in _turns(plan.peers_of(workload), rounds):
+                description = f"{workload.name:21} {peer.label:31} round {number + 1}/{rounds}"
                 progress.update(task, description=description)
                 _take(result, workload, peer, plan)
                 progress.advance(task)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, PICOWS, TRUNKLINE, Peer, selected
+from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, INTERPRETED, PICOWS, TRUNKLINE, Peer, selected
 
 Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
-EVERYONE = (FLOOR_PEER, *TRUNKLINE, *PICOWS, *COMPATIBLE, *AIOHTTP)
+LIBRARIES = (*TRUNKLINE, *COMPATIBLE, *AIOHTTP)
+EVERYONE = (FLOOR_PEER, *PICOWS, *LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -27,40 +28,58 @@ class Workload:
     mode: str = "echo"
     """What the server does."""
     tls: bool = False
+    deflate: bool = False
+    """permessage-deflate, with messages of JSON."""
     metric: Metric = "cpu"
     """CPU time, or growth of resident memory."""
-    warm_up: float = 0.5
+    warm_up: float = 0.25
     """Amount of the run that is not counted."""
     amount: float | None = None
     """Connections to open; None for as many seconds as the session asks for."""
+    rounds: int | None = None
+    """At most so many, where they take long and hardly differ."""
     counts: str = "message"
     """What the cost is divided by."""
     headline: bool = True
     """Measured unless the session asks for all rows or for others."""
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The generator's last words."""
+        return ("tls",) * self.tls + ("deflate",) * self.deflate
+
 
 @dataclass(frozen=True)
 class Bar:
-    """What trunkline may cost: at most `limit` times the peer, or `limit` itself if there is no peer."""
+    """What trunkline may cost: at most `limit` times the yardstick, or `limit` itself if that is None."""
 
     workload: str
-    peer: Peer | None
+    yardstick: Peer | str | None
+    """A peer in the same workload; or another workload, in which trunkline is compared with itself."""
     limit: float
+    subjects: tuple[Peer, ...] = TRUNKLINE
 
 
 def echo(
-    connections: int, depth: int, size: int, opcode: int = BINARY, *, tls: bool = False, headline: bool = True
+    connections: int,
+    depth: int,
+    size: int,
+    opcode: int = BINARY,
+    *,
+    peers: tuple[Peer, ...] = (*EVERYONE, *INTERPRETED),
+    tls: bool = False,
+    headline: bool = True,
 ) -> Workload:
     size_name = f"{size >> 20}m" if size >= 2**20 else f"{size >> 10}k" if size >= 2**10 else str(size)
     human_size = f"{size >> 20} MiB" if size >= 2**20 else f"{size >> 10} KiB" if size >= 2**10 else f"{size} B"
     kind = "text" if opcode == TEXT else "binary"
     return Workload(
         name=f"{'tls-' * tls}echo-{connections}x{depth}-{size_name}{'-text' * (opcode == TEXT)}",
-        group="TLS echo" if tls else "Echo",
-        title=f"{connections} x {depth}, {human_size} {kind}",
-        peers=tuple(peer for peer in EVERYONE if not tls or peer is not FLOOR_PEER),
+        group="TLS" if tls else "Echo",
+        title=f"{'TLS, ' * tls}{connections} x {depth}, {human_size} {kind}",
+        peers=peers,
         generator="echo",
-        arguments=(str(connections), str(depth), str(size), str(opcode), "tls" if tls else "tcp"),
+        arguments=(str(connections), str(depth), str(size), str(opcode)),
         tls=tls,
         headline=headline,
     )
@@ -80,12 +99,29 @@ def fanout(mode: str, peers: tuple[Peer, ...]) -> Workload:
     )
 
 
+def idle(connections: int, title: str, name: str = "", *, size: int = 32, **how: bool) -> Workload:
+    return Workload(
+        name=f"idle-{connections}{name}",
+        group="Memory",
+        title=f"{connections:,} idle connections{title}, after one message each",
+        peers=LIBRARIES if how else (*PICOWS, *LIBRARIES),
+        generator="idle",
+        arguments=(str(size),),
+        metric="rss",
+        counts="connection",
+        warm_up=100,
+        amount=connections,
+        rounds=1,
+        **how,
+    )
+
+
 def client(depth: int) -> Workload:
     return Workload(
         name=f"client-{depth}",
         group="Client",
         title=f"1 x {depth}, 32 B binary",
-        peers=(FLOOR_PEER, *TRUNKLINE, *COMPATIBLE, *AIOHTTP),
+        peers=(FLOOR_PEER, *LIBRARIES),
         generator="client",
         arguments=(str(depth),),
     )
@@ -98,6 +134,7 @@ HEADLINE_ECHOES = {
     *((64, 1, 2**10, BINARY), (16, 1, 16 * 2**10, BINARY), (16, 1, 16 * 2**10, TEXT)),
     *((4, 1, 2**20, BINARY), (4, 1, 2**20, TEXT)),
 }
+JSON_SIZE = 400
 
 WORKLOADS = (
     *(
@@ -106,9 +143,11 @@ WORKLOADS = (
         for shape in SHAPES
         for opcode in (BINARY, TEXT)
     ),
-    echo(64, 1, 32, tls=True),
+    echo(64, 1, 32, tls=True, peers=(*PICOWS, *LIBRARIES)),
+    echo(16, 1, 16 * 2**10, tls=True, peers=(*PICOWS, *LIBRARIES)),
+    echo(4, 1, 2**20, tls=True, peers=(*PICOWS, *LIBRARIES), headline=False),
     fanout("broadcast", (*TRUNKLINE, *PICOWS, *COMPATIBLE)),
-    fanout("gather", (*TRUNKLINE, *COMPATIBLE, *AIOHTTP)),
+    fanout("gather", LIBRARIES),
     Workload(
         name="connect",
         group="Connection set-up",
@@ -119,17 +158,38 @@ WORKLOADS = (
         counts="connection",
     ),
     Workload(
-        name="idle-10000",
-        group="Memory",
-        title="10,000 idle connections, after one 32 B message each",
-        peers=tuple(peer for peer in EVERYONE if peer is not FLOOR_PEER),
-        generator="idle",
-        arguments=("32",),
-        metric="rss",
-        counts="connection",
-        warm_up=100,
-        amount=10_000,
+        name="deflate-echo-64x1",
+        group="Compression",
+        title=f"echo, 64 x 1, {JSON_SIZE} B of JSON, permessage-deflate",
+        peers=LIBRARIES,
+        generator="echo",
+        arguments=("64", "1", str(JSON_SIZE), str(TEXT)),
+        deflate=True,
     ),
+    Workload(
+        name="deflate-fanout-1000",
+        group="Compression",
+        title=f"1,000 clients, {JSON_SIZE} B of JSON, `broadcast(clients, m)`, permessage-deflate",
+        peers=(*TRUNKLINE, *COMPATIBLE),
+        generator="fanout",
+        arguments=("1000", str(JSON_SIZE)),
+        mode="broadcast",
+        deflate=True,
+        counts="delivery",
+    ),
+    Workload(
+        name="plain-fanout-1000",
+        group="Compression",
+        title="the same, not compressed",
+        peers=(*TRUNKLINE, *COMPATIBLE),
+        generator="fanout",
+        arguments=("1000", str(JSON_SIZE), "json"),
+        mode="broadcast",
+        counts="delivery",
+    ),
+    idle(10_000, ""),
+    idle(10_000, " with permessage-deflate", "-deflate", size=JSON_SIZE, deflate=True),
+    idle(1_000, " with TLS", "-tls", tls=True),
     client(1),
     client(16),
 )
@@ -137,6 +197,7 @@ WORKLOADS = (
 PICOWS_UVLOOP = Peer("picows", "uvloop")
 PICOWS_WEBSOCKETS = Peer("picows.websockets", "uvloop")
 WEBSOCKETS = Peer("websockets", "uvloop")
+UNCOMPILED_ECHOES = ("echo-64x1-32", "echo-16x16-32", "echo-16x1-16k", "echo-4x1-1m")
 
 BARS = (
     Bar("echo-64x1-32", FLOOR_PEER, 1.5),
@@ -157,24 +218,47 @@ BARS = (
     Bar("connect", WEBSOCKETS, 0.35),
     Bar("tls-echo-64x1-32", WEBSOCKETS, 0.4),
     Bar("tls-echo-64x1-32", PICOWS_WEBSOCKETS, 0.9),
+    Bar("deflate-echo-64x1", WEBSOCKETS, 0.5),
+    Bar("deflate-fanout-1000", WEBSOCKETS, 0.15),
+    Bar("deflate-fanout-1000", "plain-fanout-1000", 1.3),
     Bar("idle-10000", None, 4096),
+    Bar("idle-10000-deflate", None, 8192),
     Bar("client-1", PICOWS_WEBSOCKETS, 0.8),
     Bar("client-16", PICOWS_WEBSOCKETS, 0.3),
+    *(
+        Bar(name, Peer("websockets", subject.loop), 1.3, (subject,))
+        for name in UNCOMPILED_ECHOES
+        for subject in INTERPRETED
+    ),
 )
 
 
-def choose(patterns: list[str] | None, every: bool = False) -> list[Workload]:
-    """The workloads whose names match one of `patterns` (shell wildcards); the headline ones if there are none.
+def choose(words: list[str], every: bool = False) -> list[Workload]:
+    """The workloads that match one of `words`, in the order of the table; the headline ones if there are none.
+
+    Args:
+        words: names, names with shell wildcards, or how names begin: `echo` means the headline echoes.
+        every: all workloads instead of only the headline ones, where names are not given in full.
 
     Raises:
-        ValueError: a pattern matches nothing.
+        ValueError: a word matches nothing.
     """
-    if patterns is None:
-        return [workload for workload in WORKLOADS if every or workload.headline]
-    for pattern in patterns:
-        if not any(fnmatchcase(workload.name, pattern) for workload in WORKLOADS):
-            raise ValueError(f"no workload is named {pattern!r}; `python -m benchmarks --list` shows their names")
-    return [w for w in WORKLOADS if any(fnmatchcase(w.name, pattern) for pattern in patterns)]
+    some = [workload for workload in WORKLOADS if every or workload.headline]
+    if not words:
+        return some
+    chosen = {workload.name for word in words for workload in _named(word) or _beginning(word, some)}
+    return [workload for workload in WORKLOADS if workload.name in chosen]
+
+
+def _named(pattern: str) -> list[Workload]:
+    return [workload for workload in WORKLOADS if fnmatchcase(workload.name, pattern)]
+
+
+def _beginning(word: str, workloads: list[Workload]) -> list[Workload]:
+    found = [workload for workload in workloads if workload.name.startswith(f"{word}-")]
+    if not found:
+        raise ValueError(f"no workload is named {word!r}; `python -m benchmarks --list` shows their names")
+    return found
 
 
 def check_peers(names: list[str] | None) -> None:
@@ -183,6 +267,7 @@ def check_peers(names: list[str] | None) -> None:
     Raises:
         ValueError: a name is nobody's.
     """
+    everyone = list(dict.fromkeys(peer for workload in WORKLOADS for peer in workload.peers))
     for name in names or []:
-        if not any(selected(peer, [name]) for peer in EVERYONE):
-            raise ValueError(f"no peer is named {name!r}; there are {', '.join(peer.label for peer in EVERYONE)}")
+        if not any(selected(peer, [name]) for peer in everyone):
+            raise ValueError(f"no peer is named {name!r}; there are {', '.join(peer.label for peer in everyone)}")

@@ -25,9 +25,9 @@ struct client {
 
 static int epoll, port;
 static unsigned births;
-static size_t size, request_length, message_length;
+static size_t request_length;
 static char request[512];
-static unsigned char *message;
+static struct bank bank;
 static const unsigned char CLOSE_FRAME[] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8}; /* 1000, masked with zeros */
 
 static void send_all(struct client *client, const void *data, size_t length)
@@ -55,7 +55,7 @@ static void upgraded(struct client *client)
         fail("upgrade refused: %.60s", client->in);
     client->have = 0;
     client->stage = ECHOING;
-    send_all(client, message, message_length);
+    send_all(client, bank.frames, bank.lengths[0]);
 }
 
 static void echoed(struct client *client)
@@ -63,7 +63,7 @@ static void echoed(struct client *client)
     struct frame frame;
     if (!parse_frame((unsigned char *)client->in, client->have, &frame))
         return;
-    check_echo(&frame, OPCODE_BINARY, size);
+    check_echo(&(struct stream){.fd = client->fd}, &frame, &bank, 0);
     client->have = 0;
     client->stage = CLOSING;
     send_all(client, CLOSE_FRAME, sizeof CLOSE_FRAME);
@@ -120,10 +120,8 @@ int main(int argc, char **argv)
         fail("usage: connect PORT CONCURRENCY SIZE");
     port = atoi(argv[1]);
     int concurrency = atoi(argv[2]);
-    size = strtoul(argv[3], NULL, 10);
     request_length = upgrade_request(request, sizeof request, port);
-    message = allocate(1, size + MAX_HEADER);
-    message_length = build_frame(message, OPCODE_BINARY, size);
+    bank = build_bank(OPCODE_BINARY, strtoul(argv[3], NULL, 10), 0);
     epoll = epoll_create1(0);
     struct client *clients = allocate(concurrency, sizeof *clients);
     for (;;)

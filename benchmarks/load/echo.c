@@ -1,5 +1,5 @@
 /* Echo: CONNECTIONS connections, each with DEPTH messages of SIZE bytes in flight.
- * usage: echo PORT CONNECTIONS DEPTH SIZE OPCODE tcp|tls
+ * usage: echo PORT CONNECTIONS DEPTH SIZE OPCODE [tls] [deflate] [json]
  */
 #include "wire.h"
 
@@ -12,15 +12,16 @@ struct connection {
     unsigned char *in;
     size_t have;
     size_t unsent; /* bytes still to send */
-    size_t sent;   /* bytes of the current frame that are on their way */
+    size_t sent;   /* where they begin among the frames of the bank */
+    uint64_t asked, answered; /* messages */
     bool blocked;  /* waiting for EPOLLOUT */
     double *times; /* a ring of the times at which the messages in flight were sent */
     int oldest;
 };
 
-static int epoll, depth, opcode;
-static size_t size, frame_length, capacity;
-static unsigned char *frames; /* one more than `depth` of them, so that any unsent stretch is contiguous */
+static int epoll, depth;
+static size_t capacity;
+static struct bank bank;
 
 static void watch(struct connection *connection, int operation, uint32_t events)
 {
@@ -31,11 +32,11 @@ static void watch(struct connection *connection, int operation, uint32_t events)
 static void flush(struct connection *connection)
 {
     while (connection->unsent) {
-        ssize_t moved = stream_write(&connection->stream, frames + connection->sent, connection->unsent);
+        ssize_t moved = stream_write(&connection->stream, bank.frames + connection->sent, connection->unsent);
         if (moved < 0)
             break;
         connection->unsent -= moved;
-        connection->sent = (connection->sent + moved) % frame_length;
+        connection->sent = (connection->sent + moved) % bank.ring;
     }
     bool blocked = connection->unsent > 0;
     if (blocked != connection->blocked)
@@ -45,7 +46,8 @@ static void flush(struct connection *connection)
 
 static void send_messages(struct connection *connection, int count)
 {
-    connection->unsent += count * frame_length;
+    while (count--)
+        connection->unsent += bank.lengths[connection->asked++ % bank.count];
     flush(connection);
 }
 
@@ -61,8 +63,9 @@ static int receive_echoes(struct connection *connection, double time)
     struct frame frame;
     while (parse_frame(connection->in + used, connection->have - used, &frame)) {
         used += frame.length;
-        if (!check_echo(&frame, opcode, size))
+        if (!check_echo(&connection->stream, &frame, &bank, connection->answered))
             continue;
+        connection->answered++;
         echoes++;
         record_latency(time - connection->times[connection->oldest]);
         connection->times[connection->oldest] = time;
@@ -109,19 +112,13 @@ static void run(struct connection *connections, int count, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7)
-        fail("usage: echo PORT CONNECTIONS DEPTH SIZE OPCODE tcp|tls");
+    if (argc < 6)
+        fail("usage: echo PORT CONNECTIONS DEPTH SIZE OPCODE [tls] [deflate] [json]");
     int port = atoi(argv[1]), count = atoi(argv[2]);
     depth = atoi(argv[3]);
-    size = strtoul(argv[4], NULL, 10);
-    opcode = atoi(argv[5]);
-    if (!strcmp(argv[6], "tls"))
-        use_tls();
-    frames = allocate(depth + 1, size + MAX_HEADER);
-    frame_length = build_frame(frames, opcode, size);
-    for (int i = 1; i <= depth; i++)
-        memcpy(frames + i * frame_length, frames, frame_length);
-    capacity = (size + MAX_HEADER) * depth + (1 << 17);
+    take_options(argc - 6, argv + 6);
+    bank = build_bank(atoi(argv[5]), strtoul(argv[4], NULL, 10), depth + 1);
+    capacity = (bank.size + MAX_HEADER) * depth + (1 << 17);
     epoll = epoll_create1(0);
     struct connection *connections = allocate(count, sizeof *connections);
     for (int i = 0; i < count; i++) {

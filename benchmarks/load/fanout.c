@@ -1,6 +1,6 @@
 /* Fan-out: one of CONNECTIONS connections sends a text message of SIZE bytes, all of them receive it, and so on.
  * A delivery counts as a message; the latency is the time until the last receiver has its copy.
- * usage: fanout PORT CONNECTIONS SIZE
+ * usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json]
  */
 #include "wire.h"
 
@@ -15,8 +15,10 @@ struct connection {
 };
 
 static int epoll;
-static size_t size, frame_length, capacity;
-static unsigned char *frame_bytes;
+static size_t capacity;
+static struct bank bank;
+static uint64_t told; /* messages that were sent */
+static size_t place;  /* of the next one among the frames of the bank */
 
 static int receive_deliveries(struct connection *connection)
 {
@@ -29,7 +31,7 @@ static int receive_deliveries(struct connection *connection)
     struct frame frame;
     while (parse_frame(connection->in + used, connection->have - used, &frame)) {
         used += frame.length;
-        deliveries += check_echo(&frame, OPCODE_TEXT, size);
+        deliveries += check_echo(&connection->stream, &frame, &bank, told);
     }
     connection->have -= used;
     memmove(connection->in, connection->in + used, connection->have);
@@ -40,8 +42,9 @@ static void deliver_one_message(struct connection *sender, int receivers)
 {
     struct epoll_event events[512];
     double start = now();
-    if (stream_write(&sender->stream, frame_bytes, frame_length) != (ssize_t)frame_length)
-        fail("a message of %zu bytes did not fit the socket's buffer", size);
+    size_t length = bank.lengths[told % bank.count];
+    if (stream_write(&sender->stream, bank.frames + place, length) != (ssize_t)length)
+        fail("a message of %zu bytes did not fit the socket's buffer", bank.size);
     while (receivers > 0) {
         int ready = epoll_wait(epoll, events, 512, -1);
         for (int i = 0; i < ready; i++)
@@ -50,17 +53,18 @@ static void deliver_one_message(struct connection *sender, int receivers)
     if (receivers < 0)
         fail("a connection received a message twice");
     record_latency(now() - start);
+    place = (place + length) % bank.ring;
+    told++;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
-        fail("usage: fanout PORT CONNECTIONS SIZE");
+    if (argc < 4)
+        fail("usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json]");
     int port = atoi(argv[1]), count = atoi(argv[2]);
-    size = strtoul(argv[3], NULL, 10);
-    frame_bytes = allocate(1, size + MAX_HEADER);
-    frame_length = build_frame(frame_bytes, OPCODE_TEXT, size);
-    capacity = size + 256;
+    take_options(argc - 4, argv + 4);
+    bank = build_bank(OPCODE_TEXT, strtoul(argv[3], NULL, 10), 0);
+    capacity = bank.size + 256;
     epoll = epoll_create1(0);
     struct connection *connections = allocate(count, sizeof *connections);
     for (int i = 0; i < count; i++) {

@@ -14,8 +14,9 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
-enum { WATCHDOG = 120 /* seconds */, MAX_LATENCIES = 1 << 20, SOURCES = 100 };
+enum { WATCHDOG = 120 /* seconds */, MAX_LATENCIES = 1 << 20, SOURCES = 100, JSON_MESSAGES = 64 };
 
 static const unsigned char MASK[4] = {0x12, 0x34, 0x56, 0x78};
 
@@ -47,13 +48,28 @@ double now(void)
 /* Streams */
 
 static SSL_CTX *tls_context;
+static bool deflating, json;
 
-void use_tls(void)
+static void use_tls(void)
 {
     tls_context = SSL_CTX_new(TLS_client_method());
     if (!tls_context)
         fail("OpenSSL: no context for TLS clients");
     SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+void take_options(int count, char **words)
+{
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(words[i], "tls"))
+            use_tls();
+        else if (!strcmp(words[i], "deflate"))
+            deflating = json = true;
+        else if (!strcmp(words[i], "json"))
+            json = true;
+        else
+            fail("unknown option %s", words[i]);
+    }
 }
 
 static SSL *start_tls(int fd)
@@ -125,36 +141,88 @@ size_t upgrade_request(char *out, size_t capacity, int port)
 {
     return snprintf(out, capacity,
                     "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                    port);
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+                    port, deflating ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+}
+
+/* What browsers offer must be agreed upon: everybody is to do the same work. */
+static z_stream *start_inflating(const char *response)
+{
+    if (!deflating)
+        return NULL;
+    if (!strcasestr(response, "\r\nSec-WebSocket-Extensions: permessage-deflate"))
+        fail("the server did not agree on permessage-deflate");
+    z_stream *inflater = allocate(1, sizeof *inflater);
+    if (inflateInit2(inflater, -15) != Z_OK)
+        fail("zlib: no inflater");
+    return inflater;
 }
 
 struct stream open_stream(int port, unsigned nth)
 {
     struct stream stream = {.fd = connect_tcp(port, nth)};
     stream.tls = start_tls(stream.fd);
-    char request[512], response[4096];
+    char request[512], response[4097];
     size_t size = upgrade_request(request, sizeof request, port), have = 0;
     if (stream_write(&stream, request, size) != (ssize_t)size)
         fail("the upgrade request was not sent");
     /* One byte at a time: what follows the response belongs to the frames. */
     while (have < 4 || memcmp(response + have - 4, "\r\n\r\n", 4)) {
-        if (have == sizeof response)
+        if (have == sizeof response - 1)
             fail("the upgrade response is longer than %zu bytes", have);
         have += stream_read(&stream, response + have, 1);
     }
     if (memcmp(response, "HTTP/1.1 101 ", 13))
         fail("upgrade refused: %.60s", response);
+    response[have] = 0;
+    stream.inflater = start_inflating(response);
     fcntl(stream.fd, F_SETFL, O_NONBLOCK);
     return stream;
 }
 
-/* Frames */
+/* Messages */
 
-size_t build_frame(unsigned char *out, int opcode, size_t size)
+/* A message as a program would send it: most of it the same every time, and some of it not. */
+static void write_json(char *out, size_t size, unsigned nth)
+{
+    static const char *words[] = {"limit", "market", "open", "filled", "amsterdam", "osaka", "nairobi", "lima"};
+    uint32_t random = nth * 2654435761u + 12345;
+    size_t have = snprintf(out, size + 1, "{\"type\":\"trade\",\"sequence\":%u,\"items\":[", 100000 + nth);
+    while (have < size) {
+        random = random * 1664525u + 1013904223u;
+        have += snprintf(out + have, size + 1 - have, "{\"id\":\"%08x\",\"kind\":\"%s\",\"place\":\"%s\",\"price\":%u.%02u},",
+                         random, words[random >> 29], words[random >> 20 & 7], random >> 16 & 4095, random >> 8 & 63);
+    }
+}
+
+static void write_payload(unsigned char *out, size_t size, unsigned nth)
+{
+    if (json) {
+        char text[size + 1];
+        write_json(text, size, nth);
+        memcpy(out, text, size);
+    } else {
+        for (size_t i = 0; i < size; i++)
+            out[i] = 'a' + i % 26;
+    }
+}
+
+/* Compressed without reference to other messages (RFC 7692 section 7.2.1); returns the length. */
+static size_t deflate_payload(unsigned char *out, size_t capacity, const unsigned char *payload, size_t size)
+{
+    z_stream deflater = {.next_in = (unsigned char *)payload, .avail_in = size, .next_out = out, .avail_out = capacity};
+    if (deflateInit2(&deflater, 6, Z_DEFLATED, -12, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+        deflate(&deflater, Z_SYNC_FLUSH) != Z_OK || deflater.avail_out == 0)
+        fail("zlib: a message could not be compressed");
+    size_t length = capacity - deflater.avail_out - 4; /* without the empty block of a flush */
+    deflateEnd(&deflater);
+    return length;
+}
+
+static size_t write_frame(unsigned char *out, int first, const unsigned char *payload, size_t size)
 {
     size_t header = 0;
-    out[header++] = FIN | opcode;
+    out[header++] = first;
     if (size < 126) {
         out[header++] = MASKED | size;
     } else {
@@ -166,8 +234,32 @@ size_t build_frame(unsigned char *out, int opcode, size_t size)
     memcpy(out + header, MASK, sizeof MASK);
     header += sizeof MASK;
     for (size_t i = 0; i < size; i++)
-        out[header + i] = ('a' + i % 26) ^ MASK[i % 4];
+        out[header + i] = payload[i] ^ MASK[i % 4];
     return header + size;
+}
+
+struct bank build_bank(int opcode, size_t size, int more)
+{
+    struct bank bank = {.count = json ? JSON_MESSAGES : 1, .opcode = opcode, .size = size};
+    size_t room = size + MAX_HEADER + 64; /* more than the worst that deflate does to a message of this kind */
+    unsigned char *compressed = allocate(1, room), *end;
+    bank.payloads = allocate(bank.count, size);
+    bank.lengths = allocate(bank.count, sizeof *bank.lengths);
+    end = bank.frames = allocate(bank.count + more, room);
+    for (int i = 0; i < bank.count + more; i++) {
+        unsigned char *payload = bank.payloads + i % bank.count * size;
+        size_t length;
+        write_payload(payload, size, i % bank.count);
+        if (deflating)
+            length = write_frame(end, FIN | RSV1 | opcode, compressed, deflate_payload(compressed, room, payload, size));
+        else
+            length = write_frame(end, FIN | opcode, payload, size);
+        bank.lengths[i % bank.count] = length;
+        bank.ring += i < bank.count ? length : 0;
+        end += length;
+    }
+    free(compressed);
+    return bank;
 }
 
 bool parse_frame(const unsigned char *data, size_t length, struct frame *frame)
@@ -188,14 +280,36 @@ bool parse_frame(const unsigned char *data, size_t length, struct frame *frame)
     return length >= frame->length;
 }
 
-bool check_echo(const struct frame *frame, int opcode, size_t size)
+/* The message of a compressed frame; it is overwritten by the next one. */
+static const unsigned char *inflate_payload(z_stream *inflater, const struct frame *frame, size_t size)
+{
+    static unsigned char *out;
+    static size_t capacity;
+    static unsigned char tail[] = {0, 0, 0xFF, 0xFF};
+    if (capacity < size + 1)
+        out = realloc(out, capacity = size + 1);
+    inflater->next_out = out;
+    inflater->avail_out = capacity; /* one byte more than there should be */
+    inflater->next_in = (unsigned char *)frame->payload;
+    inflater->avail_in = frame->size;
+    int status = inflate(inflater, Z_SYNC_FLUSH);
+    inflater->next_in = tail;
+    inflater->avail_in = sizeof tail;
+    if ((status != Z_OK && status != Z_BUF_ERROR) || inflate(inflater, Z_SYNC_FLUSH) != Z_OK || inflater->avail_out != 1)
+        fail("%zu compressed bytes do not hold a message of %zu bytes", frame->size, size);
+    return out;
+}
+
+bool check_echo(struct stream *stream, const struct frame *frame, const struct bank *bank, uint64_t nth)
 {
     if (frame->first == (FIN | OPCODE_PING))
         return false;
-    if (frame->first != (FIN | opcode) || frame->size != size)
-        fail("expected %zu bytes after 0x%02x, got %zu bytes after 0x%02x", size, FIN | opcode, frame->size,
-             frame->first);
-    if (frame->payload[0] != 'a' || frame->payload[size - 1] != 'a' + (size - 1) % 26)
+    int first = FIN | bank->opcode | (stream->inflater ? RSV1 : 0);
+    if (frame->first != first || (!stream->inflater && frame->size != bank->size))
+        fail("expected %zu bytes after 0x%02x, got %zu bytes after 0x%02x", bank->size, first, frame->size, frame->first);
+    const unsigned char *payload =
+        stream->inflater ? inflate_payload(stream->inflater, frame, bank->size) : frame->payload;
+    if (memcmp(payload, bank->payloads + nth % bank->count * bank->size, bank->size))
         fail("the payload is not the one that was sent");
     return true;
 }

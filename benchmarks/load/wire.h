@@ -19,12 +19,24 @@
 #include <sys/types.h>
 
 enum { OPCODE_TEXT = 1, OPCODE_BINARY = 2, OPCODE_CLOSE = 8, OPCODE_PING = 9, OPCODE_PONG = 10 };
-enum { FIN = 0x80, MASKED = 0x80, MAX_HEADER = 14 };
+enum { FIN = 0x80, RSV1 = 0x40, MASKED = 0x80, MAX_HEADER = 14 };
 
 /* A connection to the server: TCP, or TLS over it. */
 struct stream {
     int fd;
-    void *tls; /* SSL *, or NULL */
+    void *tls;      /* SSL *, or NULL */
+    void *inflater; /* z_stream * with permessage-deflate, or NULL */
+};
+
+/* Frames to send, one behind the other, over and over. There is one message, the alphabet repeated; or there are many,
+ * of JSON, which differ as the messages of an application do. */
+struct bank {
+    int count, opcode;
+    size_t size;              /* of every message */
+    unsigned char *payloads;  /* `count` of them */
+    unsigned char *frames;    /* `count` and then `more` of them, so that any stretch of `more` is contiguous */
+    size_t *lengths;          /* of `count` frames */
+    size_t ring;              /* their sum */
 };
 
 /* A frame at the head of a buffer. */
@@ -39,8 +51,8 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 void *allocate(size_t count, size_t size);
 double now(void); /* seconds, monotonic */
 
-/* Turns TLS on for every stream opened later. */
-void use_tls(void);
+/* Takes the last words of the command line: `tls` and `deflate` for every stream opened later, `json` for every bank. */
+void take_options(int count, char **words);
 
 /* Opens a TCP connection to 127.0.0.1:port, blocking. Sources rotate over 127.0.0.0/24 with `nth`, because one source
  * address has too few ephemeral ports for many connections to one server. */
@@ -59,14 +71,15 @@ ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 /* True if bytes are waiting inside TLS, where epoll does not see them. */
 bool stream_pending(const struct stream *stream);
 
-/* Writes a masked frame whose payload is the alphabet, repeated; returns its length. */
-size_t build_frame(unsigned char *out, int opcode, size_t size);
+/* Messages of `size` bytes in masked frames, compressed if the option `deflate` was given. */
+struct bank build_bank(int opcode, size_t size, int more);
 
 /* Reads the frame at the head of `data`; false if it is not complete yet. */
 bool parse_frame(const unsigned char *data, size_t length, struct frame *frame);
 
-/* True for the echo of build_frame(opcode, size), false for a ping, which is skipped; anything else fails. */
-bool check_echo(const struct frame *frame, int opcode, size_t size);
+/* True for the echo of message `nth` of the bank, every byte of it, and compressed if that was negotiated; false for a
+ * ping, which is skipped; anything else fails. */
+bool check_echo(struct stream *stream, const struct frame *frame, const struct bank *bank, uint64_t nth);
 
 /* Says `ready` the first time, then waits for the next run. Returns its amount; ends the program if none comes. */
 double await_run(void);

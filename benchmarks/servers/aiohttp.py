@@ -6,11 +6,12 @@ from aiohttp import WSMsgType, web
 
 from benchmarks.servers import harness
 
+DEFLATE = web.AppKey("deflate", bool)
 clients: set[web.WebSocketResponse] = set()
 
 
 async def accept(request: web.Request) -> web.WebSocketResponse:
-    connection = web.WebSocketResponse(compress=False, max_msg_size=harness.MAX_SIZE)
+    connection = web.WebSocketResponse(compress=request.app[DEFLATE], max_msg_size=harness.MAX_SIZE)
     await connection.prepare(request)
     return connection
 
@@ -38,6 +39,7 @@ async def gather(request: web.Request) -> web.WebSocketResponse:
 
 async def start(options: harness.Options) -> object:
     application = web.Application()
+    application[DEFLATE] = options.deflate
     application.router.add_get("/", {"echo": echo, "gather": gather}[options.mode])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

@@ -24,6 +24,8 @@ class Options:
     sock: socket.socket
     """Bound to a free port of 127.0.0.1."""
     tls: ssl.SSLContext | None
+    deflate: bool
+    """permessage-deflate as the library does it by default; without it, no compression."""
 
 
 Start = Callable[[Options], Awaitable[object]]
@@ -35,9 +37,11 @@ def main(start: Start) -> None:
     parser.add_argument("mode", choices=("echo", "gather", "broadcast"))
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--tls", metavar="PEM", help="file with a private key and its certificate")
+    parser.add_argument("--deflate", action="store_true", help="agree on permessage-deflate")
     arguments = parser.parse_args()
     sock = socket.create_server(("127.0.0.1", 0))
-    run(_serve(start, Options(arguments.mode, sock, _tls_context(arguments.tls))), arguments.loop)
+    options = Options(arguments.mode, sock, _tls_context(arguments.tls), arguments.deflate)
+    run(_serve(start, options), arguments.loop)
 
 
 async def _serve(start: Start, options: Options) -> None:

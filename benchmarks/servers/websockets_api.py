@@ -32,8 +32,9 @@ def main(library: ModuleType) -> None:
 
     async def start(options: harness.Options) -> object:
         handler = {"echo": echo, "gather": gather, "broadcast": broadcast}[options.mode]
+        compression = "deflate" if options.deflate else None
         return await library.serve(
-            handler, sock=options.sock, ssl=options.tls, compression=None, max_size=harness.MAX_SIZE
+            handler, sock=options.sock, ssl=options.tls, compression=compression, max_size=harness.MAX_SIZE
         )
 
     harness.main(start)

@@ -5,6 +5,7 @@ from benchmarks.measure import Cores, Sample
 from benchmarks.results import Result
 
 ENVIRONMENT = Environment(
+    command="python -m benchmarks",
     date="2026-01-02T03:04:05+00:00",
     python="CPython 3.11.7",
     versions={"trunkline": "1.0", "websockets": "17.4"},

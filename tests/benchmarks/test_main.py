@@ -16,13 +16,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.usefixtures("programs")
 def test_one_row_with_one_peer_and_its_report_made_again(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    options = ["--only", "echo-1x1-32", "--peers", "floor", "--rounds", "2", "--seconds", "0.05"]
+    options = ["echo-1x1-32", "--peers", "floor", "--rounds", "2", "--seconds", "0.05"]
     done = run(*options, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "echo-1x1-32.json").read_text())
     assert len(result["samples"]["floor/epoll"]) == 2
     assert result["failures"] == {}
-    made = {name: (tmp_path / name).read_bytes() for name in ("table.md", "echo.svg")}
+    made = {name: (tmp_path / name).read_bytes() for name in ("benchmarks.md", "echo.svg")}
     for name in made:
         (tmp_path / name).unlink()
     assert run("--report", "--out", str(tmp_path)).returncode == 0
@@ -30,7 +30,7 @@ def test_one_row_with_one_peer_and_its_report_made_again(tmp_path: Path) -> None
 
 
 def test_an_unknown_row_is_named() -> None:
-    done = run("--only", "ehco")
+    done = run("ehco")
     assert done.returncode == 1
     assert "no workload is named 'ehco'" in done.stderr
 

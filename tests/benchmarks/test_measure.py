@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.measure import MeasurementError, Process, choose_cores, measure
-from benchmarks.peers import FLOOR_PEER, Peer
+from benchmarks.peers import FLOOR_PEER, INTERPRETED, Peer
 from benchmarks.workloads import choose
 
 pytestmark = pytest.mark.usefixtures("programs")
@@ -36,9 +36,13 @@ def test_other_loads_with_the_floor_server(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("tls-echo-64x1-32", ("2", "1", "32", "2", "tls")),
+        ("tls-echo-64x1-32", ("2", "1", "32", "2")),
+        ("deflate-echo-64x1", ("2", "1", "400", "1")),
+        ("deflate-fanout-1000", ("5", "400")),
         ("fanout-1000-broadcast", ("5", "100")),
         ("idle-10000", ("32",)),
+        ("idle-10000-deflate", ("400",)),
+        ("idle-1000-tls", ("32",)),
     ],
 )
 def test_loads_with_a_python_server(name: str, arguments: tuple[str, ...]) -> None:
@@ -47,6 +51,19 @@ def test_loads_with_a_python_server(name: str, arguments: tuple[str, ...]) -> No
     small = replace(workload, arguments=arguments, warm_up=0.01 if amount is None else 1, amount=amount)
     sample = measure(small, Peer("websockets", "asyncio"), seconds=0.05, cores=choose_cores())
     assert sample["messages"] == 10 if amount else sample["messages"] > 0
+
+
+def test_a_server_that_does_not_compress_is_found_out() -> None:
+    [workload] = choose(["deflate-echo-64x1"])
+    with pytest.raises(MeasurementError, match="did not agree on permessage-deflate"):
+        measure(workload, FLOOR_PEER, seconds=0.05, cores=choose_cores())
+
+
+def test_the_interpreted_build_is_what_it_says() -> None:
+    peer = INTERPRETED[0]
+    program = "import trunkline.core.reader as reader; print('file', reader.__file__, flush=True); input()"
+    with Process([sys.executable, "-c", program], choose_cores()["subject"], peer.environment) as process:
+        assert process.expect("file").endswith("src/trunkline/core/reader.py")
 
 
 def test_a_client_against_the_floor_server() -> None:

@@ -40,9 +40,16 @@ def test_bars_compare_medians(ours: float, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(("growth", "passed"), [(4096, True), (4097, False)])
-def test_absolute_bars_have_no_peer(growth: int, passed: bool) -> None:
+def test_absolute_bars_have_no_yardstick(growth: int, passed: bool) -> None:
     idle = Result("idle-10000", ENVIRONMENT, {SUBJECT.label: [sample(1, messages=1, rss_bytes=growth)]})
     assert judge(Bar("idle-10000", None, 4096), SUBJECT, [(IDLE, idle)]) == Verdict(growth, passed)
+
+
+def test_bars_may_compare_a_peer_with_itself_in_another_workload() -> None:
+    costs = zip(choose(["*-fanout-*"]), (6, 4), strict=True)
+    rows = [(workload, result(workload.name, trunkline__asyncio=[cost])) for workload, cost in costs]
+    bar = Bar("deflate-fanout-1000", "plain-fanout-1000", 1.3)
+    assert judge(bar, SUBJECT, rows) == Verdict(1.5, False)
 
 
 @pytest.mark.parametrize("measured", [{"floor__epoll": [4.0]}, {"trunkline__asyncio": [4.0]}, {}])
