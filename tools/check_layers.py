@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "compat": (),
     "asyncio": ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "reactor"),
     "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
-    "realtime": ("vocabulary",),
+    "realtime": ("vocabulary", "core", "json", "asyncio"),
     "testing": (ANYTHING,),
     "chat": (ANYTHING,),
     "cli": (ANYTHING,),

@@ -40,6 +40,7 @@ cdef class Connection:
     cdef list drains
     cdef object fragmenting
     cdef readonly Py_ssize_t skipped_broadcasts
+    cdef public object on_writable
     cdef int budget
     cdef public bint corked, writing_paused
     cdef bint eof_sent
@@ -53,4 +54,5 @@ cdef class Connection:
     cdef object _wake_receiver(self, bint may_wake_now)
     cpdef object leave(self)
     cpdef object flush(self)
+    cpdef bint send_nowait(self, PreparedMessage message)
     cpdef object broadcast(self, PreparedMessage message)

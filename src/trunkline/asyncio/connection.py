@@ -15,7 +15,7 @@ import logging
 import sys
 import uuid
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -178,6 +178,7 @@ class Connection:
         logger: logger with `websocket` in its extra data.
         request, response: the opening handshake (`Request`, `Response`), or None.
         transport: the asyncio transport.
+        on_writable: called without arguments when the peer keeps up again, see `send_nowait`; None by default.
 
     Iterate over it to receive messages until the peer closes the connection normally::
 
@@ -221,6 +222,7 @@ class Connection:
         self.drains: list[Waiter] = []
         self.fragmenting: asyncio.Future[None] | None = None
         self.skipped_broadcasts = 0
+        self.on_writable: Callable[[], None] | None = None
         self.budget = BUDGET
         self.corked = False
         self.writing_paused = False
@@ -776,6 +778,8 @@ class Connection:
         for drain in drains:
             drain.wake_soon()
         self.flush()
+        if self.on_writable is not None:
+            self.on_writable()
 
     # Deadlines
 
@@ -803,7 +807,22 @@ class Connection:
         else:
             self.schedule()
 
-    # Broadcasting
+    # Sending without waiting
+
+    @cython.ccall
+    def send_nowait(self, message: PreparedMessage) -> cython.bint:
+        """Send a message if the connection is open and its peer keeps up, so that no `send` would wait.
+
+        Returns:
+            Whether it was sent. If not, because more than `write_limit` bytes are on their way, `on_writable` is called
+            when that has changed.
+        """
+        if self.session.phase != 1 or self.writing_paused or self.fragmenting is not None:
+            return False
+        self.session.send_prepared(message)
+        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
+            self.flush()
+        return True
 
     @cython.ccall
     def broadcast(self, message: PreparedMessage) -> object:

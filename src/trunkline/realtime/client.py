@@ -1,0 +1,294 @@
+"""One client of a node: how far its connection is, what it subscribes to, when something is due. No I/O, no clock.
+
+    state        event                                  next state
+    NEW          connect command                        CONNECTING
+    NEW          any other command                      CLOSED, 3501
+    NEW          nothing within `stale`                 CLOSED, 3502
+    CONNECTING   connect accepted                       CONNECTED
+    CONNECTING   connect refused                        NEW, after an error in reply
+    CONNECTED    connect command                        CLOSED, 3501
+    CONNECTED    no answer to a ping in time            CLOSED, 3012
+    CONNECTED    its time is over, and not refreshed    CLOSED, 3005
+
+The commands themselves are carried out by `commands.Commands`, which may have to wait. What goes to the client leaves
+at once, or, where the client is late, through its outbox.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trunkline.core.session import shorten
+from trunkline.realtime import codes
+from trunkline.realtime.messages import Command, Error, Push, Reply
+from trunkline.realtime.outbox import Outbox
+from trunkline.realtime.publication import ClientInfo, Publication
+
+if TYPE_CHECKING:
+    from trunkline.core.writer import PreparedMessage
+    from trunkline.realtime.channels import Channel
+    from trunkline.realtime.codecs import Codec
+    from trunkline.realtime.hub import Hub
+
+__all__ = ["Client", "Peer", "State", "Subscription", "Timeouts"]
+
+
+class Peer(Protocol):
+    """What a client asks of its connection."""
+
+    on_writable: Callable[[], None] | None
+
+    def send_nowait(self, message: PreparedMessage) -> bool: ...
+    def start_closing(self, code: int, reason: str) -> None: ...
+
+
+class State(enum.IntEnum):
+    """How far a client is."""
+
+    NEW, CONNECTING, CONNECTED, CLOSED = range(4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds.
+
+    Attributes:
+        stale: for the connect command.
+        ping: between pings, None for none.
+        pong: for the answer to one.
+        expired: for a new token, after the old one expired.
+    """
+
+    stale: float = 15
+    ping: float | None = 25
+    pong: float = 8
+    expired: float = 25
+
+
+class Subscription:
+    """A client in a channel.
+
+    Attributes:
+        channel: the declared channel that its name matches.
+        name: of the channel.
+        parameters: what stands in the name for the parameters of the pattern.
+        server_side: the server subscribed the client, which knows it as such.
+        buffer: what was delivered since it began, and can't be sent before the reply; None once that has left.
+        skip: offset up to which it has everything.
+        lost: the broker may have lost publications while it began.
+        info: what others see of the client here.
+        ends_at: when it ends unless it is refreshed, on the clock of `now`; None: never.
+    """
+
+    __slots__ = ("buffer", "channel", "ends_at", "info", "lost", "name", "parameters", "server_side", "skip")
+
+    def __init__(self, name: str, channel: Channel, parameters: dict[str, str], *, server_side: bool = False) -> None:
+        self.name = name
+        self.channel = channel
+        self.parameters = parameters
+        self.server_side = server_side
+        self.buffer: list[Publication] | None = []
+        self.skip = 0
+        self.lost = False
+        self.info: ClientInfo | None = None
+        self.ends_at: float | None = None
+
+
+class Client:
+    """A connected client, as hooks get it.
+
+    Attributes:
+        id: of the connection, unique.
+        user: id of the user, "" if anonymous. Set it in a connect hook.
+        info: what others may know of the client: any object, sent as JSON in presence, joins and publications. Set it
+            in a connect hook.
+        channels: channels that the server subscribes the client to. Set them in a connect hook.
+        connection: the WebSocket connection, with its `request`.
+        name, version: what the client library calls itself.
+        shown: what others see of the client, once it is connected.
+        state: how far it is.
+        subscriptions: by name of the channel.
+    """
+
+    __slots__ = (
+        "busy", "channels", "codec", "connection", "ends_at", "hub", "id", "info", "name", "next_end", "outbox",
+        "ping_at", "pong_due", "queue_limit", "shown", "stale_at", "state", "subscriptions", "timeouts", "user",
+        "version", "wake_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Any, codec: Codec, hub: Hub, now: float, *, timeouts: Timeouts, queue_limit: int = 1 << 20
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.user = ""
+        self.info: Any = None
+        self.channels: Iterable[str] = ()
+        self.shown: ClientInfo | None = None
+        self.connection = connection
+        self.codec = codec
+        self.hub = hub
+        self.name = self.version = ""
+        self.state = State.NEW
+        self.subscriptions: dict[str, Subscription] = {}
+        self.timeouts = timeouts
+        self.queue_limit = queue_limit
+        self.outbox: Outbox | None = None
+        self.busy = False
+        self.stale_at: float | None = now + timeouts.stale
+        self.ping_at: float | None = None
+        self.pong_due: float | None = None
+        self.ends_at: float | None = None
+        self.next_end: float | None = None  # of subscriptions
+        self.wake_at: float | None = None  # when `Deadlines` looks at it
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} {self.state.name} user={self.user!r}>"
+
+    # Sending
+
+    def send_nowait(self, message: PreparedMessage) -> None:
+        """Send a frame that mustn't get lost."""
+        if not self.connection.send_nowait(message):
+            self.queue(message)
+
+    def reply(self, id: int, **result: Any) -> None:
+        """Answer a command."""
+        self.send_nowait(self.codec.encode([Reply(id, **result)]))
+
+    def push(self, push: Push) -> None:
+        """Tell the client something that it didn't ask for."""
+        if self.codec.events:
+            self.send_nowait(self.codec.encode([Reply(push=push)]))
+
+    def refuse(self, id: int, refused: codes.Refused) -> None:
+        """Answer a command with an error."""
+        self.reply(id, error=Error(refused.code, refused.message, refused.temporary))
+
+    def queue(self, message: PreparedMessage) -> None:
+        """Let a frame wait that the connection didn't take."""
+        if self.state is not State.CLOSED:
+            outbox = self.late()
+            outbox.append(message)
+            if outbox.full:
+                self.disconnect(codes.SLOW)
+
+    def late(self) -> Outbox:
+        """The client is late: from now on until it caught up, everything waits here."""
+        if self.outbox is None:
+            self.outbox = Outbox(self.queue_limit)
+            self.connection.on_writable = self._flush
+        return self.outbox
+
+    def _flush(self) -> None:
+        if self.outbox is None:
+            return
+        self.pong_due = None  # it reads: its answer stands behind what it hasn't read yet
+        self.outbox.flush(self.connection.send_nowait)
+        if not len(self.outbox):
+            self.outbox = None
+        self.hub.flushed(self)
+
+    # States
+
+    def admit(self, command: Command, now: float) -> None:
+        """Check that a command may come now.
+
+        Raises:
+            Disconnected: if it may not.
+        """
+        self.pong_due = None
+        if command.connect is not None:
+            if self.state is not State.NEW:
+                raise codes.Disconnected(codes.INVALID_REQUEST, "client is connected already")
+            self.state = State.CONNECTING
+            self.stale_at = None
+        elif self.state is not State.CONNECTED:
+            raise codes.Disconnected(codes.INVALID_REQUEST, "the first command must be connect")
+
+    def connected(self, now: float, spread: float = 1.0) -> None:
+        """The connect command was accepted.
+
+        Args:
+            spread: where in the first interval the first ping falls, 0 to 1, so that clients aren't pinged all at once.
+        """
+        self.state = State.CONNECTED
+        if self.timeouts.ping is not None:
+            self.ping_at = now + self.timeouts.ping * spread
+
+    def connect_refused(self, now: float) -> None:
+        """It was not: the client may try again."""
+        self.state = State.NEW
+        self.stale_at = now + self.timeouts.stale
+
+    def disconnect(self, code: int = codes.FORCE_DISCONNECT, reason: str | None = None) -> None:
+        """Close the connection; client libraries go by the code (see `codes.DISCONNECTS`)."""
+        if self.state is not State.CLOSED:
+            self.closed()
+            self.connection.start_closing(code, shorten(codes.DISCONNECTS.get(code, "") if reason is None else reason))
+
+    def closed(self) -> None:
+        """The connection is closing, or gone."""
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self.outbox = None
+            self.connection.on_writable = None
+            self.hub.closed(self)
+
+    # Deadlines
+
+    def end_at(self, when: float | None) -> None:
+        """The connection ends then, unless a later call says otherwise; None: never."""
+        self.ends_at = when
+
+    def end_subscription_at(self, subscription: Subscription, when: float | None) -> None:
+        """The subscription ends then, unless a later call says otherwise; None: never."""
+        subscription.ends_at = when
+        self.next_end = min((each.ends_at for each in self.subscriptions.values() if each.ends_at), default=None)
+
+    def deadline(self) -> float | None:
+        """When to call `on_deadline`, on the clock of `now`."""
+        if self.state is State.NEW:
+            return self.stale_at
+        if self.state is not State.CONNECTED:
+            return None
+        ping = self.ping_at if self.pong_due is None else self.pong_due
+        return min((each for each in (ping, self.ends_at, self.next_end) if each is not None), default=None)
+
+    def on_deadline(self, now: float) -> list[Subscription]:
+        """Do what is due.
+
+        Returns:
+            Subscriptions that have ended, for the caller to take leave of.
+        """
+        if self.state is State.NEW:
+            if self.stale_at is not None and now >= self.stale_at:
+                self.disconnect(codes.STALE)
+        elif self.state is State.CONNECTED:
+            if self.ends_at is not None and now >= self.ends_at:
+                self.disconnect(codes.CONNECTION_EXPIRED)
+            elif self.pong_due is not None:
+                self._miss_pong(now)
+            elif self.ping_at is not None and now >= self.ping_at:
+                self._ping(now)
+            if self.next_end is not None and now >= self.next_end:
+                return [each for each in self.subscriptions.values() if each.ends_at and now >= each.ends_at]
+        return []
+
+    def _miss_pong(self, now: float) -> None:
+        assert self.pong_due is not None, "the caller checked"
+        if now < self.pong_due:
+            return
+        if self.busy:  # the answer may stand behind the command that we are busy with
+            self.pong_due = now + self.timeouts.pong
+        else:
+            self.disconnect(codes.NO_PONG)
+
+    def _ping(self, now: float) -> None:
+        assert self.timeouts.ping is not None, "without it no ping is due"
+        self.ping_at = now + self.timeouts.ping
+        self.pong_due = now + self.timeouts.pong
+        self.send_nowait(self.codec.ping)

@@ -1,0 +1,94 @@
+"""What the encodings have in common."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import msgspec
+
+from trunkline.core.writer import PreparedMessage
+from trunkline.exceptions import WebSocketException
+from trunkline.realtime import messages
+from trunkline.realtime.messages import Command, Data, Push, Reply
+from trunkline.realtime.publication import ClientInfo, Publication
+
+__all__ = ["Codec", "InvalidFrame", "InvalidPayload"]
+
+
+class InvalidFrame(WebSocketException, ValueError):  # noqa: N818  # a sibling of InvalidJSON
+    """A client sent what isn't a frame of commands."""
+
+
+class InvalidPayload(WebSocketException, ValueError):  # noqa: N818
+    """A payload can't be said in this encoding: it isn't JSON."""
+
+
+class Codec(ABC):
+    """One encoding of frames. A frame is one WebSocket message with any number of commands or replies.
+
+    Attributes:
+        name: "json" or "protobuf".
+        events: whether it can say more than publications, such as who joined.
+    """
+
+    name: str
+    events = True
+
+    @functools.cached_property
+    def ping(self) -> PreparedMessage:
+        """The frame that asks the client whether it is there."""
+        return self.encode([Reply()])
+
+    @abstractmethod
+    def decode(self, frame: str | bytes) -> list[Command]:
+        """The commands in a frame, in their order.
+
+        Raises:
+            InvalidFrame: if it isn't one.
+        """
+
+    @abstractmethod
+    def encode(self, replies: Iterable[Reply]) -> PreparedMessage:
+        """A frame of replies."""
+
+    @abstractmethod
+    def payload(self, data: bytes | None) -> Data:
+        """A payload as it goes into messages.
+
+        Raises:
+            InvalidPayload: if this encoding can't say it.
+        """
+
+    def push(self, channel: str, publication: Publication) -> PreparedMessage | None:
+        """The frame that delivers a publication, None if it isn't for those who speak this encoding.
+
+        Raises:
+            InvalidPayload: if this encoding can't say what is in it.
+        """
+        return self.encode([Reply(push=Push(channel, pub=self.publication(publication)))])
+
+    def publication(self, publication: Publication) -> messages.Publication:
+        """A publication as it goes into messages.
+
+        Raises:
+            InvalidPayload: if this encoding can't say what is in it.
+        """
+        info = None if publication.info is None else self.info(publication.info)
+        return messages.Publication(
+            self.payload(publication.data), info, publication.offset, publication.tags or {}, publication.time
+        )
+
+    def info(self, info: ClientInfo) -> messages.ClientInfo:
+        """Who somebody is, as it goes into messages.
+
+        Raises:
+            InvalidPayload: if this encoding can't say what is known of them.
+        """
+        return messages.ClientInfo(info.user, info.client, self.payload(info.conn_info), self.payload(info.chan_info))
+
+
+def raw(data: bytes | None) -> Data:
+    """A payload that stays as it is; an empty one is none."""
+    return msgspec.Raw(data) if data else msgspec.UNSET

@@ -1,0 +1,557 @@
+"""Carries out the commands of clients.
+
+Commands of one client are carried out one after the other, but for `rpc`, of which several may run at a time. A command
+may wait, for a hook or for the broker, and meanwhile anything may happen to the client: `Gone` ends a command whose
+subject has vanished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from trunkline.core.writer import PreparedMessage
+from trunkline.realtime import codes, messages, recovery
+from trunkline.realtime.brokers.base import Broker, BrokerError
+from trunkline.realtime.channels import Channel, Channels, Who
+from trunkline.realtime.client import Client, State, Subscription
+from trunkline.realtime.codecs import CODECS, InvalidFrame, InvalidPayload
+from trunkline.realtime.codes import Disconnected, Refused
+from trunkline.realtime.hooks import Hook, encode
+from trunkline.realtime.hub import Hub, Room
+from trunkline.realtime.messages import Command, SubscribeRequest, SubscribeResult, as_bytes
+from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+from trunkline.version import __version__
+
+if TYPE_CHECKING:
+    from trunkline.realtime.plain import PlainCodec
+    from trunkline.realtime.presence import Presence
+    from trunkline.realtime.realtime import Limits
+
+__all__ = ["Commands"]
+
+logger = logging.getLogger("trunkline.realtime")
+
+
+class Gone(Exception):  # noqa: N818  # nobody's error
+    """The client, or its subscription, ended while a command waited."""
+
+
+class Commands:
+    """What clients can ask of a node.
+
+    Args:
+        hub: who is there.
+        channels: what is declared.
+        broker: carries publications.
+        presence: remembers who is where.
+        limits: what clients may.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        channels: Channels,
+        broker: Broker,
+        presence: Presence,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self.hub = hub
+        self.channels = channels
+        self.broker = broker
+        self.presence = presence
+        self.limits = limits
+        self.clock = clock
+        self.connect_hook: Hook | None = None
+        self.message_hook: Hook | None = None
+        self.disconnect_hook: Hook | None = None
+        self.procedures: dict[str, Hook] = {}
+        self.on_deadline_moved: Callable[[Client], None] = lambda client: None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[Client, int] = {}
+        self._carry_out: dict[str, Callable[[Client, int, Any], Awaitable[None]]] = {
+            "publish": self._publish,
+            "rpc": self._rpc,
+            "send": self._send,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "history": self._history,
+            "presence": self._presence,
+            "presence_stats": self._presence_stats,
+            "ping": self._ping,
+            "connect": self._connect,
+        }
+        hub.on_closed = self._closed
+        hub.on_position_lost = self._position_lost
+
+    # Frames and commands
+
+    async def receive(self, client: Client, frame: str | bytes) -> None:
+        """Carry out what is in a frame. Faults of the client close its connection, with a code that says why."""
+        client.busy = True
+        try:
+            for command in client.codec.decode(frame):
+                client.admit(command, self.clock())
+                await self._handle(client, command)
+                if client.state is State.CLOSED:
+                    return
+        except InvalidFrame as error:
+            logger.info("client %s sent no frame of commands: %s", client.id, error)
+            client.disconnect(codes.INVALID_REQUEST, str(error))
+        except Disconnected as error:
+            client.disconnect(error.code, error.reason)
+        finally:
+            client.busy = False
+
+    async def _handle(self, client: Client, command: Command) -> None:
+        for name, carry_out in self._carry_out.items():
+            request = getattr(command, name)
+            if request is not None:
+                if not command.id and name != "send":
+                    raise Disconnected(codes.INVALID_REQUEST, f"a {name} command needs an id")
+                await self._answer(client, command.id, carry_out(client, command.id, request))
+                return
+        if command.id:  # without one it answers a ping
+            client.refuse(command.id, Refused(codes.METHOD_NOT_FOUND))
+
+    async def _answer(self, client: Client, id: int, command: Awaitable[None]) -> None:
+        """Carry out a command; what goes wrong is the answer."""
+        try:
+            await command
+        except Gone:
+            pass
+        except Refused as refused:
+            if id:
+                client.refuse(id, refused)
+        except Disconnected:
+            raise
+        except Exception as error:
+            broken = isinstance(error, BrokerError)
+            logger.error("a command of client %s failed: %s", client.id, error, exc_info=None if broken else error)
+            if id:
+                client.refuse(id, Refused(codes.INTERNAL))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the commands."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait until all that was spawned is done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # connect
+
+    async def _connect(self, client: Client, id: int, request: messages.ConnectRequest) -> None:
+        try:
+            result, subscriptions = await self._accept(client, request)
+        except BaseException:
+            self.hub.remove(client)
+            if client.state is not State.CLOSED:
+                client.connect_refused(self.clock())
+                self.on_deadline_moved(client)
+            raise
+        client.connected(self.clock(), random.random())
+        client.reply(id, connect=result)
+        for subscription in subscriptions:
+            self.hub.start(client, subscription)
+        self.on_deadline_moved(client)
+        for subscription in subscriptions:
+            await self._announce(client, subscription)
+
+    async def _accept(
+        self, client: Client, request: messages.ConnectRequest
+    ) -> tuple[messages.ConnectResult, list[Subscription]]:
+        client.name, client.version = request.name[:64], request.version[:64]
+        data = await self._call(self.connect_hook, client, as_bytes(request.data), {})
+        if client.state is State.CLOSED:
+            raise Gone
+        self._introduce(client)
+        subscriptions: list[Subscription] = []
+        subs: dict[str, SubscribeResult] = {}
+        for name in client.channels:
+            subscription = self._begin(client, name, server_side=True)
+            subs[name] = await self._enter(client, subscription, request.subs.get(name, SubscribeRequest()))
+            subscriptions.append(subscription)
+        timeouts = client.timeouts
+        return messages.ConnectResult(
+            client=client.id,
+            version=f"trunkline {__version__}",
+            data=client.codec.payload(data),
+            subs=subs,
+            ping=round(timeouts.ping or 0),
+            pong=timeouts.ping is not None,
+        ), subscriptions
+
+    def _introduce(self, client: Client) -> None:
+        client.shown = ClientInfo(client.user, client.id, None if client.info is None else encode(client.info))
+        self.hub.add(client)
+
+    # subscribe
+
+    async def _subscribe(self, client: Client, id: int, request: SubscribeRequest) -> None:
+        async with self._joining(client, request.channel) as subscription:
+            _refuse_what_is_for_later(request)
+            data = await self._permit(client, subscription, as_bytes(request.data))
+            result = await self._enter(client, subscription, request)
+            result.data = client.codec.payload(data)
+            client.reply(id, subscribe=result)
+
+    @contextlib.asynccontextmanager
+    async def _joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
+        """Begin a subscription, start it when all went well, else end it. The last step inside must not wait."""
+        subscription = self._begin(client, name, server_side=server_side)
+        try:
+            yield subscription
+        except BaseException:
+            await self._end(client, subscription)
+            raise
+        self.hub.start(client, subscription)
+        await self._announce(client, subscription)
+
+    def _begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
+        """Take a place for a subscription."""
+        found = self.channels.find(name)
+        if found is None:
+            raise Refused(codes.UNKNOWN_CHANNEL)
+        if name in client.subscriptions:
+            raise Refused(codes.ALREADY_SUBSCRIBED)
+        if len(client.subscriptions) >= self.limits.channels:
+            raise Refused(codes.LIMIT_EXCEEDED)
+        subscription = client.subscriptions[name] = Subscription(name, *found, server_side=server_side)
+        return subscription
+
+    async def _permit(self, client: Client, subscription: Subscription, data: bytes | None) -> bytes | None:
+        """Ask whether a client may subscribe; returns what it shall be told."""
+        channel = subscription.channel
+        if not self._may(channel.options.subscribe, client, subscription):
+            raise Refused(codes.PERMISSION_DENIED)
+        return await self._call(channel.subscribe_hook, client, data, subscription.parameters)
+
+    async def _enter(self, client: Client, subscription: Subscription, request: SubscribeRequest) -> SubscribeResult:
+        """Enter the room, and find out where the subscription begins. From here to `hub.start` nothing may wait."""
+        options = subscription.channel.options
+        subscription.info = client.shown
+        self._check(client, subscription)
+        room = self.hub.enter(client, subscription)
+        await self._listen(room)
+        self._check(client, subscription)
+        if options.presence and subscription.info is not None:
+            await self.presence.add(subscription.name, client.id, subscription.info)
+            self._check(client, subscription)
+        if not options.recoverable:
+            return SubscribeResult()
+        found = await self._recover(subscription, request)
+        self._check(client, subscription)
+        if subscription.lost:
+            raise Disconnected(codes.INSUFFICIENT_STATE)
+        if request.recover and not found.recovered and request.flag & messages.REJECT_UNRECOVERED:
+            raise Refused(codes.UNRECOVERABLE_POSITION)
+        subscription.skip = found.top
+        return SubscribeResult(
+            recoverable=True,
+            positioned=options.recover == "stream",
+            epoch=found.position.epoch,
+            offset=found.position.offset,
+            publications=[client.codec.publication(each) for each in found.publications],
+            recovered=found.recovered,
+            was_recovering=request.recover,
+        )
+
+    async def _listen(self, room: Room) -> None:
+        if not room.listening:
+            async with room.lock:
+                if not room.listening:
+                    await self.broker.subscribe(room.name)
+                    room.listening = True
+
+    async def _recover(self, subscription: Subscription, request: SubscribeRequest) -> recovery.Recovery:
+        name = subscription.name
+        since = StreamPosition(request.offset, request.epoch) if request.recover else None
+        if subscription.channel.options.recover == "cache":
+            newest = await self.broker.history(name, limit=1, reverse=True)
+            return recovery.recover_newest(since, newest, subscription.buffer or [])
+        if since is None:
+            return recovery.begin((await self.broker.history(name, limit=0)).position)
+        missed = await self.broker.history(name, since=since, limit=self.limits.history + 1)
+        return recovery.recover(since, missed, subscription.buffer or [], self.limits.history)
+
+    def _check(self, client: Client, subscription: Subscription) -> None:
+        if client.subscriptions.get(subscription.name) is not subscription:
+            raise Gone
+
+    async def _announce(self, client: Client, subscription: Subscription) -> None:
+        if subscription.channel.options.join_leave and subscription.info is not None:
+            await self.broker.publish_join(subscription.name, subscription.info)
+
+    # unsubscribe
+
+    async def _unsubscribe(self, client: Client, id: int, request: messages.UnsubscribeRequest) -> None:
+        subscription = client.subscriptions.get(request.channel)
+        if subscription is not None:
+            await self._end(client, subscription)
+        client.reply(id, unsubscribe=messages.UnsubscribeResult())
+
+    async def _end(self, client: Client, subscription: Subscription) -> None:
+        """End a subscription, if nobody else did."""
+        if client.subscriptions.get(subscription.name) is subscription:
+            del client.subscriptions[subscription.name]
+            self.hub.leave(client, subscription.name)
+            await self._take_leave(client, subscription)
+
+    async def _take_leave(self, client: Client, subscription: Subscription) -> None:
+        """Tell others that a subscription is over: presence, subscribers, the program, the broker."""
+        name, options = subscription.name, subscription.channel.options
+        if subscription.info is not None:
+            if options.presence:
+                await self.presence.remove(name, client.id)
+            if subscription.buffer is None:
+                if options.join_leave:
+                    await self.broker.publish_leave(name, subscription.info)
+                await self._call(subscription.channel.unsubscribe_hook, client, None, subscription.parameters)
+        room = self.hub.rooms.get(name)
+        if room is not None and not len(room):
+            await self._stop_listening(room)
+
+    async def _stop_listening(self, room: Room) -> None:
+        async with room.lock:
+            if len(room):
+                return
+            if room.listening:
+                room.listening = False
+                await self.broker.unsubscribe(room.name)
+            if not len(room) and self.hub.rooms.get(room.name) is room:
+                del self.hub.rooms[room.name]
+
+    # publish
+
+    async def _publish(self, client: Client, id: int, request: messages.PublishRequest) -> None:
+        if request.type:
+            raise Refused(codes.NOT_AVAILABLE, "only publications in streams are supported")
+        await self.publish_as(client, request.channel, as_bytes(request.data) or b"")
+        client.reply(id, publish=messages.PublishResult())
+
+    async def publish_as(self, client: Client, name: str, data: bytes) -> None:
+        """Publish what a client sent.
+
+        Raises:
+            Refused: if it may not.
+        """
+        channel, parameters, subscription = self._look_up(client, name)
+        if not self._may(channel.options.publish, client, subscription):
+            raise Refused(codes.PERMISSION_DENIED)
+        if not channel.options.binary:
+            check_json(data)
+        changed = await self._call(channel.publish_hook, client, data, parameters)
+        info = client.shown if subscription is None else subscription.info
+        await self.publish(channel, name, Publication(data if changed is None else changed, info=info))
+
+    async def publish(
+        self, channel: Channel, name: str, publication: Publication, id: str | None = None
+    ) -> StreamPosition:
+        """Publish, once there is room for it where the channel makes publishers wait."""
+        if channel.options.slow == "block":
+            await self.hub.wait_writable(name)
+        return await self.broker.publish(
+            name, publication, size=channel.options.history, ttl=channel.options.ttl, id=id
+        )
+
+    # history and presence
+
+    async def _history(self, client: Client, id: int, request: messages.HistoryRequest) -> None:
+        channel = self._readable(client, request.channel)
+        if not channel.options.history:
+            raise Refused(codes.NOT_AVAILABLE)
+        since = None if request.since is None else StreamPosition(request.since.offset, request.since.epoch)
+        most = self.limits.history
+        limit = most if request.limit < 0 else min(request.limit, most)
+        found = await self.broker.history(request.channel, since=since, limit=limit, reverse=request.reverse)
+        if since is not None and since.epoch != found.position.epoch:
+            raise Refused(codes.UNRECOVERABLE_POSITION)
+        client.reply(
+            id,
+            history=messages.HistoryResult(
+                [client.codec.publication(each) for each in found.publications],
+                found.position.epoch,
+                found.position.offset,
+            ),
+        )
+
+    async def _presence(self, client: Client, id: int, request: messages.PresenceRequest) -> None:
+        self._readable(client, request.channel, presence=True)
+        present = await self.presence.get(request.channel)
+        shown = {name: client.codec.info(info) for name, info in present.items()}
+        client.reply(id, presence=messages.PresenceResult(shown))
+
+    async def _presence_stats(self, client: Client, id: int, request: messages.PresenceStatsRequest) -> None:
+        self._readable(client, request.channel, presence=True)
+        stats = await self.presence.stats(request.channel)
+        client.reply(id, presence_stats=messages.PresenceStatsResult(stats.clients, stats.users))
+
+    def _readable(self, client: Client, name: str, *, presence: bool = False) -> Channel:
+        channel, _, subscription = self._look_up(client, name)
+        if presence and not channel.options.presence:
+            raise Refused(codes.NOT_AVAILABLE)
+        if not self._may(channel.options.read, client, subscription):
+            raise Refused(codes.PERMISSION_DENIED)
+        return channel
+
+    # rpc, send, ping
+
+    async def _rpc(self, client: Client, id: int, request: messages.RPCRequest) -> None:
+        procedure = self.procedures.get(request.method)
+        if procedure is None:
+            raise Refused(codes.METHOD_NOT_FOUND)
+        call = self._call_procedure(client, id, procedure, as_bytes(request.data))
+        running = self._calls.get(client, 0)
+        if inspect.iscoroutinefunction(procedure.function) and running < self.limits.calls:
+            self._calls[client] = running + 1
+            self.spawn(self._call_beside(client, id, call))
+        else:
+            await call
+
+    async def _call_beside(self, client: Client, id: int, call: Awaitable[None]) -> None:
+        try:
+            await self._answer(client, id, call)
+        except Disconnected as error:
+            client.disconnect(error.code, error.reason)
+        finally:
+            self._calls[client] -= 1
+            if not self._calls[client]:
+                del self._calls[client]
+
+    async def _call_procedure(self, client: Client, id: int, procedure: Hook, data: bytes | None) -> None:
+        result = encode(await procedure(client, data, {}))
+        client.reply(id, rpc=messages.RPCResult(client.codec.payload(result)))
+
+    async def _send(self, client: Client, id: int, request: messages.SendRequest) -> None:
+        if self.message_hook is None:
+            raise Disconnected(3508)
+        await self._call(self.message_hook, client, as_bytes(request.data), {})
+
+    async def _ping(self, client: Client, id: int, request: messages.Ping) -> None:
+        client.reply(id, ping=messages.Ping())
+
+    # Plain clients
+
+    async def connect_plain(self, client: Client, name: str) -> None:
+        """A plain client is there, and wants to be in a channel.
+
+        Raises:
+            Refused: if it may not.
+        """
+        client.connected(self.clock())
+        self._introduce(client)
+        with contextlib.suppress(Gone):
+            async with self._joining(client, name) as subscription:
+                await self._permit(client, subscription, None)
+                await self._enter(client, subscription, SubscribeRequest())
+
+    async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
+        """Publish what a plain client sent, or tell it why not."""
+        try:
+            await self.publish_as(client, name, codec.parse(message))
+        except Refused as refused:
+            client.send_nowait(PreparedMessage(f"[trunkline] {refused.message}"))
+        except Disconnected as error:
+            client.disconnect(error.code, error.reason)
+        except Exception as error:
+            logger.error("a message of client %s wasn't published", client.id, exc_info=error)
+            client.send_nowait(PreparedMessage(f"[trunkline] not sent: {codes.ERRORS[codes.INTERNAL][0]}"))
+
+    # What the program does to clients
+
+    async def subscribe(self, client: Client, name: str) -> None:
+        """Subscribe a client to a channel; without effect if it is subscribed, or gone."""
+        if name in client.subscriptions or client.state is not State.CONNECTED:
+            return
+        with contextlib.suppress(Gone):
+            async with self._joining(client, name, server_side=True) as subscription:
+                result = await self._enter(client, subscription, SubscribeRequest())
+                push = messages.Subscribe(result.recoverable, result.epoch, result.offset, result.positioned)
+                client.push(messages.Push(name, subscribe=push))
+
+    async def unsubscribe(self, client: Client, name: str, code: int = codes.UNSUBSCRIBED) -> None:
+        """End a client's subscription; without effect if there is none."""
+        subscription = client.subscriptions.get(name)
+        if subscription is not None:
+            if subscription.buffer is None:
+                client.push(messages.Push(name, unsubscribe=messages.Unsubscribe(code, codes.UNSUBSCRIBES[code])))
+            await self._end(client, subscription)
+
+    def _position_lost(self, client: Client, subscription: Subscription) -> None:
+        self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
+
+    def _closed(self, client: Client) -> None:
+        subscriptions, client.subscriptions = list(client.subscriptions.values()), {}
+        for subscription in subscriptions:
+            self.hub.leave(client, subscription.name)
+        if subscriptions or self.disconnect_hook is not None:
+            self.spawn(self._see_off(client, subscriptions))
+
+    async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            try:
+                await self._take_leave(client, subscription)
+            except Exception as error:
+                logger.error("client %s couldn't leave %s", client.id, subscription.name, exc_info=error)
+        if client.shown is not None:
+            try:
+                await self._call(self.disconnect_hook, client, None, {})
+            except Exception as error:
+                logger.error("the disconnect hook failed for client %s", client.id, exc_info=error)
+
+    # Permissions and hooks
+
+    def _look_up(self, client: Client, name: str) -> tuple[Channel, dict[str, str], Subscription | None]:
+        subscription = client.subscriptions.get(name)
+        if subscription is not None:
+            return subscription.channel, subscription.parameters, subscription
+        found = self.channels.find(name)
+        if found is None:
+            raise Refused(codes.UNKNOWN_CHANNEL)
+        return *found, None
+
+    def _may(self, who: Who, client: Client, subscription: Subscription | None) -> bool:
+        if who == "subscribers":
+            return subscription is not None and subscription.info is not None
+        return who == "anyone" or (who == "users" and client.user != "")
+
+    async def _call(
+        self, hook: Hook | None, client: Client, data: bytes | None, parameters: dict[str, str]
+    ) -> bytes | None:
+        """What a hook returns, as a payload; None if there is no hook, or it returns None."""
+        if hook is None:
+            return None
+        result = await hook(client, data, parameters)
+        return None if result is None else encode(result)
+
+
+def _refuse_what_is_for_later(request: SubscribeRequest) -> None:
+    if request.type:
+        raise Refused(codes.NOT_AVAILABLE, "only subscriptions to streams are supported")
+    if request.tf is not None:
+        raise Refused(codes.NOT_AVAILABLE, "filters by tags aren't supported")
+
+
+def check_json(data: bytes) -> None:
+    """Check that a payload is JSON.
+
+    Raises:
+        Refused: if it isn't.
+    """
+    try:
+        if not data:
+            raise InvalidPayload("it is empty")
+        CODECS["json"].payload(data)
+    except InvalidPayload as error:
+        raise Refused(codes.BAD_REQUEST, f"data must be JSON: {error}") from None

@@ -1,0 +1,281 @@
+"""Who is to get what: channels with their subscribers on this node, and how publications reach them.
+
+A publication is encoded once for each encoding that somebody in the channel speaks, framed once, compressed once, and
+then handed to every connection. For a client that keeps up, that is one call of its connection. Whoever is late, or has
+just come, is dealt with apart from the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from trunkline.realtime import codes, messages
+from trunkline.realtime.client import Client, State, Subscription
+from trunkline.realtime.codecs.base import Codec, InvalidPayload
+from trunkline.realtime.messages import Join, Leave, Push, Reply
+from trunkline.realtime.publication import ClientInfo, Publication
+
+if TYPE_CHECKING:
+    from trunkline.core.writer import PreparedMessage
+    from trunkline.realtime.channels import Channel
+
+__all__ = ["Hub", "Room"]
+
+logger = logging.getLogger("trunkline.realtime")
+
+#: Sends to a connection; returns whether it did.
+Send = Callable[["PreparedMessage"], bool]
+
+
+class Room:
+    """A channel and its subscribers on this node.
+
+    Attributes:
+        name: of the channel.
+        channel: what is declared for it.
+        offset: of the newest publication that was delivered.
+        listening: whether the broker delivers; changed under `lock`.
+        audience: subscribers by encoding, each with what sends to its connection.
+        starting: subscribers that aren't in `audience` yet: they wait for their reply, or have something that is still
+            to be delivered.
+        full: subscribers whose queue is full, in a channel that makes publishers wait.
+        published, delivered, dropped, slow: publications that came; that were sent to somebody; that were dropped
+            because somebody was late; subscribers that were disconnected because they were too late.
+    """
+
+    __slots__ = (
+        "audience", "channel", "delivered", "dropped", "full", "listening", "lock", "name", "offset", "published",
+        "slow", "starting", "writable",
+    )  # fmt: skip
+
+    def __init__(self, name: str, channel: Channel) -> None:
+        self.name = name
+        self.channel = channel
+        self.offset = 0
+        self.listening = False
+        self.lock = asyncio.Lock()
+        self.audience: dict[Codec, dict[Client, Send]] = {}
+        self.starting: dict[Client, Subscription] = {}
+        self.full: set[Client] = set()
+        self.writable: asyncio.Event | None = None
+        self.published = self.delivered = self.dropped = self.slow = 0
+
+    def __len__(self) -> int:
+        """How many subscribers it has."""
+        return len(self.starting) + sum(map(len, self.audience.values()))
+
+    def clients(self) -> list[Client]:
+        """All subscribers."""
+        return [client for audience in self.audience.values() for client in audience] + list(self.starting)
+
+
+class Hub:
+    """The clients of this node, and the rooms they are in. It is told by the broker (`BrokerEvents`)."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.clients: dict[str, Client] = {}  # by id
+        self.by_user: dict[str, set[Client]] = {}
+        self.on_position_lost: Callable[[Client, Subscription], None] | None = None
+        self.on_closed: Callable[[Client], None] | None = None
+
+    # Clients
+
+    def add(self, client: Client) -> None:
+        """A client is connected."""
+        self.clients[client.id] = client
+        self.by_user.setdefault(client.user, set()).add(client)
+
+    def remove(self, client: Client) -> None:
+        """A client is gone."""
+        self.clients.pop(client.id, None)
+        clients = self.by_user.get(client.user, set())
+        clients.discard(client)
+        if not clients:
+            self.by_user.pop(client.user, None)
+
+    def closed(self, client: Client) -> None:
+        """A client is about to be gone: nothing more goes to it."""
+        self.remove(client)
+        if self.on_closed is not None:
+            self.on_closed(client)
+
+    def find(self, user: str | None, client: str | None) -> list[Client]:
+        """The clients of a user, or the one with an id, or the one if it is the user's."""
+        if client is None:
+            return list(self.by_user.get(user or "", ()))
+        found = self.clients.get(client)
+        return [] if found is None or (user is not None and found.user != user) else [found]
+
+    # Subscribers
+
+    def enter(self, client: Client, subscription: Subscription) -> Room:
+        """A client begins to subscribe: from now on `subscription.buffer` collects what is delivered."""
+        room = self.rooms.get(subscription.name)
+        if room is None:
+            room = self.rooms[subscription.name] = Room(subscription.name, subscription.channel)
+        room.starting[client] = subscription
+        return room
+
+    def start(self, client: Client, subscription: Subscription) -> None:
+        """Its reply is on its way: let what was delivered meanwhile follow, but nothing that it has."""
+        room = self.rooms[subscription.name]
+        buffer, subscription.buffer = subscription.buffer or [], None
+        for publication in buffer:
+            if not publication.offset or publication.offset > subscription.skip:
+                self._deliver([client], room, publication)
+        if room.offset >= subscription.skip:
+            self._join_audience(room, client)
+
+    def leave(self, client: Client, name: str) -> Room | None:
+        """A client isn't in a channel any more. Returns the room if that was its last subscriber here."""
+        room = self.rooms.get(name)
+        if room is None:
+            return None
+        room.starting.pop(client, None)
+        audience = room.audience.get(client.codec, {})
+        audience.pop(client, None)
+        if not audience:
+            room.audience.pop(client.codec, None)
+        self._not_full(room, client)
+        return None if len(room) else room
+
+    def _join_audience(self, room: Room, client: Client) -> None:
+        room.starting.pop(client, None)
+        room.audience.setdefault(client.codec, {})[client] = client.connection.send_nowait
+
+    # BrokerEvents
+
+    def on_publication(self, channel: str, publication: Publication) -> None:
+        """Deliver a publication."""
+        room = self.rooms.get(channel)
+        if room is None:
+            return
+        room.published += 1
+        if room.starting:
+            self._deliver_to_starting(room, publication)
+        if publication.offset:
+            room.offset = publication.offset
+        for codec, audience in list(room.audience.items()):
+            message = self._say(room, codec, publication, audience)
+            if message is not None:
+                late = [client for client, send in audience.items() if not send(message)]
+                room.delivered += len(audience)
+                for client in late:
+                    self._queue(room, client, publication, message)
+
+    def on_join(self, channel: str, info: ClientInfo) -> None:
+        """Tell subscribers that somebody joined."""
+        self._tell(channel, info, lambda shown: Push(channel, join=Join(shown)))
+
+    def on_leave(self, channel: str, info: ClientInfo) -> None:
+        """Tell subscribers that somebody left."""
+        self._tell(channel, info, lambda shown: Push(channel, leave=Leave(shown)))
+
+    def on_gap(self, channel: str | None) -> None:
+        """Subscribers must recover what was perhaps lost."""
+        for room in [room for name, room in self.rooms.items() if channel in (None, name)]:
+            if room.channel.options.recoverable:
+                for client in room.clients():
+                    self._lose_position(client, client.subscriptions.get(room.name))
+
+    def _lose_position(self, client: Client, subscription: Subscription | None) -> None:
+        if subscription is None:
+            return
+        if subscription.buffer is not None:
+            subscription.lost = True
+        elif self.on_position_lost is not None:
+            self.on_position_lost(client, subscription)
+
+    # Delivery
+
+    def _deliver_to_starting(self, room: Room, publication: Publication) -> None:
+        """Keep it for those whose reply hasn't left; the others join the audience unless they have this publication."""
+        without_offset = []
+        for client, subscription in list(room.starting.items()):
+            if subscription.buffer is not None:
+                subscription.buffer.append(publication)
+            elif publication.offset > subscription.skip:
+                self._join_audience(room, client)
+            elif not publication.offset:
+                without_offset.append(client)
+        self._deliver(without_offset, room, publication)
+
+    def _deliver(self, clients: list[Client], room: Room, publication: Publication) -> None:
+        for client in clients:
+            message = self._say(room, client.codec, publication, [client])
+            if message is not None:
+                room.delivered += 1
+                if not client.connection.send_nowait(message):
+                    self._queue(room, client, publication, message)
+
+    def _say(
+        self, room: Room, codec: Codec, publication: Publication, clients: Collection[Client]
+    ) -> PreparedMessage | None:
+        """The publication in an encoding; None if it isn't for who speaks it, or can't be: they are disconnected."""
+        try:
+            return codec.push(room.name, publication)
+        except InvalidPayload as error:
+            logger.warning("disconnected %d clients in %s: %s", len(clients), room.name, error)
+            for client in list(clients):
+                client.disconnect(codes.INAPPROPRIATE_PROTOCOL)
+        except Exception as error:  # of the program, in what makes messages for plain clients
+            logger.error("a publication in %s can't be sent as %s", room.name, codec.name, exc_info=error)
+        return None
+
+    def _queue(self, room: Room, client: Client, publication: Publication, message: PreparedMessage) -> None:
+        """Let a publication wait for a late client, by the policy of the channel."""
+        if client.state is State.CLOSED:
+            return
+        outbox = client.late()
+        slow = room.channel.options.slow
+        if slow in ("drop_oldest", "conflate"):
+            key = publication.key if slow == "conflate" else ""
+            room.dropped += outbox.append_droppable(message, room.name, key)
+            return
+        outbox.append(message)
+        if slow == "block" and outbox.full:
+            room.full.add(client)
+        if outbox.size > outbox.limit * (2 if slow == "block" else 1):
+            room.slow += 1
+            client.disconnect(codes.SLOW)
+
+    def _tell(self, channel: str, info: ClientInfo, push: Callable[[messages.ClientInfo], Push]) -> None:
+        room = self.rooms.get(channel)
+        if room is None or not room.channel.options.join_leave:
+            return
+        frames: dict[Codec, PreparedMessage] = {}
+        for client in room.clients():
+            subscription = client.subscriptions.get(channel)
+            if not client.codec.events or subscription is None or subscription.buffer is not None:
+                continue
+            if client.codec not in frames:
+                frames[client.codec] = client.codec.encode([Reply(push=push(client.codec.info(info)))])
+            client.send_nowait(frames[client.codec])
+
+    # Back-pressure
+
+    async def wait_writable(self, name: str) -> None:
+        """Wait until no queue in a channel is full that makes publishers wait."""
+        room = self.rooms.get(name)
+        while room is not None and room.full:
+            if room.writable is None:
+                room.writable = asyncio.Event()
+            await room.writable.wait()
+
+    def flushed(self, client: Client) -> None:
+        """The queue of a client has become shorter, or is gone."""
+        if client.outbox is not None and client.outbox.size > client.outbox.limit // 2:
+            return
+        for name in client.subscriptions:
+            if name in self.rooms:
+                self._not_full(self.rooms[name], client)
+
+    def _not_full(self, room: Room, client: Client) -> None:
+        room.full.discard(client)
+        if not room.full and room.writable is not None:
+            room.writable.set()
+            room.writable = None

@@ -1,0 +1,91 @@
+"""What waits for one client that reads more slowly than it is sent to.
+
+Most clients never have one: while a connection takes messages, they go straight through. Messages wait as references,
+so that many slow clients of one channel share them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trunkline.core.writer import PreparedMessage
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """Messages in the order in which they will leave.
+
+    Args:
+        limit: bytes that may wait.
+
+    Attributes:
+        size: bytes that do.
+    """
+
+    __slots__ = ("_droppable", "_entries", "_number", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._number = 0
+        self._entries: OrderedDict[object, tuple[PreparedMessage, str]] = OrderedDict()  # the channel if it may drop it
+        self._droppable: dict[str, OrderedDict[object, None]] = {}  # by channel, names of entries, oldest first
+
+    def __len__(self) -> int:
+        """How many messages wait."""
+        return len(self._entries)
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits than may."""
+        return self.size > self.limit
+
+    def append(self, message: PreparedMessage) -> None:
+        """Add a message that mustn't get lost; `full` tells whether that was too much."""
+        self._number += 1
+        self._entries[self._number] = message, ""
+        self.size += len(message)
+
+    def append_droppable(self, message: PreparedMessage, channel: str, key: str = "") -> int:
+        """Add a publication of a channel that may lose some, the oldest first.
+
+        Args:
+            message: the publication.
+            channel: name of its channel.
+            key: it takes the place of the one that waits with the same key; "" for none.
+
+        Returns:
+            How many were dropped, perhaps this one among them.
+        """
+        waiting = self._droppable.setdefault(channel, OrderedDict())
+        self._number += 1
+        name: object = (channel, key) if key else self._number
+        dropped = 0
+        if name in waiting:
+            self._remove(name)
+            dropped += 1
+        self._entries[name] = message, channel
+        waiting[name] = None
+        self.size += len(message)
+        while self.size > self.limit and waiting:
+            self._remove(next(iter(waiting)))
+            dropped += 1
+        return dropped
+
+    def _remove(self, name: object) -> None:
+        message, channel = self._entries.pop(name)
+        self.size -= len(message)
+        if channel:
+            del self._droppable[channel][name]
+
+    def flush(self, send: Callable[[PreparedMessage], bool]) -> None:
+        """Send until all is sent, or `send` returns False: it didn't take the message."""
+        while self._entries:
+            name, (message, _) = next(iter(self._entries.items()))
+            if not send(message):
+                return
+            self._remove(name)

@@ -1,0 +1,422 @@
+"""Rooms over connections: the interface of `trunkline.realtime`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, Self, TypeVar
+
+from trunkline.asyncio.server import Server, ServerConnection, serve
+from trunkline.exceptions import ConnectionClosed
+from trunkline.frames import CloseCode
+from trunkline.realtime import codes
+from trunkline.realtime.brokers import Broker, History, broker_from_url
+from trunkline.realtime.channels import Channel, ChannelOptions, Channels
+from trunkline.realtime.client import Client, State, Timeouts
+from trunkline.realtime.codecs import Codec, codec_for, select_subprotocol
+from trunkline.realtime.commands import Commands, check_json
+from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.hooks import Hook, encode
+from trunkline.realtime.hub import Hub
+from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
+from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+
+__all__ = ["ChannelStats", "Limits", "Realtime", "Stats"]
+
+logger = logging.getLogger("trunkline.realtime")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may.
+
+    Attributes:
+        channels: subscriptions.
+        history: publications that it may recover, or read at a time.
+        queue: bytes that wait for it when it reads slowly.
+        calls: `rpc` commands carried out at the same time.
+    """
+
+    channels: int = 128
+    history: int = 300
+    queue: int = 1 << 20
+    calls: int = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChannelStats:
+    """What happened in a channel since its first subscriber on this node came.
+
+    Attributes:
+        subscribers: clients in it.
+        published: publications that arrived.
+        delivered: times that one was sent to a client.
+        dropped: times that one was dropped because a client read too slowly.
+        slow: clients that were disconnected because they read too slowly.
+    """
+
+    subscribers: int
+    published: int
+    delivered: int
+    dropped: int
+    slow: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stats:
+    """What a node is doing.
+
+    Attributes:
+        clients: connected clients.
+        users: distinct users among them.
+        channels: by name, those that have subscribers.
+    """
+
+    clients: int
+    users: int
+    channels: dict[str, ChannelStats]
+
+
+class Realtime:
+    """Channels with subscribers, presence, history and recovery, for clients that speak the Centrifuge protocol.
+
+    ::
+
+        rt = Realtime()
+        chat = rt.channel("chat:{room}", history=100, presence=True, publish="subscribers")
+
+        async with rt.serve("localhost", 8765) as server:
+            await server.serve_forever()
+
+    Args:
+        store: where history is kept, as a URL or a `Broker`. `memory://` keeps it as long as the process lives.
+        presence: where presence is kept; by default in memory.
+        limits: what one client may.
+        timeouts: for how long to wait for clients.
+    """
+
+    def __init__(
+        self,
+        store: str | Broker = "memory://",
+        *,
+        presence: Presence | None = None,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.broker = broker_from_url(store) if isinstance(store, str) else store
+        self.presence_store = MemoryPresence() if presence is None else presence
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self._hub = Hub()
+        self._channels = Channels()
+        self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, monotonic)
+        self._deadlines = Deadlines(self._on_deadline, monotonic)
+        self._commands.on_deadline_moved = self._deadlines.watch
+        self._starting: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    # Declarations
+
+    def channel(self, pattern: str, **options: Any) -> Channel:
+        """Declare the channels of a pattern, such as "chat:{room}"; see `ChannelOptions` for what can be said of them.
+
+        Args:
+            pattern: text with names of parameters in braces, each standing for one character or more other than ":".
+            options: attributes of `ChannelOptions`.
+
+        Returns:
+            The channel: a decorator for the function that decides who may subscribe.
+
+        Raises:
+            ValueError: if the pattern is malformed or declared already, or an option makes no sense.
+            TypeError: if an option is unknown.
+        """
+        return self._channels.declare(pattern, ChannelOptions(**options))
+
+    def on_connect(self, function: F) -> F:
+        """Call a function, sync or async, when a client connects.
+
+        It gets the client, and, if it has one more parameter, what the client sent along. It may set `client.user`,
+        `client.info` and `client.channels`, raise `Refused` or `Disconnected`, and returns what the client shall be
+        told, None for nothing.
+        """
+        self._commands.connect_hook = Hook(function)
+        return function
+
+    def on_message(self, function: F) -> F:
+        """Call a function, sync or async, with a client and a message that it sent outside of channels."""
+        self._commands.message_hook = Hook(function)
+        return function
+
+    def on_disconnect(self, function: F) -> F:
+        """Call a function, sync or async, with a client that was connected and is no more."""
+        self._commands.disconnect_hook = Hook(function)
+        return function
+
+    def rpc(self, name: str) -> Callable[[F], F]:
+        """Let clients call a function, sync or async. It gets the client, and the data of the call; what it returns is
+        the result.
+
+        Args:
+            name: of the method, as clients call it.
+        """
+
+        def register(function: F) -> F:
+            self._commands.procedures[name] = Hook(function)
+            return function
+
+        return register
+
+    # Serving
+
+    async def start(self) -> None:
+        """Start the broker. The first connection and the first call do it, too.
+
+        Raises:
+            BrokerError: if that fails.
+        """
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        if not self._starting.done():
+            await asyncio.shield(self._starting)
+        else:
+            self._starting.result()
+
+    async def _start(self) -> None:
+        await self.broker.start(self._hub)
+        await self.presence_store.start()
+        if self.presence_store.ttl is not None:
+            self._renewing = asyncio.get_running_loop().create_task(self._renew_presence(self.presence_store.ttl / 3))
+
+    async def close(self) -> None:
+        """Disconnect all clients, which connect again elsewhere, and close the broker."""
+        for client in list(self._hub.clients.values()):
+            client.disconnect(codes.SHUTDOWN)
+        await self._commands.settle()
+        self._deadlines.close()
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._starting is not None:
+            await self.presence_store.close()
+            await self.broker.close()
+            self._starting = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def handler(self, connection: ServerConnection) -> None:
+        """Serve a client; a handler for `trunkline.serve` and for routes.
+
+        The server has to agree on the encoding: `serve(rt.handler, select_subprotocol=select_subprotocol)`.
+        """
+        await self.start()
+        assert connection.request is not None, "the connection is open"
+        codec = codec_for(connection.subprotocol, connection.request.path)
+        client = self._new_client(connection, codec, self.timeouts)
+        receive = self._commands.receive
+        try:
+            async for frame in connection:
+                await receive(client, frame)
+                if client.state is State.CLOSED:
+                    break
+        except ConnectionClosed:
+            pass
+        finally:
+            client.closed()
+            self._deadlines.forget()
+
+    async def plain(self, connection: ServerConnection, channel: str, *, user: str = "", info: Any = None) -> None:
+        """Serve a client that speaks no protocol: it gets what is published in a channel, as text, and what it sends
+        is published. Call it in a handler::
+
+            async def room(websocket):
+                await rt.plain(websocket, "chat:lobby")
+
+        `Channel.to_plain` and `Channel.from_plain` change what such clients get and send. Who may not subscribe is
+        disconnected with close code 1008.
+
+        Args:
+            connection: the client.
+            channel: name of the channel.
+            user: id of the user, "" if anonymous.
+            info: what others may know of the client.
+
+        Raises:
+            LookupError: if no channel of this name is declared.
+        """
+        await self.start()
+        plain = self._declared(channel).plain
+        client = self._new_client(connection, plain, Timeouts(ping=None))
+        client.user, client.info = user, info
+        try:
+            await self._commands.connect_plain(client, channel)
+            async for message in connection:
+                await self._commands.receive_plain(client, channel, plain, message)
+        except codes.Refused as refused:
+            connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
+        except codes.Disconnected as error:
+            client.disconnect(error.code, error.reason)
+        except ConnectionClosed:
+            pass
+        finally:
+            client.closed()
+            self._deadlines.forget()
+
+    def _new_client(self, connection: ServerConnection, codec: Codec, timeouts: Timeouts) -> Client:
+        client = Client(connection, codec, self._hub, monotonic(), timeouts=timeouts, queue_limit=self.limits.queue)
+        self._deadlines.watch(client)
+        return client
+
+    def serve(self, host: str | None = None, port: int | None = None, **kwargs: Any) -> Server:
+        """Create a server for nothing else, like `trunkline.serve`; when it closes, so does this.
+
+        Args:
+            host: address or name to listen on; None for all interfaces.
+            port: TCP port, 0 for any that is free.
+            kwargs: as for `trunkline.serve`.
+        """
+        kwargs.setdefault("select_subprotocol", select_subprotocol)
+        return serve(self.handler, host, port, **kwargs)
+
+    def _on_deadline(self, client: Client, now: float) -> None:
+        for subscription in client.on_deadline(now):
+            client.end_subscription_at(subscription, None)
+            self._commands.spawn(self._commands.unsubscribe(client, subscription.name, codes.SUBSCRIPTION_EXPIRED))
+
+    async def _renew_presence(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            for client in list(self._hub.clients.values()):
+                for subscription in list(client.subscriptions.values()):
+                    if subscription.info is not None and subscription.channel.options.presence:
+                        await self.presence_store.add(subscription.name, client.id, subscription.info)
+
+    # What the program does
+
+    async def publish(
+        self, channel: str, obj: Any, *, key: str = "", id: str | None = None, tags: dict[str, str] | None = None
+    ) -> StreamPosition:
+        """Publish in a channel.
+
+        Args:
+            channel: its name.
+            obj: what to publish: anything that can be JSON, or `bytes` that are JSON already (or anything, in a channel
+                with `binary`).
+            key: what this is the newest state of, for channels that conflate.
+            id: publishing a second time with the same id, within five minutes, has no effect. Only with history.
+            tags: what to say about it besides.
+
+        Returns:
+            Where it stands in the history.
+
+        Raises:
+            LookupError: if no channel of this name is declared.
+            TypeError: if `obj` can't be JSON.
+            ValueError: if bytes aren't JSON, or there is an id but no history.
+            BrokerError: if the store doesn't take it.
+        """
+        await self.start()
+        declared = self._declared(channel)
+        data = encode(obj)
+        if isinstance(obj, bytes) and not declared.options.binary:
+            try:
+                check_json(data)
+            except codes.Refused as refused:
+                raise ValueError(refused.message) from None
+        publication = Publication(data, key=key, tags=tags)
+        return await self._commands.publish(declared, channel, publication, id)
+
+    async def history(
+        self, channel: str, *, since: StreamPosition | None = None, limit: int | None = None, reverse: bool = False
+    ) -> History:
+        """What was published in a channel, as far as it is kept; see `Broker.history`.
+
+        Raises:
+            BrokerError: if it can't be read.
+        """
+        await self.start()
+        return await self.broker.history(channel, since=since, limit=limit, reverse=reverse)
+
+    async def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Who is in a channel, by the id of the client."""
+        await self.start()
+        return await self.presence_store.get(channel)
+
+    async def presence_stats(self, channel: str) -> PresenceStats:
+        """How many clients, and distinct users, are in a channel."""
+        await self.start()
+        return await self.presence_store.stats(channel)
+
+    async def subscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
+        """Subscribe the clients of a user on this node, or one client, to a channel.
+
+        Raises:
+            Refused: if that can't be.
+            TypeError: if neither `user` nor `client` is given.
+        """
+        await self._for_each(user, client, lambda found: self._commands.subscribe(found, channel))
+
+    async def unsubscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
+        """End the subscriptions of a user's clients on this node, or of one client, to a channel.
+
+        Raises:
+            TypeError: if neither `user` nor `client` is given.
+        """
+        await self._for_each(user, client, lambda found: self._commands.unsubscribe(found, channel))
+
+    async def disconnect(
+        self,
+        *,
+        user: str | None = None,
+        client: str | None = None,
+        code: int = codes.FORCE_DISCONNECT,
+        reason: str | None = None,
+    ) -> None:
+        """Close the connections of a user on this node, or of one client.
+
+        Args:
+            user: id of the user.
+            client: id of the client.
+            code: a close code: with 3503 client libraries stay away, with 3011 they come back; see `codes.DISCONNECTS`.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            TypeError: if neither `user` nor `client` is given.
+        """
+
+        async def disconnect(found: Client) -> None:
+            found.disconnect(code, reason)
+
+        await self._for_each(user, client, disconnect)
+
+    def stats(self) -> Stats:
+        """What this node is doing."""
+        return Stats(
+            len(self._hub.clients),
+            len(self._hub.by_user),
+            {
+                name: ChannelStats(len(room), room.published, room.delivered, room.dropped, room.slow)
+                for name, room in self._hub.rooms.items()
+            },
+        )
+
+    async def _for_each(self, user: str | None, client: str | None, act: Callable[[Client], Awaitable[None]]) -> None:
+        if user is None and client is None:
+            raise TypeError("say who: give user or client")
+        for found in self._hub.find(user, client):
+            await act(found)
+
+    def _declared(self, channel: str) -> Channel:
+        found = self._channels.find(channel)
+        if found is None:
+            raise LookupError(f"no channel is declared whose pattern matches {channel!r}: declare one with channel()")
+        return found[0]
