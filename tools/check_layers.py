@@ -63,6 +63,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cython": ("core", "asyncio", "reactor"),
     "httptools": ("handshake.head",),
     "isal": ("extensions.deflate",),
+    "jwt": ("realtime.tokens",),
     "msgspec": ("json", "realtime", "chat"),
     "python_socks": ("asyncio.proxy",),
     "werkzeug": ("asyncio.router",),
