@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from trunkline.realtime.hooks import Hook
+from trunkline.realtime.limits import Rate
 from trunkline.realtime.plain import PlainCodec
 
 __all__ = ["Channel", "ChannelOptions", "Channels", "Pattern", "Slow", "Who"]
@@ -45,6 +46,7 @@ class ChannelOptions:
             "nobody" (only the server subscribes clients).
         publish: which clients may publish: "anyone", "users", "subscribers", "nobody".
         read: which clients may ask for history and presence: the same.
+        rate: at which all clients together may publish in a channel, None for no limit.
         binary: whether payloads may be other than JSON. Then only clients that speak Protobuf can subscribe.
 
     Raises:
@@ -60,6 +62,7 @@ class ChannelOptions:
     subscribe: Who = "anyone"
     publish: Who = "nobody"
     read: Who = "subscribers"
+    rate: Rate | None = None
     binary: bool = False
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trunkline.realtime.channels import Channel
     from trunkline.realtime.codecs import Codec
     from trunkline.realtime.hub import Hub
+    from trunkline.realtime.limits import TokenBucket
 
 __all__ = ["Client", "Peer", "State", "Subscription", "Timeouts"]
 
@@ -74,6 +75,7 @@ class Subscription:
 
     Attributes:
         channel: the declared channel that its name matches.
+        options: what holds for the subscription.
         name: of the channel.
         parameters: what stands in the name for the parameters of the pattern.
         server_side: the server subscribed the client, which knows it as such.
@@ -84,11 +86,12 @@ class Subscription:
         ends_at: when it ends unless it is refreshed, on the clock of `now`; None: never.
     """
 
-    __slots__ = ("buffer", "channel", "ends_at", "info", "lost", "name", "parameters", "server_side", "skip")
+    __slots__ = ("buffer", "channel", "ends_at", "info", "lost", "name", "options", "parameters", "server_side", "skip")
 
     def __init__(self, name: str, channel: Channel, parameters: dict[str, str], *, server_side: bool = False) -> None:
         self.name = name
         self.channel = channel
+        self.options = channel.options
         self.parameters = parameters
         self.server_side = server_side
         self.buffer: list[Publication] | None = []
@@ -107,6 +110,9 @@ class Client:
         info: what others may know of the client: any object, sent as JSON in presence, joins and publications. Set it
             in a connect hook.
         channels: channels that the server subscribes the client to. Set them in a connect hook.
+        token: with which it connected, "" if without.
+        meta: what its token says for the server alone, as JSON; None if nothing.
+        ttl: seconds after which the client must refresh its token, None for never. Set it in a connect hook.
         connection: the WebSocket connection, with its `request`.
         name, version: what the client library calls itself.
         shown: what others see of the client, once it is connected.
@@ -115,9 +121,9 @@ class Client:
     """
 
     __slots__ = (
-        "busy", "channels", "codec", "connection", "ends_at", "hub", "id", "info", "name", "next_end", "outbox",
-        "ping_at", "pong_due", "queue_limit", "shown", "stale_at", "state", "subscriptions", "timeouts", "user",
-        "version", "wake_at",
+        "bucket", "busy", "channels", "codec", "connection", "ends_at", "hub", "id", "info", "meta", "name", "next_end",
+        "outbox", "ping_at", "pong_due", "queue_limit", "refusals", "shown", "stale_at", "state", "subscriptions",
+        "timeouts", "token", "ttl", "user", "version", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +133,11 @@ class Client:
         self.user = ""
         self.info: Any = None
         self.channels: Iterable[str] = ()
+        self.token = ""
+        self.meta: bytes | None = None
+        self.ttl: float | None = None
+        self.bucket: TokenBucket | None = None
+        self.refusals = 0  # commands above the rate, one after the other
         self.shown: ClientInfo | None = None
         self.connection = connection
         self.codec = codec

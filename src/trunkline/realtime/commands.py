@@ -11,12 +11,15 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import codes, messages, recovery
+from trunkline.realtime.auth import overridden, verify_connection, verify_subscription
 from trunkline.realtime.brokers.base import Broker, BrokerError
 from trunkline.realtime.channels import Channel, Channels, Who
 from trunkline.realtime.client import Client, State, Subscription
@@ -24,6 +27,7 @@ from trunkline.realtime.codecs import CODECS, InvalidFrame, InvalidPayload
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.hooks import Hook, encode
 from trunkline.realtime.hub import Hub, Room
+from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 from trunkline.version import __version__
@@ -32,10 +36,22 @@ if TYPE_CHECKING:
     from trunkline.realtime.plain import PlainCodec
     from trunkline.realtime.presence import Presence
     from trunkline.realtime.realtime import Limits
+    from trunkline.realtime.tokens import SubscriptionToken, Tokens
 
 __all__ = ["Commands"]
 
 logger = logging.getLogger("trunkline.realtime")
+
+
+VERSION = f"trunkline {__version__}"
+
+
+class ServerSide(NamedTuple):
+    """What a token says of a channel that the server subscribes its client to."""
+
+    info: bytes | None = None
+    data: bytes | None = None
+    override: Mapping[str, bool] = {}
 
 
 class Gone(Exception):  # noqa: N818  # nobody's error
@@ -52,6 +68,7 @@ class Commands:
         presence: remembers who is where.
         limits: what clients may.
         clock: seconds, never going back.
+        wall_clock: seconds since 1970.
     """
 
     def __init__(
@@ -62,6 +79,7 @@ class Commands:
         presence: Presence,
         limits: Limits,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.hub = hub
         self.channels = channels
@@ -69,13 +87,17 @@ class Commands:
         self.presence = presence
         self.limits = limits
         self.clock = clock
+        self.wall_clock = wall_clock
         self.connect_hook: Hook | None = None
         self.message_hook: Hook | None = None
+        self.refresh_hook: Callable[[Client, str], Any] | None = None
         self.disconnect_hook: Hook | None = None
         self.procedures: dict[str, Hook] = {}
+        self.tokens: Tokens | None = None
         self.on_deadline_moved: Callable[[Client], None] = lambda client: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[Client, int] = {}
+        self._published = Buckets()
         self._carry_out: dict[str, Callable[[Client, int, Any], Awaitable[None]]] = {
             "publish": self._publish,
             "rpc": self._rpc,
@@ -85,6 +107,8 @@ class Commands:
             "history": self._history,
             "presence": self._presence,
             "presence_stats": self._presence_stats,
+            "refresh": self._refresh,
+            "sub_refresh": self._sub_refresh,
             "ping": self._ping,
             "connect": self._connect,
         }
@@ -111,6 +135,10 @@ class Commands:
             client.busy = False
 
     async def _handle(self, client: Client, command: Command) -> None:
+        if not self._within_rate(client):
+            if command.id:
+                client.refuse(command.id, Refused(codes.TOO_MANY_REQUESTS))
+            return
         for name, carry_out in self._carry_out.items():
             request = getattr(command, name)
             if request is not None:
@@ -120,6 +148,21 @@ class Commands:
                 return
         if command.id:  # without one it answers a ping
             client.refuse(command.id, Refused(codes.METHOD_NOT_FOUND))
+
+    def _within_rate(self, client: Client) -> bool:
+        """Whether one more command is within the rate. A client that goes on long after it wasn't is disconnected."""
+        rate = self.limits.rate
+        if rate is None:
+            return True
+        if client.bucket is None:
+            client.bucket = TokenBucket(rate)
+        if client.bucket.take(self.clock()):
+            client.refusals = 0
+            return True
+        client.refusals += 1
+        if client.refusals > rate.burst:
+            raise Disconnected(codes.FLOOD)
+        return False
 
     async def _answer(self, client: Client, id: int, command: Awaitable[None]) -> None:
         """Carry out a command; what goes wrong is the answer."""
@@ -153,8 +196,10 @@ class Commands:
 
     async def _connect(self, client: Client, id: int, request: messages.ConnectRequest) -> None:
         try:
-            result, subscriptions = await self._accept(client, request)
+            result = await self._accept(client, request)
         except BaseException:
+            for subscription in list(client.subscriptions.values()):
+                await self._end(client, subscription)
             self.hub.remove(client)
             if client.state is not State.CLOSED:
                 client.connect_refused(self.clock())
@@ -162,35 +207,101 @@ class Commands:
             raise
         client.connected(self.clock(), random.random())
         client.reply(id, connect=result)
+        subscriptions = list(client.subscriptions.values())
         for subscription in subscriptions:
             self.hub.start(client, subscription)
-        self.on_deadline_moved(client)
+        self._end_after(client, client.ttl)
         for subscription in subscriptions:
             await self._announce(client, subscription)
 
-    async def _accept(
-        self, client: Client, request: messages.ConnectRequest
-    ) -> tuple[messages.ConnectResult, list[Subscription]]:
-        client.name, client.version = request.name[:64], request.version[:64]
+    async def _accept(self, client: Client, request: messages.ConnectRequest) -> messages.ConnectResult:
+        client.name, client.version, client.token = request.name[:64], request.version[:64], request.token
+        server_side = self._authenticate(client)
         data = await self._call(self.connect_hook, client, as_bytes(request.data), {})
         if client.state is State.CLOSED:
             raise Gone
         self._introduce(client)
-        subscriptions: list[Subscription] = []
         subs: dict[str, SubscribeResult] = {}
         for name in client.channels:
             subscription = self._begin(client, name, server_side=True)
-            subs[name] = await self._enter(client, subscription, request.subs.get(name, SubscribeRequest()))
-            subscriptions.append(subscription)
-        timeouts = client.timeouts
+            granted = server_side.get(name, ServerSide())
+            subscription.options = overridden(subscription.options, granted.override)
+            subs[name] = await self._enter(
+                client, subscription, request.subs.get(name, SubscribeRequest()), granted.info
+            )
+            subs[name].data = client.codec.payload(granted.data)
+        ping = client.timeouts.ping
         return messages.ConnectResult(
             client=client.id,
-            version=f"trunkline {__version__}",
+            version=VERSION,
+            expires=client.ttl is not None,
+            ttl=seconds(client.ttl),
             data=client.codec.payload(data),
             subs=subs,
-            ping=round(timeouts.ping or 0),
-            pong=timeouts.ping is not None,
-        ), subscriptions
+            ping=seconds(ping),
+            pong=ping is not None,
+        )
+
+    def _authenticate(self, client: Client) -> dict[str, ServerSide]:
+        """Look at the token of a client; returns what it says of channels."""
+        if self.tokens is None or (not client.token and self.connect_hook is not None):
+            return {}
+        if not client.token:
+            raise Refused(codes.UNAUTHORIZED)
+        token = verify_connection(self.tokens, client.token)
+        client.user, client.info, client.meta = token.user, token.info, token.meta
+        client.channels = tuple(token.channels)
+        client.ttl = self._ttl(token.ends_at)
+        return {name: ServerSide(*each) for name, each in token.channels.items()}
+
+    def _ttl(self, ends_at: float | None) -> float | None:
+        """Seconds until a time in seconds since 1970.
+
+        Raises:
+            Refused: if it is over.
+        """
+        if ends_at is None:
+            return None
+        ttl = ends_at - self.wall_clock()
+        if ttl <= 0:
+            raise Refused(codes.EXPIRED)
+        return ttl
+
+    async def _refresh(self, client: Client, id: int, request: messages.RefreshRequest) -> None:
+        if self.tokens is not None and client.token:
+            token = verify_connection(self.tokens, request.token)
+            if token.user != client.user:
+                raise Disconnected(codes.INVALID_TOKEN, "the new token is for another user")
+            client.ttl = self._ttl(token.ends_at)
+        elif self.refresh_hook is not None:
+            ttl = self.refresh_hook(client, request.token)
+            client.ttl = await ttl if inspect.isawaitable(ttl) else ttl
+        else:
+            raise Refused(codes.NOT_AVAILABLE)
+        client.token = request.token
+        self._end_after(client, client.ttl)
+        result = messages.RefreshResult(client.id, VERSION, client.ttl is not None, seconds(client.ttl))
+        client.reply(id, refresh=result)
+
+    async def _sub_refresh(self, client: Client, id: int, request: messages.SubRefreshRequest) -> None:
+        subscription = client.subscriptions.get(request.channel)
+        if subscription is None:
+            raise Refused(codes.PERMISSION_DENIED, "not subscribed")
+        if self.tokens is None:
+            raise Refused(codes.NOT_AVAILABLE)
+        token = verify_subscription(self.tokens, request.token, user=client.user, channel=request.channel)
+        ttl = self._ttl(token.ends_at)
+        self._end_subscription_after(client, subscription, ttl)
+        client.reply(id, sub_refresh=messages.SubRefreshResult(ttl is not None, seconds(ttl)))
+
+    def _end_after(self, client: Client, ttl: float | None) -> None:
+        client.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
+        self.on_deadline_moved(client)
+
+    def _end_subscription_after(self, client: Client, subscription: Subscription, ttl: float | None) -> None:
+        when = None if ttl is None else self.clock() + ttl + client.timeouts.expired
+        client.end_subscription_at(subscription, when)
+        self.on_deadline_moved(client)
 
     def _introduce(self, client: Client) -> None:
         client.shown = ClientInfo(client.user, client.id, None if client.info is None else encode(client.info))
@@ -201,10 +312,21 @@ class Commands:
     async def _subscribe(self, client: Client, id: int, request: SubscribeRequest) -> None:
         async with self._joining(client, request.channel) as subscription:
             _refuse_what_is_for_later(request)
-            data = await self._permit(client, subscription, as_bytes(request.data))
-            result = await self._enter(client, subscription, request)
+            token = self._token_of(client, request)
+            if token is not None:
+                subscription.options = overridden(subscription.options, token.override)
+            data = await self._permit(client, subscription, as_bytes(request.data), with_token=token is not None)
+            result = await self._enter(client, subscription, request, None if token is None else token.info)
+            ttl = None if token is None else self._ttl(token.ends_at)
+            self._end_subscription_after(client, subscription, ttl)
+            result.expires, result.ttl = ttl is not None, seconds(ttl)
             result.data = client.codec.payload(data)
             client.reply(id, subscribe=result)
+
+    def _token_of(self, client: Client, request: SubscribeRequest) -> SubscriptionToken | None:
+        if self.tokens is None or not request.token:
+            return None
+        return verify_subscription(self.tokens, request.token, user=client.user, channel=request.channel)
 
     @contextlib.asynccontextmanager
     async def _joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
@@ -230,17 +352,23 @@ class Commands:
         subscription = client.subscriptions[name] = Subscription(name, *found, server_side=server_side)
         return subscription
 
-    async def _permit(self, client: Client, subscription: Subscription, data: bytes | None) -> bytes | None:
+    async def _permit(
+        self, client: Client, subscription: Subscription, data: bytes | None, *, with_token: bool = False
+    ) -> bytes | None:
         """Ask whether a client may subscribe; returns what it shall be told."""
         channel = subscription.channel
-        if not self._may(channel.options.subscribe, client, subscription):
+        who = channel.options.subscribe
+        if not (self._may(who, client, subscription) or (with_token and who != "nobody")):
             raise Refused(codes.PERMISSION_DENIED)
         return await self._call(channel.subscribe_hook, client, data, subscription.parameters)
 
-    async def _enter(self, client: Client, subscription: Subscription, request: SubscribeRequest) -> SubscribeResult:
+    async def _enter(
+        self, client: Client, subscription: Subscription, request: SubscribeRequest, info: bytes | None = None
+    ) -> SubscribeResult:
         """Enter the room, and find out where the subscription begins. From here to `hub.start` nothing may wait."""
-        options = subscription.channel.options
-        subscription.info = client.shown
+        options = subscription.options
+        shown = client.shown or ClientInfo()
+        subscription.info = shown if info is None else ClientInfo(shown.user, shown.client, shown.conn_info, info)
         self._check(client, subscription)
         room = self.hub.enter(client, subscription)
         await self._listen(room)
@@ -276,8 +404,8 @@ class Commands:
 
     async def _recover(self, subscription: Subscription, request: SubscribeRequest) -> recovery.Recovery:
         name = subscription.name
-        since = StreamPosition(request.offset, request.epoch) if request.recover else None
-        if subscription.channel.options.recover == "cache":
+        since = await self._position(name, request.offset, request.epoch) if request.recover else None
+        if subscription.options.recover == "cache":
             newest = await self.broker.history(name, limit=1, reverse=True)
             return recovery.recover_newest(since, newest, subscription.buffer or [])
         if since is None:
@@ -285,12 +413,16 @@ class Commands:
         missed = await self.broker.history(name, since=since, limit=self.limits.history + 1)
         return recovery.recover(since, missed, subscription.buffer or [], self.limits.history)
 
+    async def _position(self, name: str, offset: int, epoch: str) -> StreamPosition:
+        """A position that a client names. Who names no epoch means the current one, such as for the beginning."""
+        return StreamPosition(offset, epoch or (await self.broker.history(name, limit=0)).position.epoch)
+
     def _check(self, client: Client, subscription: Subscription) -> None:
         if client.subscriptions.get(subscription.name) is not subscription:
             raise Gone
 
     async def _announce(self, client: Client, subscription: Subscription) -> None:
-        if subscription.channel.options.join_leave and subscription.info is not None:
+        if subscription.options.join_leave and subscription.info is not None:
             await self.broker.publish_join(subscription.name, subscription.info)
 
     # unsubscribe
@@ -310,7 +442,7 @@ class Commands:
 
     async def _take_leave(self, client: Client, subscription: Subscription) -> None:
         """Tell others that a subscription is over: presence, subscribers, the program, the broker."""
-        name, options = subscription.name, subscription.channel.options
+        name, options = subscription.name, subscription.options
         if subscription.info is not None:
             if options.presence:
                 await self.presence.remove(name, client.id)
@@ -349,6 +481,8 @@ class Commands:
         channel, parameters, subscription = self._look_up(client, name)
         if not self._may(channel.options.publish, client, subscription):
             raise Refused(codes.PERMISSION_DENIED)
+        if channel.options.rate is not None and not self._published.take(name, channel.options.rate, self.clock()):
+            raise Refused(codes.TOO_MANY_REQUESTS)
         if not channel.options.binary:
             check_json(data)
         changed = await self._call(channel.publish_hook, client, data, parameters)
@@ -371,10 +505,11 @@ class Commands:
         channel = self._readable(client, request.channel)
         if not channel.options.history:
             raise Refused(codes.NOT_AVAILABLE)
-        since = None if request.since is None else StreamPosition(request.since.offset, request.since.epoch)
+        name, asked = request.channel, request.since
+        since = None if asked is None else await self._position(name, asked.offset, asked.epoch)
         most = self.limits.history
         limit = most if request.limit < 0 else min(request.limit, most)
-        found = await self.broker.history(request.channel, since=since, limit=limit, reverse=request.reverse)
+        found = await self.broker.history(name, since=since, limit=limit, reverse=request.reverse)
         if since is not None and since.epoch != found.position.epoch:
             raise Refused(codes.UNRECOVERABLE_POSITION)
         client.reply(
@@ -399,7 +534,7 @@ class Commands:
 
     def _readable(self, client: Client, name: str, *, presence: bool = False) -> Channel:
         channel, _, subscription = self._look_up(client, name)
-        if presence and not channel.options.presence:
+        if presence and not (channel.options if subscription is None else subscription.options).presence:
             raise Refused(codes.NOT_AVAILABLE)
         if not self._may(channel.options.read, client, subscription):
             raise Refused(codes.PERMISSION_DENIED)
@@ -541,6 +676,11 @@ def _refuse_what_is_for_later(request: SubscribeRequest) -> None:
         raise Refused(codes.NOT_AVAILABLE, "only subscriptions to streams are supported")
     if request.tf is not None:
         raise Refused(codes.NOT_AVAILABLE, "filters by tags aren't supported")
+
+
+def seconds(ttl: float | None) -> int:
+    """Whole seconds, as messages have them: at least one, as 0 would be none at all."""
+    return 0 if ttl is None else max(1, math.floor(ttl))
 
 
 def check_json(data: bytes) -> None:

@@ -178,12 +178,11 @@ class Hub:
     def on_gap(self, channel: str | None) -> None:
         """Subscribers must recover what was perhaps lost."""
         for room in [room for name, room in self.rooms.items() if channel in (None, name)]:
-            if room.channel.options.recoverable:
-                for client in room.clients():
-                    self._lose_position(client, client.subscriptions.get(room.name))
+            for client in room.clients():
+                self._lose_position(client, client.subscriptions.get(room.name))
 
     def _lose_position(self, client: Client, subscription: Subscription | None) -> None:
-        if subscription is None:
+        if subscription is None or not subscription.options.recoverable:
             return
         if subscription.buffer is not None:
             subscription.lost = True
@@ -245,12 +244,14 @@ class Hub:
 
     def _tell(self, channel: str, info: ClientInfo, push: Callable[[messages.ClientInfo], Push]) -> None:
         room = self.rooms.get(channel)
-        if room is None or not room.channel.options.join_leave:
+        if room is None:
             return
         frames: dict[Codec, PreparedMessage] = {}
         for client in room.clients():
             subscription = client.subscriptions.get(channel)
-            if not client.codec.events or subscription is None or subscription.buffer is not None:
+            if subscription is None or subscription.buffer is not None:
+                continue
+            if not subscription.options.join_leave or not client.codec.events:
                 continue
             if client.codec not in frames:
                 frames[client.codec] = client.codec.encode([Reply(push=push(client.codec.info(info)))])

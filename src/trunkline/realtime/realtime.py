@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.exceptions import ConnectionClosed
@@ -21,8 +21,12 @@ from trunkline.realtime.commands import Commands, check_json
 from trunkline.realtime.deadlines import Deadlines
 from trunkline.realtime.hooks import Hook, encode
 from trunkline.realtime.hub import Hub
+from trunkline.realtime.limits import Rate
 from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+
+if TYPE_CHECKING:
+    from trunkline.realtime.tokens import Tokens
 
 __all__ = ["ChannelStats", "Limits", "Realtime", "Stats"]
 
@@ -40,12 +44,14 @@ class Limits:
         history: publications that it may recover, or read at a time.
         queue: bytes that wait for it when it reads slowly.
         calls: `rpc` commands carried out at the same time.
+        rate: of commands. What is above it is refused with error 111; a client that doesn't heed that is disconnected.
     """
 
     channels: int = 128
     history: int = 300
     queue: int = 1 << 20
     calls: int = 16
+    rate: Rate | None = Rate(100, 1000)  # noqa: RUF009  # a tuple, which nobody can change
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class Realtime:
     Args:
         store: where history is kept, as a URL or a `Broker`. `memory://` keeps it as long as the process lives.
         presence: where presence is kept; by default in memory.
+        tokens: checks the tokens of clients, see `trunkline.realtime.tokens`. Unless there is a connect hook, they must
+            have one.
         limits: what one client may.
         timeouts: for how long to wait for clients.
     """
@@ -105,6 +113,7 @@ class Realtime:
         store: str | Broker = "memory://",
         *,
         presence: Presence | None = None,
+        tokens: Tokens | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
@@ -115,6 +124,7 @@ class Realtime:
         self._hub = Hub()
         self._channels = Channels()
         self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, monotonic)
+        self._commands.tokens = tokens
         self._deadlines = Deadlines(self._on_deadline, monotonic)
         self._commands.on_deadline_moved = self._deadlines.watch
         self._starting: asyncio.Task[None] | None = None
@@ -156,6 +166,15 @@ class Realtime:
     def on_disconnect(self, function: F) -> F:
         """Call a function, sync or async, with a client that was connected and is no more."""
         self._commands.disconnect_hook = Hook(function)
+        return function
+
+    def on_refresh(self, function: F) -> F:
+        """Call a function, sync or async, with a client and the new token that it sent, before `client.ttl` is over.
+
+        It returns the seconds until the next time, None for never, or raises `Refused` or `Disconnected`. Not needed
+        for the tokens that `Realtime` was given `tokens` for.
+        """
+        self._commands.refresh_hook = function
         return function
 
     def rpc(self, name: str) -> Callable[[F], F]:
