@@ -21,6 +21,7 @@ EXTENSIONS = [
     ("trunkline.core.writer", "src/trunkline/core/writer.py"),
     ("trunkline.core.inbox", "src/trunkline/core/inbox.py"),
     ("trunkline.core.session", "src/trunkline/core/session.py"),
+    ("trunkline.endpoint.connection", "src/trunkline/endpoint/connection.py"),
     ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
     ("trunkline.asyncio.connection", "src/trunkline/asyncio/connection.py"),
     ("trunkline.asyncio.client", "src/trunkline/asyncio/client.py"),

@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "json": ("json",),
     "proxy": ("proxy",),
     "sans-I/O": ("protocol", "client", "server"),
+    "endpoint": ("endpoint",),
     "compat": ("compat",),
     "asyncio": ("asyncio",),
     "reactor": ("reactor",),
@@ -35,6 +36,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "chat": ("chat",),
     "cli": ("cli", "__main__"),
 }
+
+# What every driver may import. None may import another.
+DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "endpoint")
 
 # What a layer may import besides itself: other layers, or single modules of them.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -46,9 +50,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "json": ("vocabulary",),
     "proxy": ("vocabulary", "handshake"),
     "sans-I/O": ("vocabulary", "options", "core", "handshake"),
+    "endpoint": ("vocabulary", "options", "core", "handshake", "proxy"),
     "compat": (),
-    "asyncio": ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "reactor"),
-    "reactor": ("vocabulary", "options", "core", "asyncio.connection"),
+    "asyncio": (*DRIVER, "reactor"),
+    "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.connection"),
     "realtime": ("vocabulary", "core", "json", "asyncio"),
     "testing": (ANYTHING,),
     "chat": (ANYTHING,),
@@ -60,20 +65,26 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 
 # The only modules that may import a third-party package (docs/explanation/dependencies.md).
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "cython": ("core", "asyncio", "reactor"),
+    "cython": ("core", "endpoint", "asyncio", "reactor"),
     "httptools": ("handshake.head",),
     "isal": ("extensions.deflate",),
     "jwt": ("realtime.tokens",),
     "msgspec": ("json", "realtime", "chat"),
-    "python_socks": ("asyncio.proxy",),
-    "werkzeug": ("asyncio.router",),
+    "python_socks": ("proxy",),
+    "werkzeug": ("endpoint.router",),
     "click": ("cli",),
     "rich": ("cli",),
     "prompt_toolkit": ("cli",),
 }
 
 # Standard modules that a layer without I/O must not touch: the driver passes in bytes and, to the core, the time.
-FORBIDDEN: dict[str, frozenset[str]] = {"core": _IO | {"logging", "time"}, "handshake": _IO, "sans-I/O": _IO | {"time"}}
+FORBIDDEN: dict[str, frozenset[str]] = {
+    "core": _IO | {"logging", "time"},
+    "handshake": _IO,
+    "proxy": _IO,
+    "sans-I/O": _IO | {"time"},
+    "endpoint": _IO | {"time"},
+}
 
 
 class Import(NamedTuple):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-__all__ = ["Limit", "Options"]
+__all__ = ["Limit", "Options", "check_arguments", "check_compression"]
 
 #: A high water mark, None for none, or (high, low).
 Limit = int | None | tuple[int | None, int | None]
@@ -70,3 +71,24 @@ class Options:
     def write_marks(self) -> tuple[int, int]:
         high, low = water_marks(self.write_limit, "write_limit")
         return (high or 0, low or 0)
+
+
+def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]) -> None:
+    """Name what is unknown here, rather than let it fail somewhere below.
+
+    Raises:
+        TypeError: if a keyword argument isn't one of `known`.
+    """
+    unknown = sorted(set(kwargs) - known - {"unix"})
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")
+
+
+def check_compression(compression: str | None) -> None:
+    """Refuse what `compression` can't be.
+
+    Raises:
+        ValueError: if it is neither "deflate" nor None.
+    """
+    if compression not in ("deflate", None):
+        raise ValueError(f"compression is {compression!r}: it must be 'deflate' or None")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import urllib.parse
+from typing import Any
 
 from .datastructures import Headers
-from .exceptions import InvalidProxy
+from .exceptions import InvalidHandshake, InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, ProxyError
+from .handshake.head import ResponseReader
 from .handshake.headers import build_authorization_basic, build_host
 from .http11 import USER_AGENT, Request
 from .uri import WebSocketURI
 
-__all__ = ["Proxy", "get_proxy", "parse_proxy"]
+__all__ = ["Proxy", "Tunnel", "get_proxy", "parse_proxy"]
 
 # RFC 9110 section 4.2; RFC 1928 section 3 for SOCKS
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
@@ -102,3 +105,82 @@ def connect_request(proxy: Proxy, host: str, port: int, user_agent_header: str |
     if proxy.user_info is not None:
         headers["Proxy-Authorization"] = build_authorization_basic(*proxy.user_info)
     return Request(authority, headers, "CONNECT").serialize()
+
+
+class Tunnel:
+    """What is said to an HTTP proxy until it has opened a tunnel.
+
+    Attributes:
+        request: bytes to send to the proxy.
+    """
+
+    def __init__(self, proxy: Proxy, host: str, port: int, user_agent_header: str | None = USER_AGENT) -> None:
+        self.request = connect_request(proxy, host, port, user_agent_header)
+        self._reader = ResponseReader(head_only=True)
+
+    def receive_data(self, data: bytes) -> bool:
+        """Take bytes from the proxy; True when there is a tunnel.
+
+        Raises:
+            InvalidProxyStatus: if the proxy refuses.
+            InvalidProxyMessage: if that is no response to our request.
+        """
+        try:
+            response = self._reader.receive_data(data)
+        except InvalidHandshake as error:
+            raise self.failure(error) from error
+        if response is None:
+            return False
+        if not 200 <= response.status_code < 300:
+            raise InvalidProxyStatus(response)
+        if self._reader.remaining:
+            # Neither TLS nor WebSocket lets the server speak first: it comes from the proxy.
+            raise self.failure(ValueError(f"{len(self._reader.remaining)} bytes follow the response"))
+        return True
+
+    @staticmethod
+    def failure(cause: BaseException | None = None) -> InvalidProxyMessage:
+        """The exception for a connection that ended before there was a tunnel."""
+        failure = InvalidProxyMessage("did not receive a valid HTTP response from proxy")
+        failure.__cause__ = cause or EOFError("connection closed before the end of the response")
+        return failure
+
+
+def check_proxy_tls(proxy: Proxy, ssl: object) -> None:
+    """Refuse TLS settings for a proxy without TLS.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    if proxy.scheme != "https" and ssl is not None:
+        raise ValueError(f"proxy_ssl is incompatible with an {proxy.scheme}:// proxy: leave it out, or use https://")
+
+
+def socks_proxy(proxy: Proxy, implementation: str) -> Any:
+    """The `Proxy` of python-socks.
+
+    Args:
+        proxy: the proxy.
+        implementation: "sync", "async_.asyncio" or "async_.trio".
+
+    Raises:
+        ImportError: if python-socks isn't installed.
+    """
+    try:
+        import python_socks
+
+        socks = importlib.import_module(f"python_socks.{implementation}")
+    except ImportError as error:
+        raise ImportError(
+            "connecting through a SOCKS proxy needs python-socks: pip install 'trunkline[proxy]'"
+        ) from error
+    kind = python_socks.ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else python_socks.ProxyType.SOCKS5
+    rdns = proxy.scheme in ("socks4a", "socks5h")
+    return socks.Proxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns)
+
+
+def socks_failure(error: Exception) -> Exception:
+    """What to raise when connecting through a SOCKS proxy failed."""
+    if isinstance(error, OSError):  # TimeoutError is one
+        return error
+    return ProxyError(f"failed to connect through SOCKS proxy: {error}")

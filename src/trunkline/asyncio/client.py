@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import logging
-import os
-import traceback
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio import proxy as proxies
 from trunkline.asyncio.connection import Connection
-from trunkline.asyncio.server import check_arguments, check_compression
 from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side, State
-from trunkline.datastructures import Headers, HeadersLike
-from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI, SecurityError
-from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
+from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.client import MAX_REDIRECTS, BaseConnect, no_response, opening_request
+from trunkline.exceptions import InvalidHandshake
 from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
-from trunkline.options import Limit, Options
-from trunkline.proxy import Proxy, get_proxy, parse_proxy
+from trunkline.options import Limit, Options, check_arguments
 from trunkline.uri import WebSocketURI, parse_uri
 
 try:
@@ -37,11 +30,6 @@ if TYPE_CHECKING:
     from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
-
-MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
-
-REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
-CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 #: Keyword arguments that `connect` passes on to `loop.create_connection` or `loop.create_unix_connection`.
 CONNECT_ARGUMENTS = frozenset({
@@ -71,15 +59,10 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: if it isn't.
         """
-        request = self.handshake.request()
-        if additional_headers is not None:
-            request.headers.update(additional_headers)
-        if user_agent_header is not None:
-            request.headers.setdefault("User-Agent", user_agent_header)
-        self.request = request
+        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
         if self.debug:
-            log_head(self.logger, ">", request)
-        self.transport.write(request.serialize())
+            log_head(self.logger, ">", self.request)
+        self.transport.write(self.request.serialize())
         await self.opened
 
     def receive_handshake(self, data: bytes) -> None:
@@ -116,14 +99,12 @@ class ClientConnection(Connection):
 
     def connection_lost(self, error: BaseException | None) -> None:
         if not self.opened.done():
-            failure = InvalidMessage("did not receive a valid HTTP response")
-            failure.__cause__ = error or EOFError("connection closed while reading HTTP status line")
-            self.opened.set_exception(failure)
+            self.opened.set_exception(no_response(error))
             self.opened.exception()  # nobody waits for it if connecting was cancelled
         super().connection_lost(error)
 
 
-class connect:  # noqa: N801  # used like a function
+class connect(BaseConnect):  # noqa: N801  # used like a function
     """Connect to a WebSocket server: await it, use it in `async with`, or iterate over it to reconnect for ever.
 
     ::
@@ -200,25 +181,24 @@ class connect:  # noqa: N801  # used like a function
         **kwargs: Any,
     ) -> None:
         check_arguments("connect", kwargs, CONNECT_ARGUMENTS)
-        check_compression(compression)
-        if compression is not None:
-            extensions = enable_client_permessage_deflate(extensions)
-        self.uri = uri
-        self.proxy = proxy
-        self.options = Options(
-            open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit
-        )
-        self.additional_headers = extra_headers if additional_headers is None else additional_headers
-        self.user_agent_header = user_agent_header
-        self.process_exception = process_exception
-        self.reconnect_delays = reconnect_delays
-        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
-        self._new_handshake = functools.partial(
-            ClientHandshake, origin=origin, extensions=extensions, subprotocols=subprotocols
+        super().__init__(
+            uri,
+            Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit),
+            origin=origin,
+            extensions=extensions,
+            subprotocols=subprotocols,
+            compression=compression,
+            additional_headers=additional_headers,
+            extra_headers=extra_headers,
+            user_agent_header=user_agent_header,
+            proxy=proxy,
+            process_exception=process_exception,
+            reconnect_delays=reconnect_delays,
+            logger=logger,
+            arguments=kwargs,
         )
         self._create_connection = create_connection or ClientConnection
         self._engine = engine
-        self._connect_arguments = kwargs
         self._connection: ClientConnection | None = None
 
     # Connecting
@@ -239,26 +219,21 @@ class connect:  # noqa: N801  # used like a function
             except BaseException as error:
                 connection.transport.abort()
                 await connection.wait_closed()
-                redirect = self.process_redirect(error)
-                if not isinstance(redirect, str):
-                    if redirect is error:
-                        raise
-                    raise redirect from error
-                self.uri = redirect
+                self.follow(error)
             else:
                 return connection
-        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
+        raise self.too_many_redirects()
 
     async def _open_connection(self) -> ClientConnection:
         """Open the TCP connection, with TLS for wss, through a proxy if there is one."""
         uri = parse_uri(self.uri)
-        proxy = self._find_proxy(uri)
-        arguments = {**self._connect_arguments, **self._tls_arguments(uri)}
+        proxy = self.find_proxy(uri)
+        arguments = {**self.arguments, **self._tls_arguments(uri)}
         if not arguments.get("unix") and arguments.get("sock") is None:
             arguments.setdefault("host", uri.host)
             arguments.setdefault("port", uri.port)
 
-        handshake = self._new_handshake(uri)  # raises for what can't be sent, before anything is
+        handshake = self.new_handshake(uri)  # raises for what can't be sent, before anything is
 
         def factory() -> ClientConnection:
             return self._create_connection(handshake, self.options, self.logger)
@@ -273,54 +248,16 @@ class connect:  # noqa: N801  # used like a function
             connection = await proxies.create_connection(proxy, factory, engine=self._engine, **arguments)
         return connection
 
-    def _find_proxy(self, uri: WebSocketURI) -> Proxy | None:
-        """The proxy to use; none for a socket that is connected already, or a Unix socket."""
-        if self._connect_arguments.get("unix") or self._connect_arguments.get("sock") is not None:
-            return None
-        address = get_proxy(uri) if self.proxy is True else self.proxy
-        return parse_proxy(address) if address else None
-
     def _tls_arguments(self, uri: WebSocketURI) -> dict[str, Any]:
+        self.check_tls(uri)
         if not uri.secure:
-            if self._connect_arguments.get("ssl") is not None:
-                raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
             return {}
-        if self._connect_arguments.get("ssl", True) is None:
+        if self.arguments.get("ssl", True) is None:
             raise ValueError("ssl=None is incompatible with a wss:// URI: leave it out, or use ws://")
         return {
-            "ssl": self._connect_arguments.get("ssl", True),
-            "server_hostname": self._connect_arguments.get("server_hostname", uri.host),
+            "ssl": self.arguments.get("ssl", True),
+            "server_hostname": self.arguments.get("server_hostname", uri.host),
         }
-
-    def process_redirect(self, exc: BaseException) -> BaseException | str:
-        """The URI to go on with, or the exception to raise."""
-        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in REDIRECTS:
-            return exc
-        location = exc.response.headers.get("Location")
-        if location is None:
-            return exc
-        try:
-            new_uri = urllib.parse.urljoin(self.uri, location)
-        except ValueError as error:
-            return InvalidURI(location, str(error))
-        old, new = parse_uri(self.uri), parse_uri(new_uri)
-        if old.secure and not new.secure:
-            return SecurityError(f"cannot follow redirect to non-secure URI {new_uri}")
-        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-            for name in ("sock", "host", "port", "unix"):
-                if self._connect_arguments.get(name) is not None:
-                    return ValueError(f"cannot follow cross-origin redirect to {new_uri} with {name} given")
-            self._forget_credentials()
-        return new_uri
-
-    def _forget_credentials(self) -> None:
-        """What authenticates at one origin isn't told to another (RFC 9110 section 15.4)."""
-        if self.additional_headers is not None:
-            headers = Headers(self.additional_headers)
-            for name in CREDENTIALS:
-                if name in headers:
-                    del headers[name]
-            self.additional_headers = headers
 
     # Uses
 
@@ -339,31 +276,18 @@ class connect:  # noqa: N801  # used like a function
             await connection.__aexit__(*exc_info)
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
-        delays: Generator[float] | None = None
         while True:
             try:
                 connection = await self.connect()
             except Exception as error:
-                self._check_reconnect(error)
-                delays = delays or self.reconnect_delays()
-                delay = next(delays)
-                summary = traceback.format_exception_only(error)[0].strip()
-                self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, summary)
-                await asyncio.sleep(delay)
+                await asyncio.sleep(self.delay_after(error))
                 continue
-            delays = None
+            self.succeeded()
             try:
                 yield connection
             finally:
                 # Also when the loop is left: that is no error of the connection, so it is closed with 1000.
                 await connection.close()
-
-    def _check_reconnect(self, error: Exception) -> None:
-        processed = self.process_exception(error)
-        if processed is error:
-            raise error
-        if processed is not None:
-            raise processed from error
 
 
 def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:

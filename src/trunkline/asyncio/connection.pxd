@@ -3,8 +3,9 @@ cimport cython
 from trunkline.asyncio.awaitables cimport Waiter
 from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
+from trunkline.endpoint.connection cimport BaseConnection
 
-cdef Py_ssize_t CORK_LIMIT, BROADCAST_BACKLOG
+cdef Py_ssize_t CORK_LIMIT
 cdef int BUDGET
 
 @cython.freelist(64)
@@ -22,24 +23,15 @@ cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
 cdef class Drain(Waiter):
     cdef Connection connection
 
-cdef class Connection:
-    cdef dict __dict__
-    cdef object __weakref__
-    cdef readonly object options
-    cdef object base_logger, _id, _logger
-    cdef readonly bint debug
-    cdef readonly Session session
+cdef class Connection(BaseConnection):
     cdef readonly object loop
     cdef unsigned long thread
     cdef object sent
     cdef public object transport
-    cdef public object request, response
-    cdef object negotiated_subprotocol
     cdef public object receiver
     cdef bint streaming_broken
     cdef list drains
     cdef object fragmenting
-    cdef readonly Py_ssize_t skipped_broadcasts
     cdef public object on_writable
     cdef int budget
     cdef public bint corked, writing_paused
@@ -55,4 +47,3 @@ cdef class Connection:
     cpdef object leave(self)
     cpdef object flush(self)
     cpdef bint send_nowait(self, PreparedMessage message)
-    cpdef object broadcast(self, PreparedMessage message)

@@ -10,22 +10,28 @@ when the application doesn't keep up (`max_queue`), and `send` waits when the pe
 from __future__ import annotations
 
 import asyncio
-import codecs
-import logging
 import sys
-import uuid
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.asyncio.awaitables import Pause, Sent, Waiter
-from trunkline.core.inbox import Fragment, convert
+from trunkline.core.inbox import convert
 from trunkline.core.session import Session, Side, State
-from trunkline.core.writer import PreparedMessage, as_payload
+from trunkline.core.writer import PreparedMessage
+from trunkline.endpoint.connection import (
+    BROADCAST_BACKLOG,
+    STREAMING_BROKEN,
+    BaseConnection,
+    FragmentDecoder,
+    FragmentedMessage,
+    broadcast,
+    control_payload,
+)
 from trunkline.exceptions import ConcurrencyError
-from trunkline.frames import CloseCode, Frame
+from trunkline.frames import CloseCode
 from trunkline.options import Options
 
 try:
@@ -40,14 +46,12 @@ else:
     from threading import get_ident
 
 if TYPE_CHECKING:
-    from trunkline.http11 import Request, Response
-    from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
+    from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
 
 CORK_LIMIT = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
-BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 
 # CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so nothing limits memory.
 WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
@@ -170,7 +174,7 @@ if cython.compiled:
 
 
 @cython.cclass
-class Connection:
+class Connection(BaseConnection):
     """A WebSocket connection, open or closed. Made by `connect` and `serve`.
 
     Attributes:
@@ -189,39 +193,15 @@ class Connection:
     """
 
     def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
-        self.options = options
-        if logger is None:
-            logger = logging.getLogger(f"websockets.{side.name.lower()}")
-        self.base_logger: LoggerLike = logger
-        self.debug = self.base_logger.isEnabledFor(logging.DEBUG)
-        max_message, max_frame = options.message_and_frame_size
-        high, low = options.queue_marks
-        self.session = Session(
-            side,
-            max_message=max_message,
-            max_frame=max_frame,
-            high=high,
-            low=low,
-            ping_interval=options.ping_interval,
-            ping_timeout=options.ping_timeout,
-            close_timeout=options.close_timeout,
-        )
-        if self.debug:
-            self.session.trace = self._log_frame
-        self._id: uuid.UUID | None = None
-        self._logger: LoggerLike | None = None
+        super().__init__(side, options, logger)
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
         self.sent = sent_on(self.loop)
         self.transport: Any = None
-        self.request: Request | None = None
-        self.response: Response | None = None
-        self.negotiated_subprotocol: Subprotocol | None = None
         self.receiver: Waiter | None = None
         self.streaming_broken = False
         self.drains: list[Waiter] = []
         self.fragmenting: asyncio.Future[None] | None = None
-        self.skipped_broadcasts = 0
         self.on_writable: Callable[[], None] | None = None
         self.budget = BUDGET
         self.corked = False
@@ -232,29 +212,6 @@ class Connection:
         self.timer: asyncio.TimerHandle | None = None
         self.timer_due = 0.0
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.session.state.name} {self.remote_address}>"
-
-    # Attributes
-
-    @property
-    def id(self) -> uuid.UUID:
-        """Identifier of the connection, in logs."""
-        if self._id is None:
-            self._id = uuid.uuid4()
-        return self._id
-
-    @property
-    def logger(self) -> LoggerLike:
-        """Logger whose records carry the connection as `websocket` (a weak reference)."""
-        if self._logger is None:
-            self._logger = logging.LoggerAdapter(self.base_logger, {"websocket": weakref.proxy(self)})
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: LoggerLike) -> None:
-        self._logger = logger
-
     @property
     def local_address(self) -> Any:
         """Address of this end, as `socket.getsockname` gives it; None if unknown."""
@@ -264,56 +221,6 @@ class Connection:
     def remote_address(self) -> Any:
         """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
         return None if self.transport is None else self.transport.get_extra_info("peername")
-
-    @property
-    def state(self) -> State:
-        """`State.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`; it can change at any await: catch exceptions."""
-        return self.session.state
-
-    @property
-    def subprotocol(self) -> Subprotocol | None:
-        """Subprotocol agreed on, or None."""
-        return self.negotiated_subprotocol
-
-    @property
-    def latency(self) -> float:
-        """Seconds that the last ping took; 0.0 before the first pong."""
-        return self.session.latency
-
-    @property
-    def close_code(self) -> int | None:
-        """Close code received (RFC 6455 section 7.1.5), 1006 if the connection was cut, None while it isn't closed."""
-        return self.session.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """Close reason received (section 7.1.6), None while the connection isn't closed."""
-        return self.session.close_reason
-
-    @property
-    def open(self) -> bool:
-        """Whether the connection is open (a name from older versions of websockets)."""
-        return self.session.state is State.OPEN
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is closed (a name from older versions of websockets)."""
-        return self.session.state is State.CLOSED
-
-    @property
-    def path(self) -> str | None:
-        """Path of the request, with its query (a name from older versions of websockets)."""
-        return None if self.request is None else self.request.path
-
-    @property
-    def request_headers(self) -> Any:
-        """`Headers` of the request (a name from older versions of websockets)."""
-        return None if self.request is None else self.request.headers
-
-    @property
-    def response_headers(self) -> Any:
-        """`Headers` of the response (a name from older versions of websockets)."""
-        return None if self.response is None else self.response.headers
 
     # Receiving
 
@@ -336,19 +243,20 @@ class Connection:
         return self._recv_as(decode)
 
     async def _recv_as(self, decode: bool) -> Data:
-        return await self._converted(await receive(self), decode)
-
-    async def _converted(self, message: Data, decode: bool | None) -> Data:
+        message = await receive(self)
         try:
             return convert(message, decode)
         except UnicodeDecodeError as fault:
-            self.session.fault(fault, monotonic())
-            self.attend()
-            await self.wait_closed()
-            raise self.session.close_exception() from fault
+            await self._fail_undecodable(fault)
+
+    async def _fail_undecodable(self, fault: UnicodeDecodeError) -> NoReturn:
+        self.session.fault(fault, monotonic())
+        self.attend()
+        await self.wait_closed()
+        raise self.session.close_exception() from fault
 
     async def _fail_streaming(self) -> Data:
-        raise ConcurrencyError("recv_streaming() was left before the end of its message: close the connection")
+        raise ConcurrencyError(STREAMING_BROKEN)
 
     def __aiter__(self) -> Self:
         return self
@@ -372,24 +280,15 @@ class Connection:
         """
         if self.streaming_broken:
             await self._fail_streaming()
-        item = await receive(self, False, True)
-        if not isinstance(item, Fragment):
-            yield await self._converted(item, decode)
-            return
-        decoder = codecs.getincrementaldecoder("utf-8")() if decode or (decode is None and item.text) else None
-        self.streaming_broken = True
-        while True:
-            yield item.data if decoder is None else await self._decoded(decoder, item)
-            if item.fin:
-                break
+        decoder = FragmentDecoder(decode)
+        while not decoder.done:
             item = await receive(self, False, True)
-        self.streaming_broken = False
-
-    async def _decoded(self, decoder: codecs.IncrementalDecoder, fragment: Fragment) -> str:
-        try:
-            return decoder.decode(fragment.data, fragment.fin)
-        except UnicodeDecodeError:
-            return str(await self._converted(fragment.data + b"\xff", True))
+            try:
+                data = decoder.convert(item)
+            except UnicodeDecodeError as fault:
+                await self._fail_undecodable(fault)
+            self.streaming_broken = not decoder.done
+            yield data
 
     async def recv_json(self, type: Any = None) -> Any:
         """Receive the next message and decode its JSON.
@@ -439,15 +338,7 @@ class Connection:
         if self.session.phase != 1 or self.fragmenting is not None or self.thread != get_ident():
             return self._send_later(message, text, compress)
         try:
-            if isinstance(message, str):
-                self.session.send(1 if text is None or text else 2, message, True, compress)
-            elif isinstance(message, bytes):
-                self.session.send(1 if text else 2, message, True, compress)
-            elif isinstance(message, PreparedMessage):
-                self.session.send_prepared(message)
-            elif isinstance(message, bytearray | memoryview):
-                self.session.send(1 if text else 2, as_payload(message), True, compress)
-            else:
+            if not self.put(message, text, compress):
                 return self._send_fragments(message, text, compress)
         except UnicodeEncodeError as error:
             return _fail(error)
@@ -477,53 +368,25 @@ class Connection:
         await self.send(message, text=text, compress=compress)
 
     async def _send_fragments(self, message: Any, text: bool | None, compress: bool | None) -> None:
-        if isinstance(message, Mapping):
-            raise TypeError("a message can't be a dict: did you mean send_json()?")
-        if isinstance(message, AsyncIterable):
-            await self._send_stream(message, text, compress)
-        elif isinstance(message, Iterable):
-            await self._send_stream(_each(message), text, compress)
-        else:
-            raise TypeError(
-                f"a message is a str, bytes-like, or an iterable of one of them, not {type(message).__name__}"
-            )
-
-    async def _send_stream(self, fragments: AsyncIterable[DataLike], text: bool | None, compress: bool | None) -> None:
-        """Which fragment is the last one is known too late to say so in it: an empty one ends the message."""
+        FragmentedMessage.check(message)
+        fragments = message if isinstance(message, AsyncIterable) else _each(message)
+        sending = FragmentedMessage(self.session, text, compress)
         self.fragmenting = self.loop.create_future()
-        opcode = 0
         try:
             async for fragment in fragments:
-                payload, kind = _fragment(fragment, text)
-                if opcode == 0:
-                    self._check_open()
-                    self.session.send(kind, payload, False, compress)
-                    opcode = kind
-                elif kind != opcode:
-                    raise TypeError("all fragments of a message must be of one type, all str or all bytes-like")
-                else:
-                    self._check_open()
-                    self.session.send(0, payload, False)
+                sending.add(fragment)
                 self.flush()
                 if self.writing_paused:
                     await Drain(self)
-            if opcode != 0:
-                self._check_open()
-                self.session.send(0, b"", True)
-                self.flush()
+            sending.finish()
+            self.flush()
         except BaseException as error:
-            # The peer can't tell that the message ended here, so nothing can follow it.
-            if opcode != 0 and self.session.phase == 1:
-                self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", monotonic(), error)
+            if sending.abandon(error, monotonic()):
                 self.attend()
             raise
         finally:
             fragmenting, self.fragmenting = self.fragmenting, None
             fragmenting.set_result(None)
-
-    def _check_open(self) -> None:
-        if self.session.phase != 1:
-            raise self.session.close_exception()
 
     def send_json(self, obj: Any) -> Awaitable[None]:
         """Send an object as a text message of JSON: whatever msgspec encodes, such as Structs, dataclasses, datetimes.
@@ -550,7 +413,7 @@ class Connection:
             ConnectionClosed: if the connection is closed.
             ConcurrencyError: if a ping with the same data waits for its pong.
         """
-        payload = None if data is None else _control_payload(data)
+        payload = None if data is None else control_payload(data)
         await self._ready_to_send()
         waiter: asyncio.Future[float] = self.loop.create_future()
         try:
@@ -566,7 +429,7 @@ class Connection:
         Raises:
             ConnectionClosed: if the connection is closed.
         """
-        payload = _control_payload(data)
+        payload = control_payload(data)
         await self._ready_to_send()
         self.session.send(10, payload)
         await self.leave()
@@ -597,10 +460,7 @@ class Connection:
         """Send the close frame, if the connection is open."""
         if self.session.phase != 1:
             return
-        if self.fragmenting is not None:
-            self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", monotonic())
-        else:
-            self.session.close(code, reason, monotonic())
+        self.begin_closing(code, reason, self.fragmenting is not None, monotonic())
         self.attend()
 
     def _read_to_the_end(self) -> None:
@@ -623,10 +483,7 @@ class Connection:
 
     def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
         """The opening handshake is done; `rest` is what came behind it."""
-        self.negotiated_subprotocol = subprotocol
-        self.session.open(monotonic(), extensions)
-        if self.debug:
-            self.logger.debug("= connection is OPEN")
+        self.begin(subprotocol, extensions, monotonic())
         self.schedule()
         if rest:
             self.receive_data(rest)
@@ -742,17 +599,11 @@ class Connection:
         self.attend()
 
     def connection_lost(self, error: BaseException | None) -> None:
-        session = self.session
-        if error is not None and session.phase == 1 and session.failure is None:
-            session.failure = error
-        session.receive_eof(monotonic())
+        self.end(error, monotonic())
         self.lost = True
-        if self.debug:
-            self.logger.debug("= connection is CLOSED")
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        session.take_outgoing()
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -836,67 +687,6 @@ class Connection:
         if not self.corked:
             self.flush()
         return None
-
-    def _log_frame(self, sent: bool, frame: Frame) -> None:
-        self.logger.debug("%s %s", ">" if sent else "<", frame)
-
-
-def broadcast(
-    connections: Iterable[Connection],
-    message: DataLike | PreparedMessage,
-    *,
-    text: bool | None = None,
-    raise_exceptions: bool = False,
-) -> None:
-    """Send one message to many connections, encoded and compressed once, waiting for none of them.
-
-    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
-    more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its
-    `skipped_broadcasts`.
-
-    Args:
-        connections: any iterable of connections.
-        message: str, bytes-like, or a `PreparedMessage`.
-        text: True sends bytes-like data as text, False sends str as binary.
-        raise_exceptions: raise what went wrong, after sending to all, instead of logging it.
-
-    Raises:
-        TypeError: if `message` is neither str nor bytes-like.
-        ExceptionGroup: with `raise_exceptions`, of what went wrong.
-    """
-    prepared: PreparedMessage = message if isinstance(message, PreparedMessage) else PreparedMessage(message, text=text)
-    exceptions: list[Exception] = []
-    connection: Connection
-    for connection in connections:
-        if connection.session.phase != 1:
-            continue
-        try:
-            problem: Any = connection.broadcast(prepared)
-            if problem is None:
-                continue
-            error: Exception = ConcurrencyError(problem)
-        except Exception as exception:
-            problem, error = "failed to write message", exception
-        if raise_exceptions:
-            exceptions.append(error)
-        else:
-            connection.logger.warning("skipped broadcast: %s", problem)
-    if exceptions:
-        raise ExceptionGroup("skipped broadcast", exceptions)
-
-
-def _control_payload(data: DataLike) -> bytes:
-    payload = data.encode() if isinstance(data, str) else as_payload(data)
-    if len(payload) > 125:
-        raise ValueError(f"the payload of a ping or pong has at most 125 bytes, not {len(payload)}")
-    return payload
-
-
-def _fragment(fragment: DataLike, text: bool | None) -> tuple[bytes, int]:
-    """Payload and opcode of a fragment."""
-    if isinstance(fragment, str):
-        return fragment.encode(), 1 if text is None or text else 2
-    return as_payload(fragment), 1 if text else 2
 
 
 async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:

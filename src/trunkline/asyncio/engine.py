@@ -27,6 +27,7 @@ COMPILED_MODULES = (
     "trunkline.core.writer",
     "trunkline.core.inbox",
     "trunkline.core.session",
+    "trunkline.endpoint.connection",
     "trunkline.asyncio.awaitables",
     "trunkline.asyncio.connection",
     "trunkline.asyncio.client",

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from trunkline.asyncio import engine as engines
-from trunkline.exceptions import InvalidHandshake, InvalidProxyMessage, InvalidProxyStatus, ProxyError
-from trunkline.handshake.head import ResponseReader
-from trunkline.proxy import Proxy, connect_request
+from trunkline.exceptions import ProxyError
+from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failure, socks_proxy
 
 __all__ = ["create_connection"]
 
@@ -47,8 +46,7 @@ async def create_connection(
         ValueError: if an argument doesn't suit the proxy.
         ImportError: if a SOCKS proxy is to be used and python-socks isn't installed.
     """
-    if proxy.scheme != "https" and proxy_ssl is not None:
-        raise ValueError(f"proxy_ssl is incompatible with an {proxy.scheme}:// proxy: leave it out, or use https://")
+    check_proxy_tls(proxy, proxy_ssl)
     tls = {name: value for name, value in kwargs.items() if name in TLS_ARGUMENTS}
     tcp = {name: value for name, value in kwargs.items() if name not in TLS_ARGUMENTS}
     if proxy.scheme.startswith("socks"):
@@ -58,7 +56,7 @@ async def create_connection(
         raise ValueError("engine='reactor' can't be used through an HTTP proxy: leave engine out")
     if proxy.scheme == "https":
         tcp |= {"ssl": proxy_ssl or True, "server_hostname": proxy_server_hostname}
-    transport = await open_tunnel(proxy, connect_request(proxy, host, port, user_agent_header), **tcp)
+    transport = await open_tunnel(proxy, Tunnel(proxy, host, port, user_agent_header), **tcp)
     return await take_over(transport, factory(), **tls)
 
 
@@ -69,44 +67,34 @@ class ProxyConnection(asyncio.Protocol):
         opened: a future, done when there is a tunnel.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tunnel: Tunnel) -> None:
+        self.tunnel = tunnel
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reader = ResponseReader(head_only=True)
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(self.tunnel.request)
 
     def data_received(self, data: bytes) -> None:
         if self.opened.done():
             return
         try:
-            response = self._reader.receive_data(data)
-        except InvalidHandshake as error:
-            self._fail(error)
-            return
-        if response is None:
-            return
-        if not 200 <= response.status_code < 300:
-            self.opened.set_exception(InvalidProxyStatus(response))
-        elif self._reader.remaining:
-            # Neither TLS nor WebSocket lets the server speak first: it comes from the proxy.
-            self._fail(ValueError(f"{len(self._reader.remaining)} bytes follow the response"))
-        else:
-            self.opened.set_result(None)
+            if self.tunnel.receive_data(data):
+                self.opened.set_result(None)
+        except ProxyError as error:
+            self.opened.set_exception(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
-            self._fail(error or EOFError("connection closed before the end of the response"))
-
-    def _fail(self, cause: Exception) -> None:
-        failure = InvalidProxyMessage("did not receive a valid HTTP response from proxy")
-        failure.__cause__ = cause
-        self.opened.set_exception(failure)
+            self.opened.set_exception(self.tunnel.failure(error))
 
 
-async def open_tunnel(proxy: Proxy, request: bytes, **kwargs: Any) -> asyncio.Transport:
+async def open_tunnel(proxy: Proxy, tunnel: Tunnel, **kwargs: Any) -> asyncio.Transport:
     """Ask an HTTP proxy for a tunnel (RFC 9110 section 9.3.6)."""
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(ProxyConnection, proxy.host, proxy.port, **kwargs)
+    transport, protocol = await loop.create_connection(
+        lambda: ProxyConnection(tunnel), proxy.host, proxy.port, **kwargs
+    )
     try:
-        transport.write(request)
         await protocol.opened
     except BaseException:
         transport.abort()
@@ -129,19 +117,8 @@ async def take_over(transport: asyncio.Transport, protocol: Any, *, ssl: Any = N
 
 async def connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> Any:
     """A socket that is connected to a server through a SOCKS proxy."""
-    try:
-        import python_socks
-        from python_socks.async_.asyncio import Proxy as SocksProxy
-    except ImportError as error:
-        raise ImportError(
-            "connecting through a SOCKS proxy needs python-socks: pip install 'trunkline[proxy]'"
-        ) from error
-    kind = python_socks.ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else python_socks.ProxyType.SOCKS5
-    rdns = proxy.scheme in ("socks4a", "socks5h")
-    socks = SocksProxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns)
+    socks = socks_proxy(proxy, "async_.asyncio")
     try:
         return await socks.connect(host, port, **kwargs)
-    except OSError:  # TimeoutError is one
-        raise
     except Exception as error:
-        raise ProxyError(f"failed to connect through SOCKS proxy: {error}") from error
+        raise socks_failure(error) from error

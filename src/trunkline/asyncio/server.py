@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hmac
 import http
 import inspect
-import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
-from trunkline.datastructures import Headers, HeadersLike
-from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
-from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
+from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.server import BaseServer, BasicAuth
+from trunkline.endpoint.server import is_credentials as is_credentials
+from trunkline.exceptions import ConnectionClosed, InvalidHandshake
 from trunkline.frames import CloseCode
-from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.log import log_head
-from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
-from trunkline.options import Limit, Options
+from trunkline.options import Limit, Options, check_arguments
 
 try:
     import cython
@@ -104,13 +101,12 @@ class ServerConnection(Connection):
         try:
             self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
-            self.logger.info("opening handshake failed: %s", error)
-            self._reject(self.handshake.refuse(error))
+            self._reject(self.server.refuse(self.handshake, error))
             return
         if self.request is None:
             return
         if self.server.process_request is None and self.server.process_response is None:
-            self._respond(self._accept(self.request))
+            self._respond(self.server.accept(self.handshake, self.request))
         else:
             self.running += 1
             task = self.loop.create_task(self._respond_after_hooks(self.request), context=self.server.context.copy())
@@ -126,25 +122,17 @@ class ServerConnection(Connection):
         opened = self.session.state is not State.CONNECTING
         super().connection_lost(error)
         if opened:
-            self._log_info("connection closed")
+            self.log_info("connection closed")
         self._forget_when_over()
 
     # The opening handshake
-
-    def _accept(self, request: Request) -> Response:
-        response = self.handshake.accept(request)
-        error = self.handshake.exception
-        if error is not None and not isinstance(error, InvalidHandshake):
-            self.logger.error("opening handshake failed", exc_info=error)
-        response.headers.update(self.server.response_headers)
-        return response
 
     async def _respond_after_hooks(self, request: Request) -> None:
         server = self.server
         try:
             response = await self._call_hook("process_request", server.process_request, self, request)
             if response is None:
-                response = self._accept(request)
+                response = server.accept(self.handshake, request)
             else:
                 response.headers.update(server.response_headers)
             changed = await self._call_hook("process_response", server.process_response, self, request, response)
@@ -160,16 +148,9 @@ class ServerConnection(Connection):
         try:
             result = hook(*arguments)
             response: Response | None = await result if inspect.isawaitable(result) else result
-            # What can't be sent is a fault of the hook, too, also when it changed the response in place.
-            for checked in (*arguments[2:], response):
-                if checked is not None:
-                    checked.serialize()
+            self.server.check_heads(*arguments[2:], response)
         except Exception:
-            self.logger.error("%s failed", name, exc_info=True)
-            return self.handshake.reject(
-                http.HTTPStatus.INTERNAL_SERVER_ERROR,
-                "Failed to open a WebSocket connection.\nSee server log for more information.\n",
-            )
+            return self.server.hook_failed(name, self.handshake)
         return response
 
     def _respond(self, response: Response) -> None:
@@ -188,7 +169,7 @@ class ServerConnection(Connection):
         self.transport.write(response.serialize())
         self._cancel_opening_timer()
         self.transport.resume_reading()
-        self._log_info("connection open")
+        self.log_info("connection open")
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small
         self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
@@ -197,7 +178,7 @@ class ServerConnection(Connection):
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.rejected = True
         self.response = response
-        self._log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
         self.transport.write(response.serialize())
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():
@@ -246,7 +227,7 @@ class ServerConnection(Connection):
     def _handler_failed(self, error: BaseException) -> None:
         if isinstance(error, ConnectionClosed) and self.lost:
             # A peer that goes away is no fault of the handler.
-            self._log_info("connection handler ended: %s", error)
+            self.log_info("connection handler ended: %s", error)
             return
         self.logger.error("connection handler failed", exc_info=error)
         self.start_closing(CloseCode.INTERNAL_ERROR, "")
@@ -261,10 +242,6 @@ class ServerConnection(Connection):
             self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
         self.transport.close()
 
-    def _log_info(self, message: str, *arguments: object) -> None:
-        if self.base_logger.isEnabledFor(logging.INFO):
-            self.logger.info(message, *arguments)
-
     def _log_head(self, direction: str, head: Request | Response | None) -> None:
         if self.debug and head is not None:
             log_head(self.logger, direction, head)
@@ -274,26 +251,7 @@ async def _wait_for(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
-def adapt_handler(handler: Handler) -> Callable[[ServerConnection], Awaitable[None]]:
-    """Accept `handler(connection)` and, as older programs have it, `handler(connection, path)`.
-
-    Raises:
-        TypeError: if it takes neither.
-    """
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # builtins don't tell
-        return handler
-    for arguments in (1, 2):
-        try:
-            signature.bind(*[None] * arguments)
-        except TypeError:
-            continue
-        return handler if arguments == 1 else lambda connection: handler(connection, connection.path)
-    raise TypeError(f"the handler must take a connection, or a connection and a path, but its signature is {signature}")
-
-
-class Server:
+class Server(BaseServer):
     """A WebSocket server, made by `serve`. Await it, or use it as an asynchronous context manager, to start it.
 
     Attributes:
@@ -304,24 +262,14 @@ class Server:
     def __init__(
         self,
         handler: Handler,
-        *,
         options: Options | None = None,
-        new_handshake: Callable[[ServerConnection], ServerHandshake] | None = None,
-        process_request: ProcessRequest | None = None,
-        process_response: ProcessResponse | None = None,
-        response_headers: HeadersLike = (),
-        logger: LoggerLike | None = None,
+        *,
         create_connection: Callable[[Server], ServerConnection] | None = None,
         engine: engines.Engine = "auto",
-        **listen_arguments: Any,
+        listen_arguments: dict[str, Any],
+        **rules: Any,
     ) -> None:
-        self.handler = adapt_handler(handler)
-        self.options = options or Options()
-        self.new_handshake = new_handshake or (lambda connection: ServerHandshake())
-        self.process_request = process_request
-        self.process_response = process_response
-        self.response_headers = Headers(response_headers)
-        self.logger: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
+        super().__init__(handler, options, **rules)
         self._create_connection = create_connection or ServerConnection
         self._engine = engine
         self._listen_arguments = listen_arguments
@@ -533,56 +481,30 @@ def serve(
         ValueError: if an option makes no sense.
     """
     check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
-    check_compression(compression)
-    if compression is not None:
-        extensions = enable_server_permessage_deflate(extensions)
-    options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
     if "path" not in kwargs:
         kwargs.update(host=host, port=port)
-
-    def new_handshake(connection: ServerConnection) -> ServerHandshake:
-        return ServerHandshake(
-            origins=origins,
-            extensions=extensions,
-            subprotocols=subprotocols,
-            select_subprotocol=None
-            if select_subprotocol is None
-            else lambda handshake, offered: select_subprotocol(connection, offered),
-        )
-
-    response_headers = Headers(extra_headers)
-    if server_header is not None:
-        response_headers["Server"] = server_header
-    ServerHandshake(subprotocols=subprotocols)  # raises for what can't be a subprotocol, before the first client comes
     return Server(
         handler,
-        options=options,
-        new_handshake=new_handshake,
+        Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit),
+        origins=origins,
+        extensions=extensions,
+        subprotocols=subprotocols,
+        select_subprotocol=select_subprotocol,
+        compression=compression,
         process_request=process_request,
         process_response=process_response,
-        response_headers=response_headers,
+        server_header=server_header,
+        extra_headers=extra_headers,
         logger=logger,
         create_connection=create_connection,
         engine=engine,
-        **kwargs,
+        listen_arguments=kwargs,
     )
 
 
 def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) -> Server:
     """Create a WebSocket server on a Unix socket; like `serve` but for `path`, the file name of the socket."""
     return serve(handler, path=path, unix=True, **kwargs)
-
-
-def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]) -> None:
-    """Name what is unknown here, rather than let it fail somewhere below."""
-    unknown = sorted(set(kwargs) - known - {"unix"})
-    if unknown:
-        raise TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")
-
-
-def check_compression(compression: str | None) -> None:
-    if compression not in ("deflate", None):
-        raise ValueError(f"compression is {compression!r}: it must be 'deflate' or None")
 
 
 def basic_auth(
@@ -600,62 +522,13 @@ def basic_auth(
     Raises:
         TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
     """
-    if (credentials is None) == (check_credentials is None):
-        raise TypeError("provide either credentials or check_credentials")
-    check = check_credentials or _checker(credentials)
-    challenge = build_www_authenticate_basic(realm)
-
-    def unauthorized(connection: ServerConnection, text: str) -> Response:
-        response = connection.respond(http.HTTPStatus.UNAUTHORIZED, text)
-        response.headers["WWW-Authenticate"] = challenge
-        return response
+    auth = BasicAuth(realm, credentials, check_credentials)
 
     async def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        try:
-            authorization = request.headers.get("Authorization")
-        except LookupError:  # given more than once
-            return unauthorized(connection, "Unsupported credentials\n")
-        if authorization is None:
-            return unauthorized(connection, "Missing credentials\n")
-        try:
-            username, password = parse_authorization_basic(authorization)
-        except InvalidHeader:
-            return unauthorized(connection, "Unsupported credentials\n")
-        valid = check(username, password)
-        if not (await valid if inspect.isawaitable(valid) else valid):
-            return unauthorized(connection, "Invalid credentials\n")
-        connection.username = username
-        return None
+        given = auth.credentials(connection, request)
+        if isinstance(given, Response):
+            return given
+        valid = auth.check(*given)
+        return auth.decide(connection, given[0], await valid if inspect.isawaitable(valid) else valid)
 
     return process_request
-
-
-def _checker(credentials: Any) -> Callable[[str, str], bool]:
-    pairs = [credentials] if is_credentials(credentials) else list(credentials)
-    if not all(is_credentials(pair) for pair in pairs):
-        raise TypeError(f"credentials are {credentials!r}: they must be (username, password), or a list of such")
-    known = [(_bytes(username), _bytes(password)) for username, password in cast("list[tuple[str, str]]", pairs)]
-
-    def check(username: str, password: str) -> bool:
-        # Compare all of both fields with all pairs, so that the time taken tells nothing.
-        found = False
-        for known_username, known_password in known:
-            same_username = hmac.compare_digest(_bytes(username), known_username)
-            same_password = hmac.compare_digest(_bytes(password), known_password)
-            found |= same_username & same_password
-        return found
-
-    return check
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def is_credentials(credentials: Any) -> bool:
-    """Whether it is a pair (username, password)."""
-    try:
-        username, password = credentials
-    except (TypeError, ValueError):
-        return False
-    return isinstance(username, str) and isinstance(password, str)

@@ -1,0 +1,202 @@
+"""What a client decides before, between and after its attempts to connect, on every driver."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import traceback
+import urllib.parse
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from trunkline.datastructures import Headers, HeadersLike
+from trunkline.exceptions import InvalidMessage, InvalidStatus, InvalidURI, SecurityError
+from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
+from trunkline.handshake.client import ClientHandshake
+from trunkline.http11 import Request
+from trunkline.options import Options, check_compression
+from trunkline.proxy import Proxy, get_proxy, parse_proxy
+from trunkline.uri import WebSocketURI, parse_uri
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ClientExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, Subprotocol
+
+__all__ = ["MAX_REDIRECTS", "BaseConnect", "no_response", "opening_request"]
+
+MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
+
+REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
+
+
+class BaseConnect:
+    """What `connect` was told, and what follows from it.
+
+    Args:
+        uri, origin, subprotocols, compression, additional_headers, user_agent_header, proxy, process_exception,
+            reconnect_delays, logger: as for `connect`.
+        extensions: factories of extensions to offer, without that of `compression`.
+        extra_headers: another name for `additional_headers`.
+        options: timeouts and limits.
+        arguments: what the driver is told about the network connection.
+
+    Raises:
+        ValueError: if an option makes no sense.
+    """
+
+    #: Those of `arguments` that say where to connect to, whatever the URI says.
+    PLACES: ClassVar[tuple[str, ...]] = ("sock", "host", "port", "unix")
+
+    def __init__(
+        self,
+        uri: str,
+        options: Options,
+        *,
+        origin: Origin | None,
+        extensions: Sequence[ClientExtensionFactory] | None,
+        subprotocols: Sequence[Subprotocol] | None,
+        compression: str | None,
+        additional_headers: HeadersLike | None,
+        extra_headers: HeadersLike | None,
+        user_agent_header: str | None,
+        proxy: str | Literal[True] | None,
+        process_exception: Callable[[Exception], Exception | None],
+        reconnect_delays: Callable[[], Generator[float]],
+        logger: LoggerLike | None,
+        arguments: dict[str, Any],
+    ) -> None:
+        check_compression(compression)
+        if compression is not None:
+            extensions = enable_client_permessage_deflate(extensions)
+        self.uri = uri
+        self.options = options
+        self.proxy = proxy
+        self.additional_headers = extra_headers if additional_headers is None else additional_headers
+        self.user_agent_header = user_agent_header
+        self.process_exception = process_exception
+        self.reconnect_delays = reconnect_delays
+        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
+        self.new_handshake = functools.partial(
+            ClientHandshake, origin=origin, extensions=extensions, subprotocols=subprotocols
+        )
+        self.arguments = arguments
+        self._delays: Generator[float] | None = None
+
+    # Where to
+
+    def is_placed(self) -> bool:
+        """Whether a socket that is connected already, or a Unix socket, is to be used."""
+        return any(self.arguments.get(name) is not None for name in self.PLACES if name not in ("host", "port"))
+
+    def find_proxy(self, uri: WebSocketURI) -> Proxy | None:
+        """The proxy to use, or None.
+
+        Raises:
+            InvalidProxy: if its address can't be used.
+        """
+        if self.is_placed():
+            return None
+        address = get_proxy(uri) if self.proxy is True else self.proxy
+        return parse_proxy(address) if address else None
+
+    def check_tls(self, uri: WebSocketURI) -> None:
+        """Refuse TLS settings for a `ws://` URI.
+
+        Raises:
+            ValueError: if there are any.
+        """
+        if not uri.secure and self.arguments.get("ssl") is not None:
+            raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
+
+    # Redirects
+
+    def process_redirect(self, exc: BaseException) -> BaseException | str:
+        """The URI to go on with, or the exception to raise."""
+        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in REDIRECTS:
+            return exc
+        location = exc.response.headers.get("Location")
+        if location is None:
+            return exc
+        try:
+            new_uri = urllib.parse.urljoin(self.uri, location)
+        except ValueError as error:
+            return InvalidURI(location, str(error))
+        old, new = parse_uri(self.uri), parse_uri(new_uri)
+        if old.secure and not new.secure:
+            return SecurityError(f"cannot follow redirect to non-secure URI {new_uri}")
+        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
+            for name in self.PLACES:
+                if self.arguments.get(name) is not None:
+                    return ValueError(f"cannot follow cross-origin redirect to {new_uri} with {name} given")
+            self._forget_credentials()
+        return new_uri
+
+    def follow(self, error: BaseException) -> None:
+        """Go on with the URI of a redirect, else raise.
+
+        Raises:
+            BaseException: `error` itself, or what is wrong with the redirect.
+        """
+        redirect = self.process_redirect(error)
+        if redirect is error:
+            raise error
+        if not isinstance(redirect, str):
+            raise redirect from error
+        self.uri = redirect
+
+    def _forget_credentials(self) -> None:
+        """What authenticates at one origin isn't told to another (RFC 9110 section 15.4)."""
+        if self.additional_headers is not None:
+            headers = Headers(self.additional_headers)
+            for name in CREDENTIALS:
+                if name in headers:
+                    del headers[name]
+            self.additional_headers = headers
+
+    @staticmethod
+    def too_many_redirects() -> SecurityError:
+        return SecurityError(f"more than {MAX_REDIRECTS} redirects")
+
+    # Connecting again
+
+    def delay_after(self, error: Exception) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises:
+            Exception: `error` or another, if `process_exception` wants no further attempt.
+        """
+        processed = self.process_exception(error)
+        if processed is error:
+            raise error
+        if processed is not None:
+            raise processed from error
+        self._delays = self._delays or self.reconnect_delays()
+        delay = next(self._delays)
+        summary = traceback.format_exception_only(error)[0].strip()
+        self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, summary)
+        return delay
+
+    def succeeded(self) -> None:
+        """The next delays start from the first one."""
+        self._delays = None
+
+
+def opening_request(
+    handshake: ClientHandshake, additional_headers: HeadersLike | None, user_agent_header: str | None
+) -> Request:
+    """The request of an opening handshake, with all its headers."""
+    request = handshake.request()
+    if additional_headers is not None:
+        request.headers.update(additional_headers)
+    if user_agent_header is not None:
+        request.headers.setdefault("User-Agent", user_agent_header)
+    return request
+
+
+def no_response(cause: BaseException | None) -> InvalidMessage:
+    """The exception for a connection that ended before the response."""
+    failure = InvalidMessage("did not receive a valid HTTP response")
+    failure.__cause__ = cause or EOFError("connection closed while reading HTTP status line")
+    return failure

@@ -1,0 +1,17 @@
+from trunkline.core.session cimport Session
+from trunkline.core.writer cimport PreparedMessage
+
+cdef class BaseConnection:
+    cdef dict __dict__
+    cdef object __weakref__
+    cdef readonly object options
+    cdef readonly object base_logger
+    cdef object _id, _logger
+    cdef readonly bint debug
+    cdef readonly Session session
+    cdef public object request, response
+    cdef readonly object negotiated_subprotocol
+    cdef public Py_ssize_t skipped_broadcasts
+
+    cpdef bint put(self, object message, object text, object compress)
+    cpdef object broadcast(self, PreparedMessage message)

@@ -1,0 +1,378 @@
+"""A connection as every driver shows it: attributes, what can be sent, how it opens and ends. No I/O, no clock.
+
+`BaseConnection` holds a `Session` and answers questions about it. What a driver adds moves bytes and waits.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import uuid
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from trunkline.core.inbox import Fragment, convert
+from trunkline.core.session import Session, Side, State
+from trunkline.core.writer import PreparedMessage, as_payload
+from trunkline.exceptions import ConcurrencyError
+from trunkline.frames import CloseCode, Frame
+from trunkline.options import Options
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from trunkline.http11 import Request, Response
+    from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
+
+__all__ = ["BaseConnection", "FragmentDecoder", "FragmentedMessage", "broadcast", "control_payload"]
+
+BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
+STREAMING_BROKEN = "recv_streaming() was left before the end of its message: close the connection"
+
+
+@cython.cclass
+class BaseConnection:
+    """A WebSocket connection, open or closed.
+
+    Attributes:
+        options: its `Options`.
+        session: its `Session`.
+        request, response: the opening handshake (`Request`, `Response`), or None.
+    """
+
+    def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
+        self.options = options
+        if logger is None:
+            logger = logging.getLogger(f"websockets.{side.name.lower()}")
+        self.base_logger: LoggerLike = logger
+        self.debug = self.base_logger.isEnabledFor(logging.DEBUG)
+        max_message, max_frame = options.message_and_frame_size
+        high, low = options.queue_marks
+        self.session = Session(
+            side,
+            max_message=max_message,
+            max_frame=max_frame,
+            high=high,
+            low=low,
+            ping_interval=options.ping_interval,
+            ping_timeout=options.ping_timeout,
+            close_timeout=options.close_timeout,
+        )
+        if self.debug:
+            self.session.trace = self._log_frame
+        self._id: uuid.UUID | None = None
+        self._logger: LoggerLike | None = None
+        self.request: Request | None = None
+        self.response: Response | None = None
+        self.negotiated_subprotocol: Subprotocol | None = None
+        self.skipped_broadcasts = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.session.state.name} {self.remote_address}>"
+
+    # Attributes
+
+    @property
+    def id(self) -> uuid.UUID:
+        """Identifier of the connection, in logs."""
+        if self._id is None:
+            self._id = uuid.uuid4()
+        return self._id
+
+    @property
+    def logger(self) -> LoggerLike:
+        """Logger whose records carry the connection as `websocket` (a weak reference)."""
+        if self._logger is None:
+            self._logger = logging.LoggerAdapter(self.base_logger, {"websocket": weakref.proxy(self)})
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: LoggerLike) -> None:
+        self._logger = logger
+
+    @property
+    def local_address(self) -> Any:
+        """Address of this end, as `socket.getsockname` gives it; None if unknown."""
+        return None
+
+    @property
+    def remote_address(self) -> Any:
+        """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
+        return None
+
+    @property
+    def state(self) -> State:
+        """`State.CONNECTING`, `OPEN`, `CLOSING` or `CLOSED`; it can change at any time: catch exceptions."""
+        return self.session.state
+
+    @property
+    def subprotocol(self) -> Subprotocol | None:
+        """Subprotocol agreed on, or None."""
+        return self.negotiated_subprotocol
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the last ping took; 0.0 before the first pong."""
+        return self.session.latency
+
+    @property
+    def close_code(self) -> int | None:
+        """Close code received (RFC 6455 section 7.1.5), 1006 if the connection was cut, None while it isn't closed."""
+        return self.session.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """Close reason received (section 7.1.6), None while the connection isn't closed."""
+        return self.session.close_reason
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is open (a name from older versions of websockets)."""
+        return self.session.state is State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed (a name from older versions of websockets)."""
+        return self.session.state is State.CLOSED
+
+    @property
+    def path(self) -> str | None:
+        """Path of the request, with its query (a name from older versions of websockets)."""
+        return None if self.request is None else self.request.path
+
+    @property
+    def request_headers(self) -> Any:
+        """`Headers` of the request (a name from older versions of websockets)."""
+        return None if self.request is None else self.request.headers
+
+    @property
+    def response_headers(self) -> Any:
+        """`Headers` of the response (a name from older versions of websockets)."""
+        return None if self.response is None else self.response.headers
+
+    # From the opening handshake to the end
+
+    def begin(self, subprotocol: Any, extensions: Any, now: float) -> None:
+        """The opening handshake is done."""
+        self.negotiated_subprotocol = subprotocol
+        self.session.open(now, extensions)
+        if self.debug:
+            self.logger.debug("= connection is OPEN")
+
+    def begin_closing(self, code: CloseCode | int, reason: str, fragmenting: bool, now: float) -> None:
+        """Send a close frame, if the connection is open; `fragmenting` tells that a message of ours is incomplete.
+
+        Raises:
+            ProtocolError: if `code` or `reason` can't be sent.
+        """
+        if fragmenting:
+            self.session.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message", now)
+        else:
+            self.session.close(code, reason, now)
+
+    def end(self, error: BaseException | None, now: float) -> None:
+        """The connection is lost, by an error or after the end of both streams: nothing is sent any more."""
+        session: Session = self.session
+        if error is not None and session.phase == 1 and session.failure is None:
+            session.failure = error
+        session.receive_eof(now)
+        session.take_outgoing()
+        if self.debug:
+            self.logger.debug("= connection is CLOSED")
+
+    # Sending
+
+    @cython.ccall
+    def put(self, message: object, text: object, compress: object) -> cython.bint:
+        """Put a whole message on its way to the peer; False if it is no such thing, but perhaps its fragments.
+
+        Raises:
+            UnicodeEncodeError: if a str has lone surrogates.
+        """
+        if isinstance(message, str):
+            self.session.send(1 if text is None or text else 2, message, True, compress)
+        elif isinstance(message, bytes):
+            self.session.send(1 if text else 2, message, True, compress)
+        elif isinstance(message, PreparedMessage):
+            self.session.send_prepared(message)
+        elif isinstance(message, bytearray | memoryview):
+            self.session.send(1 if text else 2, as_payload(message), True, compress)
+        else:
+            return False
+        return True
+
+    @cython.ccall
+    def broadcast(self, message: PreparedMessage) -> object:
+        """Send without waiting; returns why that was not possible, or None."""
+        raise NotImplementedError
+
+    def log_info(self, message: str, *arguments: object) -> None:
+        """Log, but don't even make a logger if nobody listens."""
+        if self.base_logger.isEnabledFor(logging.INFO):
+            self.logger.info(message, *arguments)
+
+    def _log_frame(self, sent: bool, frame: Frame) -> None:
+        self.logger.debug("%s %s", ">" if sent else "<", frame)
+
+
+class FragmentedMessage:
+    """Sends a message of which the caller gives fragments, one after the other (RFC 6455 section 5.4).
+
+    Which fragment is the last one is known too late to say so in it: an empty one ends the message. Without fragments
+    nothing is sent.
+    """
+
+    def __init__(self, session: Session, text: bool | None, compress: bool | None) -> None:
+        self.session = session
+        self.text = text
+        self.compress = compress
+        self.opcode = 0
+
+    @staticmethod
+    def check(message: object) -> None:
+        """Refuse what is neither a message nor fragments of one.
+
+        Raises:
+            TypeError: if that is so.
+        """
+        if isinstance(message, Mapping):
+            raise TypeError("a message can't be a dict: did you mean send_json()?")
+        if not isinstance(message, Iterable) and not hasattr(message, "__aiter__"):
+            raise TypeError(
+                f"a message is a str, bytes-like, or an iterable of one of them, not {type(message).__name__}"
+            )
+
+    def add(self, fragment: DataLike) -> None:
+        """Send a fragment.
+
+        Raises:
+            ConnectionClosed: if the connection isn't open any more.
+            TypeError: if it is no str or bytes-like, or not of the type of those before it.
+        """
+        if isinstance(fragment, str):
+            payload, opcode = fragment.encode(), 1 if self.text is None or self.text else 2
+        else:
+            payload, opcode = as_payload(fragment), 1 if self.text else 2
+        if self.opcode not in (0, opcode):
+            raise TypeError("all fragments of a message must be of one type, all str or all bytes-like")
+        self._check_open()
+        if self.opcode == 0:
+            self.session.send(opcode, payload, False, self.compress)
+            self.opcode = opcode
+        else:
+            self.session.send(0, payload, False)
+
+    def finish(self) -> None:
+        """Send the end of the message.
+
+        Raises:
+            ConnectionClosed: if the connection isn't open any more.
+        """
+        if self.opcode != 0:
+            self._check_open()
+            self.session.send(0, b"", True)
+
+    def abandon(self, error: BaseException, now: float) -> bool:
+        """The rest will not come. The peer can't tell that the message ended here, so nothing can follow it.
+
+        Returns:
+            Whether that failed the connection.
+        """
+        if self.opcode == 0 or self.session.phase != 1:
+            return False
+        self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", now, error)
+        return True
+
+    def _check_open(self) -> None:
+        if self.session.phase != 1:
+            raise self.session.close_exception()
+
+
+class FragmentDecoder:
+    """Gives the fragments of a message as `recv_streaming(decode=...)` wants them.
+
+    Args:
+        decode: True gives str, False bytes; None goes by the type of the message.
+    """
+
+    def __init__(self, decode: bool | None) -> None:
+        self.decode = decode
+        self.decoder: codecs.IncrementalDecoder | None = None
+        self.begun = False
+        self.done = False
+
+    def convert(self, item: str | bytes | Fragment) -> Data:
+        """One fragment, or a whole message.
+
+        Raises:
+            UnicodeDecodeError: if str is wanted and it isn't UTF-8.
+        """
+        if not isinstance(item, Fragment):
+            self.done = True
+            return convert(item, self.decode)
+        if not self.begun and (self.decode or (self.decode is None and item.text)):
+            self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.begun = True
+        self.done = item.fin
+        return item.data if self.decoder is None else self.decoder.decode(item.data, item.fin)
+
+
+def control_payload(data: DataLike) -> bytes:
+    """The payload of a ping or pong (section 5.5).
+
+    Raises:
+        TypeError: if `data` is neither str nor bytes-like.
+        ValueError: if it is too long.
+    """
+    payload = data.encode() if isinstance(data, str) else as_payload(data)
+    if len(payload) > 125:
+        raise ValueError(f"the payload of a ping or pong has at most 125 bytes, not {len(payload)}")
+    return payload
+
+
+def broadcast(
+    connections: Iterable[BaseConnection],
+    message: DataLike | PreparedMessage,
+    *,
+    text: bool | None = None,
+    raise_exceptions: bool = False,
+) -> None:
+    """Send one message to many connections, encoded and compressed once, waiting for none of them.
+
+    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
+    more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its
+    `skipped_broadcasts`.
+
+    Args:
+        connections: any iterable of connections.
+        message: str, bytes-like, or a `PreparedMessage`.
+        text: True sends bytes-like data as text, False sends str as binary.
+        raise_exceptions: raise what went wrong, after sending to all, instead of logging it.
+
+    Raises:
+        TypeError: if `message` is neither str nor bytes-like.
+        ExceptionGroup: with `raise_exceptions`, of what went wrong.
+    """
+    prepared: PreparedMessage = message if isinstance(message, PreparedMessage) else PreparedMessage(message, text=text)
+    exceptions: list[Exception] = []
+    connection: BaseConnection
+    for connection in connections:
+        if connection.session.phase != 1:
+            continue
+        try:
+            problem: Any = connection.broadcast(prepared)
+            if problem is None:
+                continue
+            error: Exception = ConcurrencyError(problem)
+        except Exception as exception:
+            problem, error = "failed to write message", exception
+        if raise_exceptions:
+            exceptions.append(error)
+        else:
+            connection.logger.warning("skipped broadcast: %s", problem)
+    if exceptions:
+        raise ExceptionGroup("skipped broadcast", exceptions)
