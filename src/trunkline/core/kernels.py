@@ -11,10 +11,11 @@ __all__ = [
     "frame",
     "header",
     "memory",
+    "payload_done",
     "payload_fill",
     "payload_grow",
-    "payload_is_ascii",
     "payload_new",
+    "payload_slice",
     "take_binary",
     "take_text",
 ]
@@ -53,20 +54,37 @@ def take_text(source: memoryview, n: int, key: int) -> str:
     return take_binary(source, n, key).decode()
 
 
-def payload_new(capacity: int) -> bytearray:
-    return bytearray(capacity)
+class Payload(bytearray):
+    """A payload that arrives in pieces; `text` says whether it becomes a str."""
+
+    text = False
 
 
-def payload_grow(payload: bytearray, filled: int, capacity: int) -> bytearray:
-    return payload[:filled] + bytearray(capacity - filled)
+def payload_new(capacity: int, text: bool) -> Payload:
+    payload = Payload(capacity)
+    payload.text = text
+    return payload
 
 
-def payload_fill(payload: bytearray, filled: int, source: memoryview, n: int, key: int) -> None:
-    payload[filled : filled + n] = take_binary(source, n, _rotate(key, filled))
+def payload_grow(payload: Payload, filled: int, capacity: int) -> Payload:
+    grown = payload_new(capacity, payload.text)
+    grown[:filled] = payload[:filled]
+    return grown
 
 
-def payload_is_ascii(payload: bytearray, start: int, end: int) -> bool:
-    return payload[start:end].isascii()
+def payload_fill(payload: Payload, filled: int, source: memoryview, n: int, key: int) -> bool:
+    """Returns whether what came is ASCII."""
+    piece = take_binary(source, n, _rotate(key, filled))
+    payload[filled : filled + n] = piece
+    return piece.isascii()
+
+
+def payload_slice(payload: Payload, start: int, end: int) -> bytes:
+    return bytes(payload[start:end])
+
+
+def payload_done(payload: Payload, is_ascii: bool) -> bytes | str:
+    return payload.decode() if payload.text else bytes(payload)
 
 
 def header(first: int, n: int, mask_bit: int = 0) -> bytes:

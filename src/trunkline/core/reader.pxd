@@ -17,8 +17,9 @@ cdef class Reader:
     cdef uint32_t key
     cdef long long length
     cdef bytes cut_header
-    cdef bytes payload
+    cdef object payload
     cdef Py_ssize_t capacity, filled
+    cdef bint is_ascii
     cdef bint compressed
     cdef int message_opcode
     cdef long long message_bytes, message_frames, message_charge
@@ -36,9 +37,10 @@ cdef class Reader:
     cdef int _begin_payload(self)
     cdef Py_ssize_t _continue_payload(self, const unsigned char* data, Py_ssize_t n)
     cdef int _grow_payload(self, Py_ssize_t needed)
-    cdef int _advance(self, Py_ssize_t n)
+    cdef int _advance(self, Py_ssize_t n, bint is_ascii)
+    cdef int _complete_payload(self, bint checked)
     cdef bint _is_text(self)
-    cdef int _check_text(self, Py_ssize_t start)
+    cdef int _check_text(self, Py_ssize_t start, bint is_ascii)
     cdef Py_ssize_t direct_room(self)
     cdef const unsigned char* direct_memory(self)
     cdef int direct_received(self, Py_ssize_t n)

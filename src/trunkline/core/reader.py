@@ -30,10 +30,12 @@ if cython.compiled:
         at,
         key_at,
         memory,
+        payload_at,
+        payload_done,
         payload_fill,
         payload_grow,
-        payload_is_ascii,
         payload_new,
+        payload_slice,
         payload_unmask,
         take_binary,
         take_text,
@@ -43,10 +45,11 @@ else:
         at,
         key_at,
         memory,
+        payload_done,
         payload_fill,
         payload_grow,
-        payload_is_ascii,
         payload_new,
+        payload_slice,
         take_binary,
         take_text,
     )
@@ -117,7 +120,8 @@ class Reader:
         self.length = 0
         # what of it came so far
         self.cut_header = b""
-        self.payload: Any = None  # bytes, filled before anybody else sees them; uncompiled a bytearray
+        self.payload: Any = None  # made by `payload_new`, filled before anybody else sees it
+        self.is_ascii = True  # as far as it came
         self.capacity = 0
         self.filled = 0
         self.compressed = False  # whether the message in progress is
@@ -303,8 +307,9 @@ class Reader:
     @cython.cfunc
     def _begin_payload(self) -> cython.int:
         self.capacity = min(self.length, ALLOCATE_AHEAD)
-        self.payload = payload_new(self.capacity)
+        self.payload = payload_new(self.capacity, self.opcode == 1 and self.fin and self.plain and not self.compressed)
         self.filled = 0
+        self.is_ascii = True
         if self.opcode == 1:
             self.validator = TextValidator()
         return 0
@@ -318,8 +323,7 @@ class Reader:
             n = self.length - self.filled
         if self.filled + n > self.capacity:
             self._grow_payload(self.filled + n)
-        payload_fill(self.payload, self.filled, data, n, self.key)
-        self._advance(n)
+        self._advance(n, payload_fill(self.payload, self.filled, data, n, self.key))
         return n
 
     @cython.cfunc
@@ -329,19 +333,15 @@ class Reader:
         return 0
 
     @cython.cfunc
-    def _advance(self, n: cython.Py_ssize_t) -> cython.int:
+    def _advance(self, n: cython.Py_ssize_t, is_ascii: cython.bint) -> cython.int:
         """`n` more bytes of the payload are in place, unmasked."""
-        payload: Any
-        self.filled += n
         checked: cython.bint = self._is_text() and not self.compressed and not self.extensions
+        self.filled += n
+        self.is_ascii = self.is_ascii and is_ascii
         if checked:
-            self._check_text(self.filled - n)
+            self._check_text(self.filled - n, is_ascii)
         if self.filled == self.length:
-            payload = self.payload
-            self.payload = None
-            if not cython.compiled:
-                payload = bytes(payload)
-            self._deliver(payload, checked)
+            self._complete_payload(checked)
         return 0
 
     @cython.cfunc
@@ -349,13 +349,23 @@ class Reader:
         return self.opcode == 1 or (self.opcode == 0 and self.message_opcode == 1)
 
     @cython.cfunc
-    def _check_text(self, start: cython.Py_ssize_t) -> cython.int:
+    def _check_text(self, start: cython.Py_ssize_t, is_ascii: cython.bint) -> cython.int:
         """Fail fast on payload[start:filled] (section 8.1)."""
         final: cython.bint = self.fin and self.filled == self.length
-        if not self.validator.pending and payload_is_ascii(self.payload, start, self.filled):
+        if is_ascii and not self.validator.pending:
             self.validator.offset += self.filled - start
         else:
-            self.validator.feed(bytes(self.payload[start : self.filled]), final)
+            self.validator.feed(payload_slice(self.payload, start, self.filled), final)
+        return 0
+
+    @cython.cfunc
+    def _complete_payload(self, checked: cython.bint) -> cython.int:
+        payload: Any = payload_done(self.payload, self.is_ascii)
+        self.payload = None
+        if isinstance(payload, str):
+            self.sink.message(payload)
+        else:
+            self._deliver(payload, checked)
         return 0
 
     if cython.compiled:
@@ -371,12 +381,11 @@ class Reader:
 
         @cython.cfunc
         def direct_memory(self) -> cython.pointer[cython.const[cython.uchar]]:
-            return at(memory(self.payload), self.filled)
+            return payload_at(self.payload, self.filled)
 
         @cython.cfunc
         def direct_received(self, n: cython.Py_ssize_t) -> cython.int:
-            payload_unmask(self.payload, self.filled, n, self.key)
-            return self._advance(n)
+            return self._advance(n, payload_unmask(self.payload, self.filled, n, self.key))
 
     # Frame and message
 
