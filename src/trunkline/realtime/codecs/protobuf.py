@@ -67,7 +67,7 @@ FIELDS: Final[dict[type[msgspec.Struct], dict[str, int]]] = {
     m.Join: {"info": 1},
     m.Leave: {"info": 1},
     m.Unsubscribe: {"code": 2, "reason": 3},
-    m.Subscribe: {"recoverable": 1, "epoch": 2, "offset": 3, "positioned": 4, "data": 5},
+    m.Subscribe: {"recoverable": 1, "epoch": 4, "offset": 5, "positioned": 6, "data": 7},
     m.Message: {"data": 1},
     m.Push: {"channel": 2, "pub": 4, "join": 5, "leave": 6, "unsubscribe": 7, "message": 8, "subscribe": 9},
     m.Reply: {
