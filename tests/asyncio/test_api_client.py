@@ -24,7 +24,6 @@ from tests.support.raw import (
     scripted_server,
     switching_protocols,
 )
-from tests.support.tls import tls_contexts
 from trunkline.asyncio.client import ClientConnection, process_exception
 from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import (
@@ -37,6 +36,7 @@ from trunkline.exceptions import (
     SecurityError,
 )
 from trunkline.http11 import Response
+from trunkline.testing.tls import tls_contexts
 
 
 def refuse(status: int, *headers: str) -> Any:

@@ -24,7 +24,6 @@ import trunkline
 from tests.support.loop import run_clean, settled
 from tests.support.pair import Accepted, connect, echo, idle, pair, port_of, serve
 from tests.support.raw import RawPeer, header, request, status_of
-from tests.support.tls import tls_contexts
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, unix_serve
 from trunkline.exceptions import (
     ConnectionClosedError,
@@ -32,6 +31,7 @@ from trunkline.exceptions import (
     InvalidStatus,
     NegotiationError,
 )
+from trunkline.testing.tls import tls_contexts
 
 LOGGER = "websockets.server"
 

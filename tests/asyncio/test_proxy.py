@@ -15,8 +15,8 @@ import trunkline
 from tests.support.loop import run_clean
 from tests.support.pair import port_of, serve
 from tests.support.proxies import HTTPProxy, SOCKS4Proxy, SOCKS5Proxy, running
-from tests.support.tls import tls_contexts
 from trunkline.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, InvalidStatus, ProxyError
+from trunkline.testing.tls import tls_contexts
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 NOWHERE = {"server.invalid": "127.0.0.1"}  # a name that only the proxy can resolve (RFC 6761 section 6.4)

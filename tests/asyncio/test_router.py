@@ -14,11 +14,11 @@ import trunkline
 from tests.support.loop import run_clean
 from tests.support.pair import connect, port_of
 from tests.support.raw import RawPeer
-from tests.support.tls import tls_contexts
 from trunkline.asyncio.router import Router
 from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import InvalidStatus
 from trunkline.http11 import Request, Response
+from trunkline.testing.tls import tls_contexts
 
 
 async def show(ws: ServerConnection, **parameters: Any) -> None:

@@ -29,8 +29,6 @@ from tests.support.loop import settled
 from tests.support.pair import Accepted, echo, idle, port_of
 from tests.support.raw import (
     BINARY,
-    CLOSE,
-    CONT,
     PONG,
     TEXT,
     RawPeer,
@@ -197,23 +195,6 @@ def test_cancelled_receiving_loses_no_message(world: World, how: str) -> None:
     world.run(main)
 
 
-def test_cancelled_recv_of_a_fragmented_message_loses_no_fragment(world: World) -> None:
-    async def main() -> None:
-        async with world.raw_pair() as (peer, ws):
-            for i in range(20):
-                await peer.send(encode_frame(TEXT if i == 0 else CONT, str(i).encode(), fin=i == 19))
-                task = asyncio.create_task(receive_one(ws, "recv"))
-                await turns(2 + i % 3)
-                if i < 19:
-                    task.cancel()
-                    with pytest.raises(asyncio.CancelledError):
-                        await task
-            assert await task == "".join(str(i) for i in range(20))
-            await peer.send(close_frame())
-
-    world.run(main)
-
-
 def test_recv_cancelled_together_with_the_arrival_of_its_message(world: World) -> None:
     """The message wakes the task, and is not given to it."""
 
@@ -256,26 +237,6 @@ def test_cancelled_send_leaves_whole_messages(world: World) -> None:
                 assert await peer.read_frame() == (BINARY, i.to_bytes(4, "big") * (size // 4), True, 0, None)
             await ws.send("after")
             assert (await peer.read_frame()).payload == b"after"
-
-    world.run(main)
-
-
-def test_cancelled_close_can_be_repeated(world: World) -> None:
-    async def main() -> None:
-        async with world.raw_pair() as (peer, ws):
-            for patience in range(3):
-                task = asyncio.create_task(ws.close(1001, "bye"))
-                await turns(1 + patience)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-            closing = asyncio.create_task(ws.close())
-            assert await peer.read_frame() == (CLOSE, b"\x03\xe9bye", True, 0, None)
-            await peer.send(close_frame(1001, b"bye"))
-            assert await peer.read_to_eof() == b""
-            peer.close()
-            await closing
-            assert ws.close_code == 1001
 
     world.run(main)
 
@@ -478,22 +439,6 @@ def test_tasks_of_a_handler_inherit_its_context(world: World) -> None:
 
 
 # --- what handlers may raise and do ---
-
-
-def test_hook_that_refuses_leaves_nothing(world: World) -> None:
-    async def main() -> None:
-        def process_request(ws: ServerConnection, request: Any) -> Any:
-            return ws.respond(403, "no")
-
-        async with (
-            world.serve(process_request=process_request) as server,
-            await RawPeer.connect(port_of(server)) as peer,
-        ):
-            await peer.send(request())
-            assert b"403" in await peer.read_to_eof()
-        # The server has closed, which it can't while it knows of a connection.
-
-    world.run(main)
 
 
 def test_handler_that_raises_harms_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -887,74 +832,7 @@ def test_send_waits_for_a_peer_that_does_not_read(world: World) -> None:
     world.run(main)
 
 
-def test_large_messages_in_both_directions_at_once(world: World) -> None:
-    async def main() -> None:
-        async with world.pair(max_size=None) as (client, server):
-            sizes = [3 * MIB, 1, 70_000, 5 * MIB + 3, 0, 65_536]
-            messages = [os.urandom(size) for size in sizes]
-
-            async def send_all(ws: Any) -> None:
-                for message in messages:
-                    await ws.send(message)
-
-            async def receive_as_many(ws: Any) -> list[Any]:
-                return [await ws.recv() for _ in messages]
-
-            _, _, *received = await asyncio.gather(
-                send_all(client), send_all(server), receive_as_many(client), receive_as_many(server)
-            )
-            assert received == [messages, messages]
-
-    world.run(main)
-
-
 # --- ends ---
-
-
-def test_half_closed_peer_still_gets_what_was_sent(world: World) -> None:
-    """RFC 6455 section 7.1.1: after the close frames the server ends its half first, and reads on."""
-
-    async def main() -> None:
-        async with world.raw_pair() as (peer, ws):
-            closing = asyncio.create_task(ws.close())
-            assert (await peer.read_frame()).opcode == CLOSE
-            await peer.send(SMALL, close_frame())
-            assert await peer.read_to_eof() == b""
-            assert not closing.done()
-            await peer.send(b"ignored")
-            peer.sock.shutdown(socket.SHUT_WR)
-            await closing
-            assert ws.close_code == 1000
-            assert await ws.recv() == "x"
-
-    world.run(main)
-
-
-def test_end_of_stream_without_a_close_frame(world: World) -> None:
-    async def main() -> None:
-        async with world.raw_pair() as (peer, ws):
-            await peer.send(SMALL)
-            peer.sock.shutdown(socket.SHUT_WR)
-            assert await ws.recv() == "x"
-            with pytest.raises(ConnectionClosedError):
-                await ws.recv()
-            assert ws.close_code == 1006
-            assert await peer.read_to_eof() == b""
-
-    world.run(main)
-
-
-def test_peer_that_ended_its_half_and_does_not_read_is_dropped(world: World) -> None:
-    async def main() -> None:
-        async with world.raw_pair(close_timeout=0.05) as (peer, ws):
-            pouring = asyncio.create_task(pour_forever(ws))
-            await eventually(lambda: ws.transport.get_write_buffer_size() > 2**15)
-            peer.sock.shutdown(socket.SHUT_WR)
-            await asyncio.wait_for(ws.wait_closed(), 10)
-            with pytest.raises(ConnectionClosedError):
-                await pouring
-
-    world.run(main)
 
 
 async def pour_forever(ws: Any) -> None:
@@ -1010,19 +888,6 @@ def test_peer_vanishes_in_each_state(world: World, ending: str) -> None:
             assert handled >= len(STATES) - 2
             async with world.connect(server) as client:
                 await client.ping()
-
-    world.run(main)
-
-
-def test_peer_vanishes_while_sending_waits(world: World) -> None:
-    async def main() -> None:
-        async with world.raw_pair(ping_interval=None) as (peer, ws):
-            pouring = asyncio.create_task(pour_forever(ws))
-            await eventually(lambda: ws.transport.get_write_buffer_size() > 2**15)
-            peer.reset()
-            with pytest.raises(ConnectionClosedError):
-                await pouring
-            assert ws.close_code == 1006
 
     world.run(main)
 

@@ -23,7 +23,6 @@ from tests.support.raw import (
     scripted_server,
     switching_protocols,
 )
-from tests.support.tls import tls_contexts
 from trunkline.asyncio.client import ClientConnection
 from trunkline.exceptions import (
     ConnectionClosedError,
@@ -35,6 +34,7 @@ from trunkline.exceptions import (
     NegotiationError,
     SecurityError,
 )
+from trunkline.testing.tls import tls_contexts
 
 
 def connect(port: int, path: str = "/", **options: Any) -> Any:

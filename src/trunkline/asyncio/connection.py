@@ -10,6 +10,7 @@ when the application doesn't keep up (`max_queue`), and `send` waits when the pe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
@@ -246,8 +247,10 @@ class Connection(BaseConnection):
         message = await receive(self)
         try:
             return convert(message, decode)
-        except UnicodeDecodeError as fault:
-            await self._fail_undecodable(fault)
+        except UnicodeDecodeError as error:
+            fault = error
+        # Not in the handler: compiled, an await there crashes when the exception below is raised.
+        return await self._fail_undecodable(fault)
 
     async def _fail_undecodable(self, fault: UnicodeDecodeError) -> NoReturn:
         self.session.fault(fault, monotonic())
@@ -283,9 +286,12 @@ class Connection(BaseConnection):
         decoder = FragmentDecoder(decode)
         while not decoder.done:
             item = await receive(self, False, True)
+            fault = None
             try:
                 data = decoder.convert(item)
-            except UnicodeDecodeError as fault:
+            except UnicodeDecodeError as error:
+                fault = error
+            if fault is not None:  # not in the handler, as above
                 await self._fail_undecodable(fault)
             self.streaming_broken = not decoder.done
             yield data
@@ -583,6 +589,11 @@ class Connection(BaseConnection):
             self.transport.close()
             self._limit_sending_the_rest()
         else:
+            self.write_eof()
+
+    def write_eof(self) -> None:
+        """End our half of the stream, unless the peer has cut the connection: `connection_lost` comes then."""
+        with contextlib.suppress(OSError):
             self.transport.write_eof()
 
     def _limit_sending_the_rest(self) -> None:

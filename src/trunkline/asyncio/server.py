@@ -182,7 +182,7 @@ class ServerConnection(Connection):
         self.transport.write(response.serialize())
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            self.write_eof()
             self.transport.resume_reading()
             self._cancel_opening_timer()
             self.opening = self.loop.call_later(self.options.close_timeout or 10, self.transport.abort)
@@ -298,7 +298,7 @@ class Server(BaseServer):
 
     def _log_listening(self) -> None:
         for sock in self.sockets:
-            self.logger.info("server listening on %s", get_socket_name(sock))
+            self.logger.info("server listening on %s", _socket_name(sock))
 
     async def __aenter__(self) -> Self:
         return await self
@@ -406,8 +406,7 @@ class Server(BaseServer):
         await asyncio.shield(self._closing)
 
 
-def get_socket_name(sock: socket.socket) -> str:
-    """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
+def _socket_name(sock: Any) -> str:
     address = sock.getsockname()
     if sock.family == socket.AF_INET:
         return f"{address[0]}:{address[1]}"

@@ -1,1 +1,14 @@
-"""What tests of programs, drivers and brokers need."""
+"""For tests of programs, drivers and brokers: a peer whose every byte you decide, and what a driver or a
+broker must do.
+
+- `peer`: a scripted client or server; `wire`: the bytes it sends and reads.
+- `driver` and `conformance`: the scenarios that every driver of trunkline passes, for yours to pass, too.
+- `brokers`: the same for brokers and presence.
+- `tls`: a certificate for localhost.
+"""
+
+from trunkline.testing.driver import AsyncDriver, Call, Cancelled, Driver
+from trunkline.testing.peer import Peer, PeerListener
+from trunkline.testing.wire import RawFrame
+
+__all__ = ["AsyncDriver", "Call", "Cancelled", "Driver", "Peer", "PeerListener", "RawFrame"]

@@ -1,4 +1,4 @@
-"""A certificate for localhost, made anew for each test run."""
+"""A certificate for localhost, made anew in each process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+__all__ = ["tls_contexts"]
+
 
 @functools.cache
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server named localhost, and of a client that trusts it and nobody else."""
+    """Contexts of a server named localhost, and of a client that trusts it and nobody else.
+
+    Raises:
+        FileNotFoundError: if there is no `openssl` command.
+    """
     with tempfile.TemporaryDirectory() as directory:
         key, certificate = Path(directory, "key.pem"), Path(directory, "certificate.pem")
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]

@@ -1,0 +1,1 @@
+"""Adapters of trunkline's own drivers, for the conformance suite."""
