@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import websockets.http11
+import websockets.streams
 
+import trunkline.streams
 from trunkline.datastructures import Headers
 from trunkline.http11 import SERVER, USER_AGENT, Request, Response
 
@@ -63,3 +66,122 @@ def test_environment():
         check=True,
     )
     assert output.stdout == "s u 1 2 3\n"
+
+
+# Parsing, beside websockets
+
+
+def parsed(library, data, parse, *, eof=True):
+    """What a parser of a library makes of these bytes: the values, or what it raises."""
+    reader = library.streams.StreamReader()
+    reader.feed_data(data)
+    if eof:
+        reader.feed_eof()
+    try:
+        next(parse(library.http11, reader))
+    except StopIteration as end:
+        value = end.value
+        values = {name: getattr(value, name) for name in FIELDS if hasattr(value, name)}
+        return values, list(value.headers.raw_items()), bytes(reader.buffer)
+    except Exception as error:
+        return type(error).__name__, str(error), str(error.__cause__)
+    return "waits"
+
+
+FIELDS = ("path", "method", "protocol", "status_code", "reason_phrase", "body")
+
+
+def parse_request(http11, reader):
+    return http11.Request.parse(reader.read_line)
+
+
+def parse_response(http11, reader):
+    return http11.Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
+
+
+def parse_proxy_response(http11, reader):
+    return http11.Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof, proxy=True)
+
+
+REQUESTS = [
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nFoo:  bar \r\nfoo:\r\n\r\nrest",
+    b"OPTIONS * HTTP/1.1\r\n\r\n",
+    b"GET http://a/ HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: \xe9\r\n\r\n",
+    b"",
+    b"GET /\r\n\r\n",
+    b"GET / HTTP/3.7\r\n\r\n",
+    b"GET / HTTP/1.1\n\n",
+    b"GET / HTTP/1.1\r\na: b\r\n",
+    b"GET / HTTP/1.1\r\na: b\n\n",
+    b"GET / HTTP/1.1\r\nfoo\r\n\r\n",
+    b"GET / HTTP/1.1\r\nfoo bar: 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\n a: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nfoo: \0\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 128 + b"\r\n",
+    b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 129 + b"\r\n",
+    b"GET / HTTP/1.1\r\na: " + b"b" * 9000 + b"\r\n\r\n",
+    b"GET /" + b"b" * 9000 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+]
+
+RESPONSES = [
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nrest",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloworld",
+    b"HTTP/1.1 200 OK\r\n\r\nhelloworld",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n3\r\n, w\r\n0\r\nTrailer: x\r\n\r\nrest",
+    b"HTTP/1.1 204 No Content\r\n\r\nrest",
+    b"HTTP/1.1 304 \r\n\r\nrest",
+    b"HTTP/1.0 200 OK\r\n\r\nx",
+    b"",
+    b"HTTP/1.1 200\r\n\r\n",
+    b"HTTP/2 200 OK\r\n\r\n",
+    b"HTTP/1.1 99 OK\r\n\r\n",
+    b"HTTP/1.1 600 OK\r\n\r\n",
+    b"HTTP/1.1 OMG OK\r\n\r\n",
+    b"HTTP/1.1 200 \x7f\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nfoo\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+]
+
+
+@pytest.mark.parametrize("data", REQUESTS)
+def test_request_parse_as_websockets(data):
+    assert parsed(trunkline, data, parse_request) == parsed(websockets, data, parse_request)
+
+
+@pytest.mark.parametrize("parse", [parse_response, parse_proxy_response])
+@pytest.mark.parametrize("data", RESPONSES)
+def test_response_parse_as_websockets(data, parse):
+    assert parsed(trunkline, data, parse) == parsed(websockets, data, parse)
+
+
+@pytest.mark.parametrize("line", [b"G<T / HTTP/1.1", b"GET /\x7f HTTP/1.1", b"GET  HTTP/1.1"])
+def test_request_parse_is_stricter_than_websockets(line):
+    found = parsed(trunkline, line + b"\r\n\r\n", parse_request)
+    assert found[0] in ("InvalidMethod", "ValueError")
+
+
+def test_bodies_are_limited():
+    head = b"HTTP/1.1 200 OK\r\n"
+    for data in (
+        b"\r\n" + b"a" * (2**20 + 1),
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"80000\r\n" + b"a" * 0x80000 + b"\r\n80001\r\n",
+    ):
+        assert parsed(trunkline, head + data, parse_response)[0] == "SecurityError"
+
+
+@pytest.mark.parametrize("data", [REQUESTS[0], *RESPONSES[:4]])
+def test_parsing_waits_for_the_rest(data):
+    parse = parse_request if data.startswith(b"GET") else parse_response
+    for end in range(len(data.rpartition(b"\r\n")[0])):
+        assert parsed(trunkline, data[:end], parse, eof=False) == "waits"

@@ -203,3 +203,47 @@ def test_state_can_be_set() -> None:
     protocol = Protocol(Side.SERVER)
     protocol.state = State.CLOSED
     assert str(protocol.close_exc) == "no close frame received or sent"
+
+
+@pytest.mark.parametrize(("side", "sent"), [(Side.SERVER, [SEND_EOF]), (Side.CLIENT, [])])
+def test_failing_with_1006_sends_no_close_frame(side: Side, sent: list[bytes]) -> None:
+    protocol = Protocol(side)
+    protocol.fail(1006)
+    assert protocol.data_to_send() == sent
+    assert protocol.state is State.OPEN
+
+
+def test_nothing_can_come_behind_the_end_of_the_stream() -> None:
+    protocol = Protocol(Side.CLIENT)
+    protocol.receive_eof()
+    with pytest.raises(EOFError, match="stream ended"):
+        protocol.receive_data(b"\x81\x00")
+
+
+def test_a_subclass_sees_the_frames_received_and_sent() -> None:
+    class Recording(Protocol):
+        seen: list[Frame]
+
+        def recv_frame(self, frame: Frame) -> None:
+            self.seen.append(frame)
+            super().recv_frame(frame)
+
+        def send_frame(self, frame: Frame) -> None:
+            self.seen.append(frame)
+            super().send_frame(frame)
+
+    protocol = Recording(Side.SERVER)
+    protocol.seen = []
+    protocol.receive_data(encode_frame(TEXT, b"a") + encode_frame(PING, b"p"))
+    protocol.send_text(b"b")
+    received = [Frame(Opcode.TEXT, b"a"), Frame(Opcode.PING, b"p")]
+    assert protocol.seen == [*received, Frame(Opcode.TEXT, b"b")]
+    assert protocol.events_received() == received
+    assert protocol.data_to_send() == [b"\x8a\x01p", b"\x81\x01b"]
+
+
+def test_the_order_of_the_close_frames_is_known() -> None:
+    protocol = Protocol(Side.CLIENT)
+    assert protocol.close_rcvd_then_sent is None
+    protocol.receive_data(b"\x88\x00")
+    assert protocol.close_rcvd_then_sent is True

@@ -20,7 +20,9 @@ _IO = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading"}
 # Which modules make up a layer, relative to the package; "" is the package's own __init__.
 LAYERS: dict[str, tuple[str, ...]] = {
     "public names": ("",),
-    "vocabulary": ("exceptions", "frames", "datastructures", "http11", "uri", "typing", "version", "extensions"),
+    "vocabulary": (
+        "exceptions", "frames", "datastructures", "http11", "uri", "typing", "version", "extensions", "streams",
+    ),
     "options": ("options",),
     "core": ("core",),
     "handshake": ("handshake",),

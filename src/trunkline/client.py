@@ -12,7 +12,7 @@ from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
-from trunkline.protocol import CONNECTING, NOW, OPEN, Protocol, Side, State
+from trunkline.protocol import CONNECTING, OPEN, Protocol, Side, State
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ClientExtensionFactory
@@ -125,12 +125,12 @@ class ClientProtocol(Protocol):
     def _receive_response(self, response: Response) -> None:
         if self.debug:
             log_head(self.logger, "<", response)
-        self._session.events.append(response)
+        self._events.append(response)
         self._handshake.process_response(response)
         self.subprotocol = self._handshake.subprotocol
         self.extensions = self._handshake.extensions
         self.state = OPEN
-        self._session.receive_data(self._handshake.remaining, NOW)
+        self._receive_frames(self._handshake.remaining)
 
     def _fail_handshake(self, error: InvalidHandshake) -> None:
         self.handshake_exc = error

@@ -53,6 +53,8 @@ MODULES = {
     "websockets.protocol": "trunkline.protocol",
     "websockets.proxy": "trunkline.proxy",
     "websockets.server": "trunkline.server",
+    "websockets.speedups": "trunkline.frames",
+    "websockets.streams": "trunkline.streams",
     "websockets.typing": "trunkline.typing",
     "websockets.uri": "trunkline.uri",
     "websockets.utils": "trunkline.handshake.upgrade",
@@ -65,21 +67,24 @@ VALUES: dict[str, dict[str, object]] = {
     "websockets.version": {"version": VERSION_OF_WEBSOCKETS, "tag": VERSION_OF_WEBSOCKETS, "released": True},
 }
 
-#: Names that older programs import from another place: the module that has them.
+#: Names that older programs import from another place: the module that has them, and their name there if it is another.
 ELSEWHERE = {
     "websockets.client": {
+        "ClientConnection": "trunkline.client:ClientProtocol",
         "WebSocketClientProtocol": "trunkline",
         "connect": "trunkline.asyncio.client",
         "unix_connect": "trunkline.asyncio.client",
     },
     "websockets.exceptions": {"InvalidStatusCode": "trunkline", "WebSocketProtocolError": "trunkline"},
     "websockets.server": {
+        "ServerConnection": "trunkline.server:ServerProtocol",
         "WebSocketServer": "trunkline",
         "WebSocketServerProtocol": "trunkline",
         "broadcast": "trunkline.asyncio.server",
         "serve": "trunkline.asyncio.server",
         "unix_serve": "trunkline.asyncio.server",
     },
+    "websockets.utils": {"apply_mask": "trunkline.frames", "get_socket_name": "trunkline.asyncio.server"},
 }
 
 
@@ -115,7 +120,8 @@ def forward(alias: str, target: types.ModuleType) -> Callable[[str], Any]:
         if f"{alias}.{name}" in MODULES:
             return importlib.import_module(f"{alias}.{name}")
         if name in elsewhere:
-            return getattr(importlib.import_module(elsewhere[name]), name)
+            module, _, other_name = elsewhere[name].partition(":")
+            return getattr(importlib.import_module(module), other_name or name)
         try:
             return getattr(target, name)
         except AttributeError:

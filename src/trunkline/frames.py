@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
-from typing import ClassVar, Self
+import secrets
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from .exceptions import ProtocolError
+from .exceptions import PayloadTooBig, ProtocolError
 from .typing import BytesLike
+
+if TYPE_CHECKING:
+    from .extensions.base import Extension
 
 __all__ = ["Close", "CloseCode", "Frame", "Opcode"]
 
@@ -27,8 +32,8 @@ OP_CLOSE = Opcode.CLOSE
 OP_PING = Opcode.PING
 OP_PONG = Opcode.PONG
 
-DATA_OPCODES = frozenset({OP_CONT, OP_TEXT, OP_BINARY})
-CTRL_OPCODES = frozenset({OP_CLOSE, OP_PING, OP_PONG})
+DATA_OPCODES = OP_CONT, OP_TEXT, OP_BINARY
+CTRL_OPCODES = OP_CLOSE, OP_PING, OP_PONG
 
 # RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less"
 MAX_CONTROL_PAYLOAD = 125
@@ -137,9 +142,7 @@ class Close:
         self.check()
         reason = self.reason.encode()
         if len(reason) > MAX_CONTROL_PAYLOAD - 2:
-            raise ProtocolError(
-                f"control frame too long: the close reason has {len(reason)} bytes in UTF-8, the limit is 123"
-            )
+            raise ProtocolError("control frame too long")
         return int(self.code).to_bytes(2, "big") + reason
 
     def check(self) -> None:
@@ -149,7 +152,7 @@ class Close:
             ProtocolError: if it may not (RFC 6455 section 7.4).
         """
         if self.code not in EXTERNAL_CLOSE_CODES and not 3000 <= self.code < 5000:
-            raise ProtocolError(f"invalid status code: {self.code:d}")
+            raise ProtocolError("invalid status code")
 
 
 @dataclasses.dataclass
@@ -205,6 +208,85 @@ class Frame:
         # Control characters could drive the terminal that shows the log
         return text if text.translate(_WITHOUT_WHITESPACE).isprintable() else None
 
+    @classmethod
+    def parse(
+        cls,
+        read_exact: Callable[[int], Generator[None, None, bytes | bytearray]],
+        *,
+        mask: bool,
+        max_size: int | None = None,
+        extensions: Sequence[Extension] | None = None,
+    ) -> Generator[None, None, Self | Frame]:
+        """Read a frame from a stream; the payload is unmasked, and decoded by the extensions.
+
+        It is for programs that bring a parser of their own; trunkline's connections read with `trunkline.core.reader`.
+
+        Args:
+            read_exact: generator-based coroutine that reads so many bytes, see `StreamReader.read_exact`.
+            mask: whether the frame must be masked, as those of a client are.
+            max_size: limit of the payload in bytes, or None.
+            extensions: those agreed on; the last one decodes first (RFC 6455 section 9.1).
+
+        Raises:
+            EOFError: if the stream ends inside the frame.
+            PayloadTooBig: if the payload exceeds `max_size`.
+            ProtocolError: if the frame breaks a rule of RFC 6455 section 5.2 or 5.5.
+        """
+        first, second = yield from read_exact(2)
+        try:
+            opcode = Opcode(first & 0x0F)
+        except ValueError as error:
+            raise ProtocolError("invalid opcode") from error
+        if bool(second & 0x80) != mask:
+            raise ProtocolError("incorrect masking")
+        length = second & 0x7F
+        if length >= 126:
+            shortest, size = (126, 2) if length == 126 else (1 << 16, 8)
+            length = int.from_bytes((yield from read_exact(size)), "big")
+            if length >> 63:
+                raise ProtocolError("invalid frame length: its most significant bit must be 0")
+            if length < shortest:
+                raise ProtocolError("invalid frame length: not the minimal encoding")
+        if opcode in CTRL_OPCODES and length > MAX_CONTROL_PAYLOAD:
+            raise ProtocolError("control frame too long")
+        if max_size is not None and length > max_size:
+            raise PayloadTooBig(length, max_size)
+        key = (yield from read_exact(4)) if mask else b""
+        data = yield from read_exact(length)
+        bits = (bool(first & bit) for bit in (0x80, 0x40, 0x20, 0x10))
+        frame: Self | Frame = cls(opcode, apply_mask(data, key) if mask else data, *bits)
+        for extension in reversed(extensions or ()):
+            frame = extension.decode(frame, max_size=max_size)
+        frame.check()
+        return frame
+
+    def serialize(self, *, mask: bool, extensions: Sequence[Extension] | None = None) -> bytes:
+        """Return the frame as it goes on the wire.
+
+        Args:
+            mask: whether to mask it, as a client must, with a fresh random key.
+            extensions: those agreed on; the first one encodes first (RFC 6455 section 9.1).
+
+        Raises:
+            ProtocolError: if the frame breaks a rule of RFC 6455 section 5.2 or 5.5.
+        """
+        self.check()
+        frame: Frame = self
+        for extension in extensions or ():
+            frame = extension.encode(frame)
+        first = frame.fin << 7 | frame.rsv1 << 6 | frame.rsv2 << 5 | frame.rsv3 << 4 | frame.opcode
+        length = len(frame.data)
+        if length < 126:
+            header = bytes([first, mask << 7 | length])
+        elif length < 1 << 16:
+            header = bytes([first, mask << 7 | 126]) + length.to_bytes(2, "big")
+        else:
+            header = bytes([first, mask << 7 | 127]) + length.to_bytes(8, "big")
+        if not mask:
+            return header + frame.data
+        key = secrets.token_bytes(4)
+        return header + key + apply_mask(frame.data, key)
+
     def check(self) -> None:
         """Check that no reserved bit is set and that a control frame is whole and short.
 
@@ -218,6 +300,19 @@ class Frame:
                 raise ProtocolError("control frame too long")
             if not self.fin:
                 raise ProtocolError("fragmented control frame")
+
+
+def apply_mask(data: BytesLike, mask: bytes | bytearray) -> bytes:
+    """Mask or unmask a payload with a key of 4 bytes (RFC 6455 section 5.3).
+
+    Raises:
+        ValueError: if `mask` hasn't 4 bytes.
+    """
+    if len(mask) != 4:
+        raise ValueError("mask must contain 4 bytes")
+    size = len(data)
+    keys = (bytes(mask) * (size // 4 + 1))[:size]
+    return (int.from_bytes(data, "big") ^ int.from_bytes(keys, "big")).to_bytes(size, "big")  # all at once
 
 
 _WITHOUT_WHITESPACE = {ord(character): None for character in "\t\n\r"}

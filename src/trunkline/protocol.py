@@ -47,29 +47,29 @@ NOW = 0.0  # no deadline depends on it: keepalive and timeouts are the caller's
 
 
 class FrameSession(Session):
-    """A session that keeps frames instead of messages."""
+    """A session that finds frames instead of messages."""
 
     def __init__(self, side: Side, max_message: int | None, max_frame: int | None) -> None:
         super().__init__(side, max_message=max_message, max_frame=max_frame)
-        self.events: list[Event] = []
+        self.frames: list[Frame] = []
         self.continued = False
 
     def message(self, payload: object) -> None:
         if isinstance(payload, str):
-            self.events.append(Frame(Opcode.TEXT, payload.encode()))
+            self.frames.append(Frame(Opcode.TEXT, payload.encode()))
         else:
             assert isinstance(payload, bytes), "messages are text or binary"
-            self.events.append(Frame(Opcode.BINARY, payload))
+            self.frames.append(Frame(Opcode.BINARY, payload))
 
     def fragment(self, fragment: object) -> None:
         assert isinstance(fragment, Fragment), "frames of a fragmented message are Fragments"
         first = Opcode.TEXT if fragment.text else Opcode.BINARY
-        self.events.append(Frame(Opcode.CONT if self.continued else first, fragment.data, fragment.fin))
+        self.frames.append(Frame(Opcode.CONT if self.continued else first, fragment.data, fragment.fin))
         self.continued = not fragment.fin
 
     def control(self, opcode: int, payload: bytes) -> None:
         super().control(opcode, payload)  # raises for a close frame that breaks a rule
-        self.events.append(Frame(Opcode(opcode), payload))
+        self.frames.append(Frame(Opcode(opcode), payload))
 
 
 class Protocol:
@@ -110,6 +110,7 @@ class Protocol:
         self.extensions: list[Extension] = []
         self.handshake_exc: Exception | None = None
         self.max_message_size, self.max_fragment_size = Options(max_size=max_size).message_and_frame_size
+        self._events: list[Event] = []
         self._sending_fragments = False
         self._eof_sent = False
         self._session = FrameSession(side, self.max_message_size, self.max_fragment_size)
@@ -147,6 +148,12 @@ class Protocol:
         return close
 
     @property
+    def close_rcvd_then_sent(self) -> bool | None:
+        """Whether the peer's close frame came before ours was sent; None unless there are both."""
+        order: bool | None = self._session.close_rcvd_then_sent
+        return order
+
+    @property
     def close_code(self) -> int | None:
         """Close code received (RFC 6455 section 7.1.5), 1006 if there was none, None until the connection is closed."""
         return self._session.close_code if self.state is CLOSED else None
@@ -176,11 +183,27 @@ class Protocol:
     # Receiving
 
     def receive_data(self, data: bytes | bytearray) -> None:
-        """Take bytes from the network, in any split. If they break a rule the connection fails; nothing is raised."""
+        """Take bytes from the network, in any split. If they break a rule the connection fails; nothing is raised.
+
+        Raises:
+            EOFError: if the stream has ended.
+        """
+        if self._session.eof_received:
+            raise EOFError("stream ended")
         if self.state is CONNECTING:
             self._receive_handshake(as_payload(data))
         else:
-            self._session.receive_data(as_payload(data), NOW)
+            self._receive_frames(as_payload(data))
+
+    def _receive_frames(self, data: bytes) -> None:
+        self._session.receive_data(data, NOW)
+        frames, self._session.frames = self._session.frames, []
+        for frame in frames:
+            self.recv_frame(frame)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Called for each frame received; makes it an event. Subclasses may override it, and call it."""
+        self._events.append(frame)
 
     def receive_eof(self) -> None:
         """The peer ended the stream, or the connection is lost."""
@@ -201,7 +224,7 @@ class Protocol:
 
     def events_received(self) -> list[Event]:
         """What was received since the last call: a request or response, then frames. Call it after ``receive_...``."""
-        events, self._session.events = self._session.events, []
+        events, self._events = self._events, []
         return events
 
     # Sending
@@ -229,11 +252,17 @@ class Protocol:
         self._start_message(Opcode.BINARY, data, fin)
 
     def _start_message(self, opcode: Opcode, data: BytesLike, fin: bool) -> None:
-        self._check_state(OPEN)
         if self._sending_fragments:
             raise ProtocolError("expected a continuation frame")
-        self._session.send(opcode, as_payload(data), fin)
+        self._check_state(OPEN)
+        self.send_frame(Frame(opcode, data, fin))
         self._sending_fragments = not fin
+
+    def send_frame(self, frame: Frame) -> None:
+        """Called for each frame sent through the methods above and below; pongs and close frames that answer the peer
+        aren't. Subclasses may override it, and call it.
+        """
+        self._session.send(frame.opcode, as_payload(frame.data), frame.fin)
 
     def send_continuation(self, data: BytesLike, fin: bool) -> None:
         """Send the next fragment of a message (RFC 6455 section 5.4).
@@ -246,10 +275,10 @@ class Protocol:
             InvalidState: if the connection isn't open.
             ProtocolError: if no fragmented message is in progress.
         """
-        self._check_state(OPEN)
         if not self._sending_fragments:
             raise ProtocolError("unexpected continuation frame")
-        self._session.send(Opcode.CONT, as_payload(data), fin)
+        self._check_state(OPEN)
+        self.send_frame(Frame(Opcode.CONT, data, fin))
         self._sending_fragments = not fin
 
     def send_ping(self, data: BytesLike) -> None:
@@ -272,10 +301,9 @@ class Protocol:
 
     def _send_control(self, opcode: Opcode, data: BytesLike) -> None:
         self._check_state(OPEN, CLOSING)
-        payload = as_payload(data)
-        if len(payload) > MAX_CONTROL_PAYLOAD:
-            raise ProtocolError(f"control frame too long: {len(payload)} bytes, the limit is {MAX_CONTROL_PAYLOAD}")
-        self._session.send(opcode, payload)
+        if len(data) > MAX_CONTROL_PAYLOAD:
+            raise ProtocolError("control frame too long")
+        self.send_frame(Frame(opcode, data))
 
     def send_close(self, code: CloseCode | int | None = None, reason: str = "") -> None:
         """Start the closing handshake (RFC 6455 section 7.1.2).
@@ -305,7 +333,7 @@ class Protocol:
         """
         if code == CloseCode.ABNORMAL_CLOSURE:
             self._session.reader.stop()
-            self._session.eof_wanted = True
+            self._session.eof_wanted = self._session.eof_wanted or self.side is SERVER
         else:
             self._session.fail(code, reason, NOW)
 

@@ -12,7 +12,7 @@ from trunkline.handshake.log import log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
-from trunkline.protocol import CONNECTING, NOW, OPEN, Protocol, Side, State
+from trunkline.protocol import CONNECTING, OPEN, Protocol, Side, State
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
@@ -114,7 +114,7 @@ class ServerProtocol(Protocol):
         if response.status_code == 101:
             self.logger.info("connection open")
             self.state = OPEN
-            self._session.receive_data(self._handshake.remaining, NOW)
+            self._receive_frames(self._handshake.remaining)
         else:
             self.logger.info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
             self._session.eof_wanted = True
@@ -131,7 +131,7 @@ class ServerProtocol(Protocol):
         if request is not None:
             if self.debug:
                 log_head(self.logger, "<", request)
-            self._session.events.append(request)
+            self._events.append(request)
 
     def _receive_handshake_eof(self) -> None:
         try:

@@ -504,11 +504,15 @@ def test_a_ping_is_answered_with_its_payload(side: Side) -> None:
     assert sent(session) == [RawFrame(PONG, b""), RawFrame(PONG, payload_of(125))]
 
 
-def test_a_ping_is_not_answered_after_our_close_frame() -> None:
+def test_a_ping_is_answered_until_the_peer_closes() -> None:
+    """Section 5.5.2: "unless it already received a Close frame"."""
     session = opened()
     session.close(1000, "", 0.0)
     session.take_outgoing()
     receive(session, PING, b"x")
+    assert sent(session) == [RawFrame(PONG, b"x")]
+    receive(session, CLOSE, close_payload(1000))
+    receive(session, PING, b"y")
     assert sent(session) == []
 
 
@@ -524,14 +528,18 @@ def test_only_the_latest_ping_is_answered_when_answers_pile_up() -> None:
     assert sent(session) == []
 
 
-def test_a_ping_is_not_answered_when_the_backlog_ends_after_closing() -> None:
+@pytest.mark.parametrize("closed_by_peer", [False, True])
+def test_a_ping_may_be_answered_after_the_backlog_while_the_peer_does_not_close(closed_by_peer: bool) -> None:
     session = opened()
     session.set_backlogged(True)
     receive(session, PING, b"x")
-    session.close(1000, "", 0.0)
+    if closed_by_peer:
+        receive(session, CLOSE, close_payload(1000))
+    else:
+        session.close(1000, "", 0.0)
     session.take_outgoing()
     session.set_backlogged(False)
-    assert sent(session) == []
+    assert sent(session) == ([] if closed_by_peer else [RawFrame(PONG, b"x")])
 
 
 @both_sides

@@ -238,7 +238,7 @@ FAULTS: list[tuple[str, bytes, int, str]] = [
     ),
     ("close of one byte", bad_close(b"\x03"), 1002, "close frame too short"),
     *(
-        (f"close with {code}", bad_close(code.to_bytes(2, "big")), 1002, f"invalid status code: {code}")
+        (f"close with {code}", bad_close(code.to_bytes(2, "big")), 1002, "invalid status code")
         for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
     ),
     ("close with a reason that is not UTF-8", bad_close(b"\x03\xe8ab\xff"), 1007, "invalid start byte at position 2"),

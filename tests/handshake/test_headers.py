@@ -4,10 +4,12 @@ import contextlib
 import sys
 
 import pytest
+import websockets.headers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.exceptions import InvalidHeader, InvalidHeaderFormat, InvalidHeaderValue
+from trunkline.handshake import headers
 from trunkline.handshake.headers import (
     build_authorization_basic,
     build_extension,
@@ -64,7 +66,7 @@ def test_protocols_may_have_a_version():
     ("parse", "header", "error"),
     [
         (parse_connection, "", "expected token at 0 in "),
-        (parse_connection, " ,", "expected token at 2 in  ,"),
+        (parse_connection, " ,", "expected token at 0 in  ,"),
         (parse_connection, "a b", "expected comma at 2 in a b"),
         (parse_connection, "a;b", "expected comma at 1 in a;b"),
         (parse_upgrade, "/", "expected protocol at 0 in /"),
@@ -215,5 +217,63 @@ def test_www_authenticate():
     assert build_www_authenticate_basic('a "b" \\') == 'Basic realm="a \\"b\\" \\\\", charset="UTF-8"'
     assert build_www_authenticate_basic("") == 'Basic realm="", charset="UTF-8"'
     for realm in "a\r\nX: y", "\0", "€":
-        with pytest.raises(ValueError, match="invalid realm"):
+        with pytest.raises(ValueError, match="invalid value"):
             build_www_authenticate_basic(realm)
+
+
+# The rules of the grammar, beside websockets
+
+
+def called(library, rule, *arguments):
+    """What a function returns, or what it raises."""
+    try:
+        return getattr(library, rule)(*arguments)
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+
+HEADERS = st.text('ab/=;," \t\\@', max_size=8)
+RULES = [
+    "parse_token",
+    "parse_token68",
+    "parse_quoted_string",
+    "parse_connection_option",
+    "parse_upgrade_protocol",
+    "parse_subprotocol_item",
+    "parse_extension_item",
+    "parse_extension_item_param",
+    "parse_end",
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(header=HEADERS, pos=st.integers(0, 3))
+def test_rules_as_websockets(rule, header, pos):
+    assert called(headers, rule, header, pos, "X") == called(websockets.headers, rule, header, pos, "X")
+
+
+@pytest.mark.parametrize("rule", ["parse_OWS", "peek_ahead"])
+@given(header=HEADERS, pos=st.integers(0, 9))
+def test_rules_without_errors_as_websockets(rule, header, pos):
+    pos = min(pos, len(header))
+    assert called(headers, rule, header, pos) == called(websockets.headers, rule, header, pos)
+
+
+@given(HEADERS)
+def test_lists_as_websockets(header):
+    ours = called(headers, "parse_list", headers.parse_token, header, 0, "X")
+    assert ours == called(websockets.headers, "parse_list", websockets.headers.parse_token, header, 0, "X")
+    for rule in ("parse_extension_list", "parse_subprotocol_list"):
+        assert called(headers, rule, header) == called(websockets.headers, rule, header)
+
+
+@given(st.text('ab "\\\xe9', max_size=8))
+def test_quoted_strings(value):
+    quoted = headers.build_quoted_string(value)
+    assert quoted == websockets.headers.build_quoted_string(value)
+    assert headers.parse_quoted_string(quoted, 0, "X") == (value, len(quoted))
+
+
+def test_control_characters_cannot_be_quoted():
+    with pytest.raises(ValueError, match="invalid value"):
+        headers.build_quoted_string("a\r\nb")

@@ -298,7 +298,7 @@ class Server(BaseServer):
 
     def _log_listening(self) -> None:
         for sock in self.sockets:
-            self.logger.info("server listening on %s", _socket_name(sock))
+            self.logger.info("server listening on %s", get_socket_name(sock))
 
     async def __aenter__(self) -> Self:
         return await self
@@ -406,7 +406,8 @@ class Server(BaseServer):
         await asyncio.shield(self._closing)
 
 
-def _socket_name(sock: Any) -> str:
+def get_socket_name(sock: socket.socket) -> str:
+    """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
     address = sock.getsockname()
     if sock.family == socket.AF_INET:
         return f"{address[0]}:{address[1]}"

@@ -273,9 +273,9 @@ class Session(FrameSink):
         self.now = now
         self.eof_received = True
         self.attention = True
+        if self.phase != CLOSED and self.failure is None and not self.reader.stopped:
+            self.failure = EOFError("unexpected end of stream")
         self.reader.stop()
-        if self.phase == OPEN and self.failure is None:
-            self.failure = EOFError("connection closed without a close frame")
         self.phase = CLOSED
         self.eof_wanted = True
         self.close_due = self.ping_at = self.pong_due = None
@@ -307,7 +307,7 @@ class Session(FrameSink):
             # Section 5.5.3: answering only the latest ping is enough. A peer that sends pings and doesn't read costs
             # nothing.
             self.owed_pong = payload
-        elif self.phase == OPEN:
+        elif self.phase != CLOSED:  # section 5.5.2: our own close frame doesn't end this duty, the peer's does
             self.send(10, payload)
 
     def _receive_pong(self, payload: bytes) -> None:
@@ -413,7 +413,7 @@ class Session(FrameSink):
         """Tell whether more is waiting to leave than the write limit allows."""
         self.backlogged = backlogged
         if not backlogged and self.owed_pong is not None:
-            if self.phase == OPEN:
+            if self.phase == OPEN or (self.phase == CLOSING and not self.eof_wanted):
                 self.send(10, self.owed_pong)
             self.owed_pong = None
 

@@ -70,7 +70,7 @@ def parse_connection(header: str) -> list[ConnectionOption]:
     """
     if _token.fullmatch(header):  # almost always
         return [ConnectionOption(header)]
-    return [ConnectionOption(option) for option in _parse_list(_parse_token, header, "Connection")]
+    return parse_list(parse_connection_option, header, 0, "Connection")
 
 
 def parse_upgrade(header: str) -> list[UpgradeProtocol]:
@@ -81,7 +81,7 @@ def parse_upgrade(header: str) -> list[UpgradeProtocol]:
     """
     if _token.fullmatch(header):
         return [UpgradeProtocol(header)]
-    return [UpgradeProtocol(protocol) for protocol in _parse_list(_parse_protocol, header, "Upgrade")]
+    return parse_list(parse_upgrade_protocol, header, 0, "Upgrade")
 
 
 def parse_subprotocol(header: str) -> list[Subprotocol]:
@@ -90,7 +90,7 @@ def parse_subprotocol(header: str) -> list[Subprotocol]:
     Raises:
         InvalidHeaderFormat: if it doesn't follow its grammar.
     """
-    return [Subprotocol(name) for name in _parse_list(_parse_token, header, "Sec-WebSocket-Protocol")]
+    return parse_list(parse_subprotocol_item, header, 0, "Sec-WebSocket-Protocol")
 
 
 def parse_extension(header: str) -> list[ExtensionHeader]:
@@ -103,7 +103,7 @@ def parse_extension(header: str) -> list[ExtensionHeader]:
     Raises:
         InvalidHeaderFormat: if it doesn't follow its grammar.
     """
-    return _parse_list(_parse_extension_item, header, "Sec-WebSocket-Extensions")
+    return parse_list(parse_extension_item, header, 0, "Sec-WebSocket-Extensions")
 
 
 def build_extension(extensions: Sequence[ExtensionHeader]) -> str:
@@ -112,10 +112,7 @@ def build_extension(extensions: Sequence[ExtensionHeader]) -> str:
     Raises:
         ValueError: if a name or a value isn't a token.
     """
-    return ", ".join(
-        "; ".join([_check_token(name), *(_build_parameter(*parameter) for parameter in parameters)])
-        for name, parameters in extensions
-    )
+    return ", ".join(build_extension_item(name, parameters) for name, parameters in extensions)
 
 
 def build_subprotocol(subprotocols: Sequence[Subprotocol]) -> str:
@@ -150,10 +147,7 @@ def build_www_authenticate_basic(realm: str) -> str:
     Raises:
         ValueError: if the realm contains control characters.
     """
-    quoted = '"' + realm.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if not _quoted_string.fullmatch(quoted):
-        raise ValueError(f"invalid realm {realm!r}: use printable ISO-8859-1 characters")
-    return f'Basic realm={quoted}, charset="UTF-8"'
+    return f'Basic realm={build_quoted_string(realm)}, charset="UTF-8"'
 
 
 def parse_authorization_basic(header: str) -> tuple[str, str]:
@@ -198,18 +192,135 @@ def build_authorization_basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(user_pass).decode("ascii")
 
 
-def _parse_list(parse_item: Callable[[str, int, str], tuple[Item, int]], header: str, name: str) -> list[Item]:
-    """Read a list of at least one item (RFC 9110 section 5.6.1)."""
+# The grammar, a rule at a time: each function reads at a position, and returns what it read and the position behind it.
+# `header_name` is for errors, all of which are InvalidHeaderFormat.
+
+
+def peek_ahead(header: str, pos: int) -> str | None:
+    """Return the next character, or None at the end."""
+    return header[pos] if pos < len(header) else None
+
+
+def parse_OWS(header: str, pos: int) -> int:  # noqa: N802  # as RFC 9110 section 5.6.3 writes it
+    """Return the position after optional whitespace."""
+    return _skip(_whitespace, header, pos)
+
+
+def parse_token(header: str, pos: int, header_name: str) -> tuple[str, int]:
+    """Read a token (RFC 9110 section 5.6.2)."""
+    return _expect("token", _token, header, pos, header_name)
+
+
+def parse_token68(header: str, pos: int, header_name: str) -> tuple[str, int]:
+    """Read credentials as a token68 (RFC 9110 section 11.2)."""
+    return _expect("token68", _token68, header, pos, header_name)
+
+
+def parse_quoted_string(header: str, pos: int, header_name: str) -> tuple[str, int]:
+    """Read a quoted string (RFC 9110 section 5.6.4); what is returned is no longer quoted."""
+    quoted, pos = _expect("quoted string", _quoted_string, header, pos, header_name)
+    return re.sub(r"\\(.)", r"\1", quoted[1:-1]), pos
+
+
+def build_quoted_string(value: str) -> str:
+    """Return a quoted string; the reverse of :func:`parse_quoted_string`.
+
+    Raises:
+        ValueError: if the value contains control characters.
+    """
+    quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if not _quoted_string.fullmatch(quoted):
+        raise ValueError(f"invalid value {value!r}: use printable ISO-8859-1 characters")
+    return quoted
+
+
+def parse_list(
+    parse_item: Callable[[str, int, str], tuple[Item, int]], header: str, pos: int, header_name: str
+) -> list[Item]:
+    """Read a list of at least one item, up to the end of the header (RFC 9110 section 5.6.1)."""
     items: list[Item] = []
-    pos = _skip(_list_separator, header, 0)
+    if peek_ahead(header, pos) == ",":
+        pos = _skip(_list_separator, header, pos)
     while pos < len(header) or not items:
-        item, pos = parse_item(header, pos, name)
+        item, pos = parse_item(header, pos, header_name)
         items.append(item)
-        pos = _skip(_whitespace, header, pos)
+        pos = parse_OWS(header, pos)
         if pos < len(header) and header[pos] != ",":
-            raise InvalidHeaderFormat(name, "expected comma", header, pos)
+            raise InvalidHeaderFormat(header_name, "expected comma", header, pos)
         pos = _skip(_list_separator, header, pos)
     return items
+
+
+def parse_end(header: str, pos: int, header_name: str) -> None:
+    """Check that the header ends here."""
+    if pos < len(header):
+        raise InvalidHeaderFormat(header_name, "trailing data", header, pos)
+
+
+def parse_connection_option(header: str, pos: int, header_name: str) -> tuple[ConnectionOption, int]:
+    """Read an item of a Connection header (RFC 9110 section 7.6.1)."""
+    option, pos = parse_token(header, pos, header_name)
+    return ConnectionOption(option), pos
+
+
+def parse_upgrade_protocol(header: str, pos: int, header_name: str) -> tuple[UpgradeProtocol, int]:
+    """Read an item of an Upgrade header (RFC 9110 section 7.8)."""
+    protocol, pos = _expect("protocol", _protocol, header, pos, header_name)
+    return UpgradeProtocol(protocol), pos
+
+
+def parse_subprotocol_item(header: str, pos: int, header_name: str) -> tuple[Subprotocol, int]:
+    """Read an item of a Sec-WebSocket-Protocol header (RFC 6455 section 11.3.4)."""
+    subprotocol, pos = parse_token(header, pos, header_name)
+    return Subprotocol(subprotocol), pos
+
+
+def parse_extension_item(header: str, pos: int, header_name: str) -> tuple[ExtensionHeader, int]:
+    """Read an item of a Sec-WebSocket-Extensions header (RFC 6455 section 9.1)."""
+    extension, pos = parse_token(header, pos, header_name)
+    parameters = []
+    while peek_ahead(header, pos := parse_OWS(header, pos)) == ";":
+        parameter, pos = parse_extension_item_param(header, parse_OWS(header, pos + 1), header_name)
+        parameters.append(parameter)
+    return (ExtensionName(extension), parameters), pos
+
+
+def parse_extension_item_param(header: str, pos: int, header_name: str) -> tuple[ExtensionParameter, int]:
+    """Read a parameter of an extension (RFC 6455 section 9.1)."""
+    parameter, pos = parse_token(header, pos, header_name)
+    pos = parse_OWS(header, pos)
+    if peek_ahead(header, pos) != "=":
+        return (parameter, None), pos
+    pos = parse_OWS(header, pos + 1)
+    if peek_ahead(header, pos) != '"':
+        value, pos = parse_token(header, pos, header_name)
+        return (parameter, value), pos
+    value, end = parse_quoted_string(header, pos, header_name)
+    if not _token.fullmatch(value):  # section 9.1: it must be a token once unquoted
+        raise InvalidHeaderFormat(header_name, "invalid quoted header content", header, pos)
+    return (parameter, value), end
+
+
+def build_extension_item(name: ExtensionName, parameters: Sequence[ExtensionParameter]) -> str:
+    """Return an item of a Sec-WebSocket-Extensions header; the reverse of :func:`parse_extension_item`.
+
+    Raises:
+        ValueError: if a name or a value isn't a token.
+    """
+    return "; ".join([_check_token(name), *(_build_parameter(*parameter) for parameter in parameters)])
+
+
+parse_extension_list = parse_extension
+parse_subprotocol_list = parse_subprotocol
+build_extension_list = build_extension
+build_subprotocol_list = build_subprotocol
+
+
+def _expect(what: str, pattern: re.Pattern[str], header: str, pos: int, header_name: str) -> tuple[str, int]:
+    match = pattern.match(header, pos)
+    if match is None:
+        raise InvalidHeaderFormat(header_name, f"expected {what}", header, pos)
+    return match[0], match.end()
 
 
 def _skip(pattern: re.Pattern[str], header: str, pos: int) -> int:
@@ -217,53 +328,6 @@ def _skip(pattern: re.Pattern[str], header: str, pos: int) -> int:
     match = pattern.match(header, pos)
     assert match is not None
     return match.end()
-
-
-def _parse_token(header: str, pos: int, name: str) -> tuple[str, int]:
-    match = _token.match(header, pos)
-    if match is None:
-        raise InvalidHeaderFormat(name, "expected token", header, pos)
-    return match[0], match.end()
-
-
-def _parse_protocol(header: str, pos: int, name: str) -> tuple[str, int]:
-    match = _protocol.match(header, pos)
-    if match is None:
-        raise InvalidHeaderFormat(name, "expected protocol", header, pos)
-    return match[0], match.end()
-
-
-def _parse_extension_item(header: str, pos: int, name: str) -> tuple[ExtensionHeader, int]:
-    extension, pos = _parse_token(header, pos, name)
-    parameters = []
-    while (semicolon := _skip(_whitespace, header, pos)) < len(header) and header[semicolon] == ";":
-        parameter, pos = _parse_parameter(header, _skip(_whitespace, header, semicolon + 1), name)
-        parameters.append(parameter)
-    return (ExtensionName(extension), parameters), pos
-
-
-def _parse_parameter(header: str, pos: int, name: str) -> tuple[ExtensionParameter, int]:
-    parameter, pos = _parse_token(header, pos, name)
-    equals = _skip(_whitespace, header, pos)
-    if header[equals : equals + 1] != "=":
-        return (parameter, None), pos
-    value_pos = _skip(_whitespace, header, equals + 1)
-    if header[value_pos : value_pos + 1] == '"':
-        value, pos = _parse_quoted_token(header, value_pos, name)
-    else:
-        value, pos = _parse_token(header, value_pos, name)
-    return (parameter, value), pos
-
-
-def _parse_quoted_token(header: str, pos: int, name: str) -> tuple[str, int]:
-    """Read a quoted value, which must be a token once unquoted (RFC 6455 section 9.1)."""
-    match = _quoted_string.match(header, pos)
-    if match is None:
-        raise InvalidHeaderFormat(name, "expected quoted string", header, pos)
-    value = re.sub(r"\\(.)", r"\1", match[1])
-    if not _token.fullmatch(value):
-        raise InvalidHeaderFormat(name, "invalid quoted header content", header, pos)
-    return value, match.end()
 
 
 def _build_parameter(name: str, value: str | None) -> str:

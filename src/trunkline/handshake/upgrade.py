@@ -12,7 +12,7 @@ from .headers import parse_connection, parse_upgrade
 
 __all__ = ["accept_key", "check_upgrade", "generate_key", "get_header", "require_header"]
 
-_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def generate_key() -> str:
@@ -23,7 +23,7 @@ def generate_key() -> str:
 def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
     # usedforsecurity: SHA-1 protects nothing here, and builds of OpenSSL that follow FIPS must allow it
-    digest = hashlib.sha1((key + _GUID).encode("ascii"), usedforsecurity=False).digest()
+    digest = hashlib.sha1((key + GUID).encode("ascii"), usedforsecurity=False).digest()
     return base64.b64encode(digest).decode("ascii")
 
 
