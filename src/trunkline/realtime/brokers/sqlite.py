@@ -7,6 +7,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["SQLiteBroker"]
 
 WAITING: Final = 1024  # calls that wait for the disk; further ones wait for a place
 TOGETHER: Final = 512  # calls in one transaction
+AT_ONCE: Final = 32  # deliveries before others have their turn in the event loop
 RING: Final = 300  # publications of a channel in memory, for those who reconnect
 
 T = TypeVar("T")
@@ -221,6 +223,7 @@ class Writer:
         self._open = open
         self._now = now
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._committed: deque[tuple[Job, Outcome]] = deque()
         self._ended: asyncio.Future[None] | None = None
 
     async def start(self) -> str:
@@ -251,6 +254,26 @@ class Writer:
             if not self._ended.done():
                 self._jobs.put(None)
             await asyncio.shield(self._ended)
+            self._finish(len(self._committed))
+
+    def _settle(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
+        """Finish jobs of the thread; of many, some at a time."""
+        idle = not self._committed
+        self._committed.extend(zip(jobs, outcomes, strict=True))
+        if idle:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        try:
+            self._finish(AT_ONCE)
+        finally:
+            if self._committed:
+                asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _finish(self, most: int) -> None:
+        for _ in range(min(most, len(self._committed))):
+            job, outcome = self._committed.popleft()
+            job.done(outcome)
 
     # In the thread
 
@@ -269,7 +292,7 @@ class Writer:
         open = True
         while open:
             jobs, open = self._take()
-            tell(_settle, jobs, self._commit(store, jobs))
+            tell(self._settle, jobs, self._commit(store, jobs))
         with contextlib.suppress(Exception):  # everything was committed
             store.close()
         tell(_resolve, ended, None)
@@ -303,11 +326,6 @@ class Writer:
             store.rollback()
             raise
         return results
-
-
-def _settle(jobs: list[Job], outcomes: list[Outcome]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        job.done(outcome)
 
 
 def _resolve(future: asyncio.Future[Any], outcome: Outcome) -> None:
