@@ -189,7 +189,7 @@ def _processes(workload: Workload, peer: Peer, cores: Cores) -> Iterator[tuple[P
     command = peer.server_command(workload.mode, tls=tls, deflate=workload.deflate)
     with Process(command, cores["subject"], peer.environment) as server:
         port = server.expect("listening")
-        command = [str(BUILD / workload.generator), port, *workload.arguments, *workload.options]
+        command = [str(BUILD / workload.generator), port, *workload.arguments, *workload.options(peer)]
         with Process(command, cores["load"]) as generator:
             generator.expect("ready")
             yield server, generator

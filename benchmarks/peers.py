@@ -25,9 +25,16 @@ class Peer:
         """Variables that its process needs. The sources have no extension modules beside them."""
         return {"PYTHONPATH": str(ROOT / "src")} if self.interpreted else {}
 
+    @property
+    def dialect(self) -> str:
+        """The protocol with rooms that it speaks, as the load generators name it."""
+        return {"trunkline.realtime": "centrifuge"}.get(self.library, "socketio" if "socketio" in self.library else "")
+
     def server_command(self, mode: str, *, tls: str | None = None, deflate: bool = False) -> list[str]:
         if self.loop == "epoll":
             return [str(FLOOR)]
+        if mode == "rooms" and not self.dialect:
+            mode = "broadcast"
         command = [sys.executable, "-m", f"benchmarks.servers.{self._module}", mode, "--loop", self.loop]
         return [*command, *(["--tls", tls] if tls else []), *(["--deflate"] if deflate else [])]
 
@@ -54,6 +61,8 @@ COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
 """Those with the API of websockets, besides trunkline."""
 PICOWS = on(BOTH, "picows")
 AIOHTTP = on(BOTH, "aiohttp")
+REALTIME = on(BOTH, "trunkline.realtime")
+SOCKETIO = on(BOTH, "socketio.aiohttp", "socketio.uvicorn")
 
 
 def selected(peer: Peer, names: list[str] | None) -> bool:

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from benchmarks.peers import AIOHTTP, COMPATIBLE, FLOOR_PEER, INTERPRETED, PICOWS, TRUNKLINE, Peer, selected
+from benchmarks.peers import (
+    AIOHTTP,
+    COMPATIBLE,
+    FLOOR_PEER,
+    INTERPRETED,
+    PICOWS,
+    REALTIME,
+    SOCKETIO,
+    TRUNKLINE,
+    Peer,
+    selected,
+)
 
 Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
@@ -26,7 +37,7 @@ class Workload:
     arguments: tuple[str, ...] = ()
     """What the generator is told after the port; for `client`, the number of messages in flight."""
     mode: str = "echo"
-    """What the server does."""
+    """What the server does. `rooms`: publish in a room, in a protocol that has them; who speaks none broadcasts."""
     tls: bool = False
     deflate: bool = False
     """permessage-deflate, with messages of JSON."""
@@ -43,10 +54,10 @@ class Workload:
     headline: bool = True
     """Measured unless the session asks for all rows or for others."""
 
-    @property
-    def options(self) -> tuple[str, ...]:
+    def options(self, peer: Peer) -> tuple[str, ...]:
         """The generator's last words."""
-        return ("tls",) * self.tls + ("deflate",) * self.deflate
+        rooms = (peer.dialect,) if self.mode == "rooms" and peer.dialect else ()
+        return ("tls",) * self.tls + ("deflate",) * self.deflate + rooms
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,31 @@ WORKLOADS = (
         mode="broadcast",
         counts="delivery",
     ),
+    Workload(
+        name="rooms-1000",
+        group="Rooms",
+        title="1,000 clients in a room, 100 B: published by one, delivered to all; `broadcast` for comparison",
+        peers=(*REALTIME, *SOCKETIO, *TRUNKLINE),
+        generator="fanout",
+        arguments=("1000", "100"),
+        mode="rooms",
+        counts="delivery",
+    ),
     idle(10_000, ""),
+    Workload(
+        name="idle-10000-rooms",
+        group="Rooms",
+        title="10,000 idle clients in a room",
+        peers=(*REALTIME, *SOCKETIO),
+        generator="idle",
+        arguments=("32",),
+        mode="rooms",
+        metric="rss",
+        counts="connection",
+        warm_up=100,
+        amount=10_000,
+        rounds=1,
+    ),
     idle(10_000, " with permessage-deflate", "-deflate", size=JSON_SIZE, deflate=True),
     idle(1_000, " with TLS", "-tls", tls=True),
     client(1),
@@ -223,6 +258,12 @@ BARS = (
     Bar("deflate-fanout-1000", "plain-fanout-1000", 1.3),
     Bar("idle-10000", None, 4096),
     Bar("idle-10000-deflate", None, 8192),
+    *(Bar("rooms-1000", Peer("trunkline", subject.loop), 1.3, (subject,)) for subject in REALTIME),
+    *(
+        Bar("rooms-1000", Peer(library, "uvloop"), 0.1, REALTIME)
+        for library in ("socketio.aiohttp", "socketio.uvicorn")
+    ),
+    Bar("idle-10000-rooms", None, 12288, REALTIME),
     Bar("client-1", PICOWS_WEBSOCKETS, 0.8),
     Bar("client-16", PICOWS_WEBSOCKETS, 0.3),
     *(

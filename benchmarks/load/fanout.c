@@ -1,6 +1,6 @@
 /* Fan-out: one of CONNECTIONS connections sends a text message of SIZE bytes, all of them receive it, and so on.
  * A delivery counts as a message; the latency is the time until the last receiver has its copy.
- * usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json]
+ * usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json | centrifuge | socketio]
  */
 #include "wire.h"
 
@@ -60,7 +60,7 @@ static void deliver_one_message(struct connection *sender, int receivers)
 int main(int argc, char **argv)
 {
     if (argc < 4)
-        fail("usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json]");
+        fail("usage: fanout PORT CONNECTIONS SIZE [tls] [deflate] [json | centrifuge | socketio]");
     int port = atoi(argv[1]), count = atoi(argv[2]);
     take_options(argc - 4, argv + 4);
     bank = build_bank(OPCODE_TEXT, strtoul(argv[3], NULL, 10), 0);

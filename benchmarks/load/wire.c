@@ -50,6 +50,32 @@ double now(void)
 static SSL_CTX *tls_context;
 static bool deflating, json;
 
+/* What stands around payloads in a protocol with rooms, and what is said before. All are in one room. */
+static const struct dialect {
+    const char *name, *path;
+    const char *greeting[3]; /* each is said when its answer, or before the first one nothing, has come */
+    const char *answers[3];  /* how the answers begin */
+    const char *before, *after;
+} dialects[] = {
+    {"centrifuge",
+     "/connection/websocket",
+     {"{\"id\":1,\"connect\":{}}", "{\"id\":2,\"subscribe\":{\"channel\":\"room\"}}"},
+     {"{\"id\":1,\"connect\":", "{\"id\":2,\"subscribe\":"},
+     "{\"id\":3,\"publish\":{\"channel\":\"room\",\"data\":\"",
+     "\"}}"},
+    {"socketio", "/socket.io/?EIO=4&transport=websocket", {"", "40"}, {"0{", "40{"}, "42[\"say\",\"", "\"]"},
+}, *dialect;
+
+bool speaks_dialect(void) { return dialect != NULL; }
+
+static const struct dialect *find_dialect(const char *word)
+{
+    for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++)
+        if (!strcmp(word, dialects[i].name))
+            return &dialects[i];
+    return NULL;
+}
+
 static void use_tls(void)
 {
     tls_context = SSL_CTX_new(TLS_client_method());
@@ -67,7 +93,7 @@ void take_options(int count, char **words)
             deflating = json = true;
         else if (!strcmp(words[i], "json"))
             json = true;
-        else
+        else if (!(dialect = find_dialect(words[i])))
             fail("unknown option %s", words[i]);
     }
 }
@@ -140,9 +166,9 @@ int connect_tcp(int port, unsigned nth)
 size_t upgrade_request(char *out, size_t capacity, int port)
 {
     return snprintf(out, capacity,
-                    "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                    port, deflating ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+                    dialect ? dialect->path : "/", port, deflating ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
 }
 
 /* What browsers offer must be agreed upon: everybody is to do the same work. */
@@ -156,6 +182,18 @@ static z_stream *start_inflating(const char *response)
     if (inflateInit2(inflater, -15) != Z_OK)
         fail("zlib: no inflater");
     return inflater;
+}
+
+static void write_text(struct stream *stream, const char *text);
+static void await_text(struct stream *stream, const char *beginning);
+
+static void greet(struct stream *stream)
+{
+    for (int i = 0; dialect && dialect->greeting[i]; i++) {
+        if (*dialect->greeting[i])
+            write_text(stream, dialect->greeting[i]);
+        await_text(stream, dialect->answers[i]);
+    }
 }
 
 struct stream open_stream(int port, unsigned nth)
@@ -176,6 +214,7 @@ struct stream open_stream(int port, unsigned nth)
         fail("upgrade refused: %.60s", response);
     response[have] = 0;
     stream.inflater = start_inflating(response);
+    greet(&stream);
     fcntl(stream.fd, F_SETFL, O_NONBLOCK);
     return stream;
 }
@@ -238,6 +277,39 @@ static size_t write_frame(unsigned char *out, int first, const unsigned char *pa
     return header + size;
 }
 
+static void write_text(struct stream *stream, const char *text)
+{
+    unsigned char frame[256];
+    size_t length = write_frame(frame, FIN | OPCODE_TEXT, (const unsigned char *)text, strlen(text));
+    if (stream_write(stream, frame, length) != (ssize_t)length)
+        fail("a greeting was not sent");
+}
+
+/* The stream is blocking, and who greets gets nothing else. */
+static void await_text(struct stream *stream, const char *beginning)
+{
+    unsigned char data[2048];
+    size_t have = 0;
+    struct frame frame;
+    do {
+        if (have == sizeof data)
+            fail("the answer to a greeting is longer than %zu bytes", have);
+        have += stream_read(stream, data + have, 1);
+    } while (!parse_frame(data, have, &frame));
+    if (frame.size < strlen(beginning) || memcmp(frame.payload, beginning, strlen(beginning)))
+        fail("the answer to a greeting is %.*s", (int)frame.size, (const char *)frame.payload);
+}
+
+/* A payload with what the dialect puts around it. */
+static size_t write_message(unsigned char *out, const unsigned char *payload, size_t size)
+{
+    size_t before = dialect ? strlen(dialect->before) : 0, after = dialect ? strlen(dialect->after) : 0;
+    memcpy(out, dialect ? dialect->before : "", before);
+    memcpy(out + before, payload, size);
+    memcpy(out + before + size, dialect ? dialect->after : "", after);
+    return before + size + after;
+}
+
 struct bank build_bank(int opcode, size_t size, int more)
 {
     struct bank bank = {.count = json ? JSON_MESSAGES : 1, .opcode = opcode, .size = size};
@@ -253,7 +325,7 @@ struct bank build_bank(int opcode, size_t size, int more)
         if (deflating)
             length = write_frame(end, FIN | RSV1 | opcode, compressed, deflate_payload(compressed, room, payload, size));
         else
-            length = write_frame(end, FIN | opcode, payload, size);
+            length = write_frame(end, FIN | opcode, compressed, write_message(compressed, payload, size));
         bank.lengths[i % bank.count] = length;
         bank.ring += i < bank.count ? length : 0;
         end += length;
@@ -304,6 +376,8 @@ bool check_echo(struct stream *stream, const struct frame *frame, const struct b
 {
     if (frame->first == (FIN | OPCODE_PING))
         return false;
+    if (dialect)  /* others say it in their own words; a frame without it is an answer to who said it */
+        return memmem(frame->payload, frame->size, bank->payloads, bank->size) != NULL;
     int first = FIN | bank->opcode | (stream->inflater ? RSV1 : 0);
     if (frame->first != first || (!stream->inflater && frame->size != bank->size))
         fail("expected %zu bytes after 0x%02x, got %zu bytes after 0x%02x", bank->size, first, frame->size, frame->first);

@@ -51,8 +51,12 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 void *allocate(size_t count, size_t size);
 double now(void); /* seconds, monotonic */
 
-/* Takes the last words of the command line: `tls` and `deflate` for every stream opened later, `json` for every bank. */
+/* Takes the last words of the command line: `tls` and `deflate` for every stream opened later, `json` for every bank, and
+ * `centrifuge` or `socketio` for a protocol with rooms: a stream opened later is in one, and what is sent goes to all. */
 void take_options(int count, char **words);
+
+/* True if a protocol with rooms was asked for. */
+bool speaks_dialect(void);
 
 /* Opens a TCP connection to 127.0.0.1:port, blocking. Sources rotate over 127.0.0.0/24 with `nth`, because one source
  * address has too few ephemeral ports for many connections to one server. */
@@ -78,7 +82,7 @@ struct bank build_bank(int opcode, size_t size, int more);
 bool parse_frame(const unsigned char *data, size_t length, struct frame *frame);
 
 /* True for the echo of message `nth` of the bank, every byte of it, and compressed if that was negotiated; false for a
- * ping, which is skipped; anything else fails. */
+ * ping, which is skipped; anything else fails. In a protocol with rooms, whether the payload is in it. */
 bool check_echo(struct stream *stream, const struct frame *frame, const struct bank *bank, uint64_t nth);
 
 /* Says `ready` the first time, then waits for the next run. Returns its amount; ends the program if none comes. */

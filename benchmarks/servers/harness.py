@@ -20,7 +20,7 @@ class Options:
     """What a server is asked to do."""
 
     mode: str
-    """`echo`, or the chat room's fan-out by `gather` or by `broadcast`."""
+    """`echo`, the chat room's fan-out by `gather` or by `broadcast`, or `rooms`, in a protocol that has them."""
     sock: socket.socket
     """Bound to a free port of 127.0.0.1."""
     tls: ssl.SSLContext | None
@@ -34,7 +34,7 @@ Start = Callable[[Options], Awaitable[object]]
 def main(start: Start) -> None:
     """Run the server that `start` starts, and what it returns, until standard input ends."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=("echo", "gather", "broadcast"))
+    parser.add_argument("mode", choices=("echo", "gather", "broadcast", "rooms"))
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--tls", metavar="PEM", help="file with a private key and its certificate")
     parser.add_argument("--deflate", action="store_true", help="agree on permessage-deflate")
