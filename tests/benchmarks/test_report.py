@@ -1,4 +1,3 @@
-
 from benchmarks.report import markdown
 from benchmarks.workloads import choose
 from tests.benchmarks.samples import result

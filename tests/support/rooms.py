@@ -1,0 +1,129 @@
+"""A node without sockets: connections that only remember, clients that say commands, and a clock that tests set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from trunkline.core.writer import PreparedMessage
+from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Timeouts
+from trunkline.realtime.brokers import Broker
+from trunkline.realtime.channels import Channels
+from trunkline.realtime.client import Client
+from trunkline.realtime.codecs import CODECS, Codec
+from trunkline.realtime.commands import Commands
+from trunkline.realtime.hub import Hub
+
+
+class Clock:
+    """Seconds, as the test says."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeConnection:
+    """A connection that takes messages until `writable` is False, or for `room` more bytes."""
+
+    def __init__(self) -> None:
+        self.sent: list[PreparedMessage] = []
+        self.closed: tuple[int, str] | None = None
+        self.room: float = float("inf")
+        self.on_writable: Callable[[], None] | None = None
+
+    def send_nowait(self, message: PreparedMessage) -> bool:
+        if self.closed is not None or self.room <= 0:
+            return False
+        self.room -= len(message)
+        self.sent.append(message)
+        return True
+
+    def start_closing(self, code: int, reason: str) -> None:
+        self.closed = code, reason
+
+    def make_room(self, size: float = float("inf")) -> None:
+        """The peer read."""
+        self.room = size
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def take(self) -> list[Any]:
+        """What was sent since the last call, decoded from JSON."""
+        frames = [bytes(message.payload).decode() for message in self.sent]
+        self.sent.clear()
+        return [json.loads(line) for frame in frames for line in frame.split("\n")]
+
+
+class Talker:
+    """A client in JSON, and what it says."""
+
+    def __init__(self, node: Node, codec: Codec) -> None:
+        self.node = node
+        self.connection = FakeConnection()
+        self.client = Client(
+            self.connection, codec, node.hub, node.clock(), timeouts=node.timeouts, queue_limit=node.limits.queue
+        )
+
+    async def say(self, **command: Any) -> list[Any]:
+        """Say a command, with an id unless it is 0; returns everything that was sent since the last call."""
+        command.setdefault("id", 7)
+        return await self.say_frame(json.dumps(command))
+
+    async def say_frame(self, frame: str | bytes) -> list[Any]:
+        await self.node.commands.receive(self.client, frame)
+        return self.connection.take()
+
+    async def connect(self, **request: Any) -> Any:
+        [reply] = await self.say(connect=request)
+        return reply["connect"]
+
+    async def subscribe(self, channel: str, **request: Any) -> Any:
+        """Subscribe; returns the result, of a reply with which no pushes come."""
+        [reply] = await self.say(subscribe={"channel": channel, **request})
+        return reply["subscribe"]
+
+
+class Node:
+    """Everything that serves clients, but for sockets and timers."""
+
+    def __init__(
+        self, *, broker: Broker | None = None, limits: Limits | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.clock = Clock()
+        self.hub = Hub()
+        self.channels = Channels()
+        self.broker = broker or MemoryBroker()
+        self.presence = MemoryPresence()
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self.commands = Commands(
+            self.hub, self.channels, self.broker, self.presence, self.limits, self.clock, wall_clock=self.clock
+        )
+
+    async def __aenter__(self) -> Node:
+        await self.broker.start(self.hub)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for client in list(self.hub.clients.values()):
+            client.closed()
+        await self.commands.settle()
+        await self.broker.close()
+
+    def channel(self, pattern: str, **options: Any) -> Channel:
+        return self.channels.declare(pattern, ChannelOptions(**options))
+
+    def talker(self, codec: str = "json") -> Talker:
+        return Talker(self, CODECS[codec])
+
+    async def connected(self, *channels: str) -> Talker:
+        """A client that is connected and subscribed."""
+        talker = self.talker()
+        await talker.connect()
+        for channel in channels:
+            await talker.subscribe(channel)
+        return talker
