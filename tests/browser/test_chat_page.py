@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.sync.client import connect
 
 from tests.browser.conftest import ChatProcess, OpenPage
+from tests.support.line import Line
 from tests.support.process import environment
 
 if TYPE_CHECKING:
@@ -130,6 +132,144 @@ def test_a_restart_of_the_server_loses_no_message(chat: ChatProcess, open_page: 
     for page in (ada, bo):
         assert heard(page, "meanwhile").count() == 1
     assert ada.locator("#outbox .message").count() == 0
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator("#messages .text").all_inner_texts()
+
+
+def test_who_comes_in_later_sees_what_was_said(open_page: OpenPage) -> None:
+    ada = open_page("Ada")
+    for number in range(3):
+        say(ada, f"number {number}")
+    heard(ada, "number 2")
+    bo = open_page("Bo")
+    heard(bo, "number 2")
+    assert texts(bo) == texts(ada) == ["number 0", "number 1", "number 2"]
+    assert bo.locator("#messages .message.own").count() == 0
+    assert bo.locator("#messages .message:not(.continued)").count() == 1  # one name over all three
+
+
+def test_a_network_that_goes_and_comes_loses_nothing_and_doubles_nothing(
+    chat: ChatProcess, open_page: OpenPage
+) -> None:
+    with Line(chat.port) as line:
+        ada, bo = open_page("Ada", port=line.port), open_page("Bo")
+        for round in range(3):
+            say(ada, f"before {round}")
+            heard(bo, f"before {round}")
+            line.cut()
+            ada.locator("#state:not([data-state=connected])").wait_for()
+            say(ada, f"from the dark {round}")
+            ada.get_by_text("Will be sent when connected").wait_for()
+            say(bo, f"meanwhile {round}")
+            heard(bo, f"meanwhile {round}")
+            assert ada.locator("#people bdi").all_inner_texts() == ["Ada", "Bo"]
+            line.mend()
+            ada.get_by_role("button", name="Retry now").click()
+            wait_for_state(ada, "connected")
+            heard(bo, f"from the dark {round}")
+            heard(ada, f"from the dark {round}")
+    expected = [f"{what} {round}" for round in range(3) for what in ("before", "meanwhile", "from the dark")]
+    assert texts(ada) == texts(bo) == expected
+    assert ada.locator(".note").count() == 0
+
+
+def test_more_was_missed_than_is_kept(open_page: OpenPage) -> None:
+    with (
+        ChatProcess("--rate", "1000") as chat,
+        Line(chat.port) as line,
+        connect(f"ws://localhost:{chat.port}/", proxy=None) as raw,
+    ):
+        ada = open_page("Ada", port=line.port)
+        say(ada, "before")
+        heard(ada, "before")
+        line.cut()
+        for number in range(101):  # 100 are kept
+            raw.send(f"number {number}")
+        while raw.recv(timeout=10) != "number 100":
+            pass
+        line.mend()
+        heard(ada, "number 100")
+        ada.get_by_text("More was said meanwhile").wait_for()
+        assert texts(ada) == ["before", *[f"number {number}" for number in range(1, 101)]]
+
+
+def test_with_a_store_a_restart_keeps_what_was_said(tmp_path: Path, open_page: OpenPage) -> None:
+    with ChatProcess("--store", str(tmp_path / "chat.db")) as chat:
+        page = open_page("Ada", "/rooms/tea", port=chat.port)
+        say(page, "before the restart")
+        heard(page, "before the restart")
+        chat.stop()
+        wait_for_state(page, "waiting")
+        chat.start()
+        wait_for_state(page, "connected")
+        say(page, "after it")
+        heard(page, "after it")
+        assert texts(page) == ["before the restart", "after it"]
+        assert page.locator(".note").count() == 0
+        page.close()
+        chat.stop()
+        chat.start()
+        other = open_page("Bo", "/rooms/tea", port=chat.port)
+        heard(other, "after it")
+        assert texts(other) == ["before the restart", "after it"]
+
+
+def test_without_a_store_a_page_says_that_the_room_began_anew(chat: ChatProcess, open_page: OpenPage) -> None:
+    page = open_page("Ada")
+    say(page, "before the restart")
+    heard(page, "before the restart")
+    chat.stop()
+    chat.start()
+    page.get_by_text("The room has started anew").wait_for()
+    say(page, "after it")
+    heard(page, "after it")
+    assert texts(page) == ["before the restart", "after it"]
+
+
+def test_others_see_who_is_typing(open_page: OpenPage) -> None:
+    ada, bo = open_page("Ada"), open_page("Bo")
+    bo.locator("#people bdi").get_by_text("Ada", exact=True).wait_for()
+    height = bo.locator("#log").evaluate("log => log.clientHeight")
+    ada.get_by_label("Message", exact=True).press_sequentially("hel")
+    bo.get_by_text("Ada is typing").wait_for()
+    assert bo.locator("#log").evaluate("log => log.clientHeight") == height
+    assert ada.locator("#typing").inner_text() == ""
+    ada.get_by_label("Message", exact=True).press("Enter")
+    heard(bo, "hel")
+    bo.get_by_text("Ada is typing").wait_for(state="detached")
+
+
+def test_another_name_keeps_the_conversation(open_page: OpenPage) -> None:
+    ada, bo = open_page("Ada"), open_page("Bo")
+    say(ada, "as Ada")
+    heard(bo, "as Ada")
+    ada.get_by_label("as", exact=True).fill("Countess")
+    ada.get_by_label("as", exact=True).press("Enter")
+    bo.locator("#people bdi").get_by_text("Countess", exact=True).wait_for()
+    say(bo, "hello Countess")
+    say(ada, "as Countess")
+    heard(bo, "as Countess")
+    heard(ada, "as Countess")
+    assert texts(ada) == texts(bo)
+    names = bo.locator("#messages .name").all_inner_texts()
+    assert sorted(names) == ["Ada", "Bo", "Countess"]
+    assert bo.locator("#people bdi").all_inner_texts() == ["Bo", "Countess"]
+
+
+def test_too_much_is_refused_and_can_be_sent_again(open_page: OpenPage) -> None:
+    with ChatProcess("--rate", "1") as chat:
+        page = open_page("Ada", port=chat.port)
+        for number in range(8):
+            say(page, f"number {number}")
+        page.get_by_text("at most 1 messages per second").first.wait_for()
+        while page.locator("#outbox .message").count():
+            again = page.get_by_role("button", name="Try again")
+            if again.count():
+                again.first.click()
+            page.wait_for_timeout(200)
+        assert sorted(texts(page)) == [f"number {number}" for number in range(8)]
 
 
 def test_a_message_too_long_stays_and_says_so(open_page: OpenPage) -> None:

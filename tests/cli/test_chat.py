@@ -94,3 +94,12 @@ def test_what_cannot_work_is_said(options: list[str], status: int, problem: str)
     assert ran.returncode == status
     assert problem in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_store_that_cannot_be_used_is_an_error_that_names_the_option(tmp_path: Path) -> None:
+    store = tmp_path / "chat.db"
+    store.write_text("this is no database, and long enough to be seen to be none" * 10)
+    ran = subprocess.run([*CHAT, "--port", "0", "--store", store], capture_output=True, text=True, env=environment())
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"Error: cannot use --store {store}: ")
+    assert "Traceback" not in ran.stderr

@@ -19,7 +19,7 @@ def test_a_missing_library_is_one_line_that_names_the_extra(library: str) -> Non
 
 
 def test_another_missing_module_is_a_fault_and_shows_as_one() -> None:
-    program = WITHOUT.format(library="trunkline.chat.room")
+    program = WITHOUT.format(library="trunkline.chat.rooms")
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
     assert ran.returncode == 1
     assert "Traceback" in ran.stderr

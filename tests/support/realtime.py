@@ -1,6 +1,6 @@
 """A realtime server as the scenarios of tests/interop/node/realtime expect it. Usage: realtime.py PORT DIRECTORY.
 
-It prints its address. Under /tests/ it serves the files of the directory.
+It prints its address. Under /tests/ it serves the files of the directory, and at /token?user=&ttl=&channel= tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -17,8 +18,10 @@ from trunkline.datastructures import Headers
 from trunkline.http11 import Request, Response
 from trunkline.realtime import Realtime, Refused, Timeouts
 from trunkline.realtime.messages import Message, Push
+from trunkline.realtime.tokens import Key, Tokens
 
-rt = Realtime(timeouts=Timeouts(ping=1))
+tokens = Tokens(Key("HS256", "a secret that nobody knows but the tests"))
+rt = Realtime(tokens=tokens, timeouts=Timeouts(ping=1))
 
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".mjs": "text/javascript"}
 
@@ -46,6 +49,8 @@ class Order(msgspec.Struct):
 
 @rt.on_connect
 def connect(client: Any, who: Who | None) -> dict[str, str]:
+    if client.token:
+        return {"hello": client.user}
     who = who or Who()
     if who.user == "nobody":
         raise Refused(101)
@@ -68,6 +73,7 @@ def check(client: Any, data: Text) -> None:
 
 
 rt.channel("short:{name}", history=2, publish="subscribers")
+rt.channel("private:{name}", subscribe="token")
 
 
 @rt.channel("secret:{name}")
@@ -116,10 +122,19 @@ async def unsubscribe(client: Any, order: Order) -> None:
         rt._hub.on_gap(order.channel)  # as the broker does where publications may be lost: 2500
 
 
+def token(query: dict[str, str]) -> str:
+    user, ttl = query["user"], float(query["ttl"])
+    if "channel" in query:
+        return tokens.subscription(user, query["channel"], ttl=ttl)
+    return tokens.connection(user, ttl=ttl)
+
+
 def process_request(connection: Any, request: Request) -> Response | None:
     path = request.path.partition("?")[0]
     if path.startswith("/connection/"):
         return None
+    if path == "/token":
+        return page(".html", token(dict(parse_qsl(urlsplit(request.path).query))).encode())
     if path == "/trunkline.js":
         return page(".js", (files("trunkline.realtime") / "js" / "trunkline.js").read_bytes())
     file = Path(sys.argv[2]) / path.removeprefix("/tests/")

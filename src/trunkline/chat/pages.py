@@ -6,6 +6,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from urllib.parse import unquote
 
+from trunkline.chat.rooms import is_room_name
 from trunkline.datastructures import Headers
 from trunkline.http11 import Request, Response
 
@@ -25,7 +26,12 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-ROOM_NAME_LENGTH = 64
+CHANNELS = "/connection/websocket"  # where clients of the Centrifuge protocol connect, by convention
+
+
+def is_channels(path: str) -> bool:
+    """Whether `path` is where pages connect."""
+    return path.partition("?")[0] == CHANNELS
 
 
 def room_name(path: str) -> str | None:
@@ -38,9 +44,7 @@ def room_name(path: str) -> str | None:
         name = unquote(quoted, errors="strict")
     except UnicodeDecodeError:
         return None
-    if prefix or not 0 < len(name) <= ROOM_NAME_LENGTH or set(name) & {"/", "%"} or not name.isprintable():
-        return None
-    return name
+    return None if prefix or not is_room_name(name) else name
 
 
 def answer(request: Request) -> Response:
@@ -66,8 +70,8 @@ def _resource(path: str) -> Response:
         return plain(HTTPStatus.OK, "ok\n")
     if room_name(path) is not None:
         return _file("index.html")
-    prefix, _, name = path.partition("/static/")
-    if not prefix and name in _FILES:
+    name = "trunkline.js" if path == "/trunkline.js" else path.removeprefix("/static/")
+    if name in _FILES:
         return _file(name)
     return plain(HTTPStatus.NOT_FOUND, f"There is nothing at {path}. Rooms are at / and at /rooms/NAME.\n")
 
@@ -87,4 +91,7 @@ def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
     return Response(status.value, status.phrase, headers, body)
 
 
-_FILES = {file.name: file.read_bytes() for file in (files("trunkline.chat") / "page").iterdir()}
+_FILES = {
+    file.name: file.read_bytes()
+    for file in [*(files("trunkline.chat") / "page").iterdir(), files("trunkline.realtime") / "js" / "trunkline.js"]
+}

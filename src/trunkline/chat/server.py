@@ -6,20 +6,17 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection
 from http import HTTPStatus
 from ssl import SSLContext
 
-from trunkline.asyncio.server import Server, ServerConnection, broadcast, serve
+from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.chat import pages
-from trunkline.chat.envelopes import SUBPROTOCOL
 from trunkline.chat.origins import is_welcome
-from trunkline.chat.room import Limits, Member, Room
+from trunkline.chat.rooms import Limits, Rooms, channel_of
 from trunkline.datastructures import MultipleValuesError
-from trunkline.exceptions import ConnectionClosed
 from trunkline.http11 import Request, Response
-from trunkline.typing import Subprotocol
+from trunkline.realtime import select_subprotocol
 
 __all__ = ["ChatServer", "run"]
 
@@ -28,42 +25,50 @@ logger = logging.getLogger("trunkline.chat")
 CLOSE_TIMEOUT = 3.0  # seconds: whoever does not answer a Close frame must not hold up the end
 
 
-@dataclass
 class ChatServer:
-    """Rooms that come into being when somebody enters and vanish when the last one leaves.
+    """Pages at / and /rooms/NAME, at the same addresses their rooms for plain clients, and the channels of the pages.
 
     Args:
         limits: what each room puts up with.
         origins: origins of pages that are welcome besides our own.
+        store: URL of where the rooms keep what was said; see `trunkline.realtime.Realtime`.
     """
 
-    limits: Limits = field(default_factory=Limits)
-    origins: Collection[str] = ()
-    rooms: dict[str, Room] = field(default_factory=dict)
+    def __init__(self, limits: Limits | None = None, origins: Collection[str] = (), store: str = "memory://") -> None:
+        self.limits = limits or Limits()
+        self.origins = origins
+        self.rooms = Rooms(self.limits, store)
 
-    async def listen(self, host: str | None, port: int, *, ssl: SSLContext | None = None) -> Server:
-        """Start serving.
+    @contextlib.asynccontextmanager
+    async def open(self, host: str | None, port: int, *, ssl: SSLContext | None = None) -> AsyncIterator[Server]:
+        """Serve as long as the context lasts; then close all connections with 1001, going away.
 
         Raises:
             OSError: the address is taken, is not ours, or is not allowed.
+            BrokerError: the store cannot be used.
         """
-        return await serve(
-            self.talk,
-            host,
-            port,
-            ssl=ssl,
-            process_request=self.process_request,
-            select_subprotocol=select_subprotocol,
-            compression=None,  # chat messages are short, and a thousand compressors are not
-            max_size=self.limits.max_size,
-            close_timeout=CLOSE_TIMEOUT,
-        )
+        await self.rooms.realtime.start()
+        try:
+            async with serve(
+                self.talk,
+                host,
+                port,
+                ssl=ssl,
+                process_request=self.process_request,
+                select_subprotocol=select_subprotocol,
+                compression=None,  # chat messages are short, and a thousand compressors are not
+                max_size=self.limits.max_size,
+                close_timeout=CLOSE_TIMEOUT,
+            ) as server:
+                yield server
+        finally:
+            await self.rooms.close()
 
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain HTTP requests, and let only those through to a room that may enter."""
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
             return pages.answer(request)
-        if pages.room_name(request.path) is None:
+        if not pages.is_channels(request.path) and pages.room_name(request.path) is None:
             return pages.plain(HTTPStatus.NOT_FOUND, "There is no room here. Rooms are at / and at /rooms/NAME.\n")
         # RFC 9112 section 3.2 and RFC 6454 section 7.3: neither field may occur twice.
         try:
@@ -77,34 +82,12 @@ class ChatServer:
 
     async def talk(self, connection: ServerConnection) -> None:
         """Serve one connection for as long as it lasts."""
-        with self._membership(connection) as (room, member), contextlib.suppress(ConnectionClosed):
-            if member.on_page:
-                await connection.send(room.welcome(member), text=True)
-            async for data in connection:
-                reply = room.receive(member, data)
-                if reply is not None:
-                    await connection.send(reply, text=True)
-
-    @contextlib.contextmanager
-    def _membership(self, connection: ServerConnection) -> Iterator[tuple[Room, Member]]:
         assert connection.request is not None
-        name = pages.room_name(connection.request.path) or ""
-        if name not in self.rooms:
-            call_later = asyncio.get_running_loop().call_later
-            self.rooms[name] = Room(name, fan_out=broadcast, call_later=call_later, limits=self.limits)
-        room = self.rooms[name]
-        member = room.join(connection)
-        try:
-            yield room, member
-        finally:
-            room.leave(member)
-            if not room.members:
-                del self.rooms[name]
-
-
-def select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Speak envelopes with those who offer to, and plain text with all others."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+        path = connection.request.path
+        if pages.is_channels(path):
+            await self.rooms.realtime.handler(connection)
+        else:
+            await self.rooms.serve_plain(connection, channel_of(pages.room_name(path) or ""))
 
 
 async def run(
@@ -126,6 +109,7 @@ async def run(
 
     Raises:
         OSError: the address is taken, is not ours, or is not allowed.
+        BrokerError: the store cannot be used.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -133,6 +117,6 @@ async def run(
         # Windows has no signals in asyncio: there Ctrl-C raises KeyboardInterrupt.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(signal_number, stop.set)
-    async with await chat.listen(host, port, ssl=ssl) as server:  # leaving closes with 1001, going away
+    async with chat.open(host, port, ssl=ssl) as server:
         on_open(server)
         await stop.wait()

@@ -8,12 +8,14 @@ import errno
 import ssl
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
 from trunkline.asyncio.server import Server
-from trunkline.chat.room import Limits
+from trunkline.chat.rooms import Limits
 from trunkline.chat.server import ChatServer, run
+from trunkline.realtime import BrokerError
 
 __all__ = ["chat"]
 
@@ -34,6 +36,9 @@ file = click.Path(exists=True, dir_okay=False, path_type=Path)
               help="Bytes in one message.")  # fmt: skip
 @click.option("--rate", default=Limits.rate, show_default=True, type=click.FloatRange(min=0, min_open=True),
               help="Messages per second from one client; more are refused, and the client is told.")  # fmt: skip
+@click.option("--store", type=click.Path(dir_okay=False, path_type=Path), metavar="PATH",
+              help="Keep what is said in this SQLite file, over restarts. Without it, a room is forgotten a minute "
+                   "after the last one has left.")  # fmt: skip
 def chat(
     host: str,
     port: int,
@@ -42,6 +47,7 @@ def chat(
     origins: tuple[str, ...],
     max_size: int,
     rate: float,
+    store: Path | None,
 ) -> None:
     """Open a chat room: the page at /, and the same port for WebSocket clients.
 
@@ -49,7 +55,8 @@ def chat(
     """
     if key and not cert:
         raise click.UsageError("--key needs --cert: a private key is of no use without its certificate.")
-    room = ChatServer(Limits(max_size=max_size, rate=rate), origins)
+    url = f"sqlite:///{quote(str(store))}" if store else "memory://"
+    room = ChatServer(Limits(max_size=max_size, rate=rate), origins, url)
     tls = load_tls(cert, key) if cert else None
     on_open = partial(announce, host=host, tls=tls is not None)
     try:
@@ -57,6 +64,8 @@ def chat(
             asyncio.run(run(room, host, port, ssl=tls, on_open=on_open))
     except OSError as error:
         raise click.ClickException(cannot_listen(error, host, port)) from error
+    except BrokerError as error:
+        raise click.ClickException(f"cannot use --store {store}: {error}") from error
 
 
 def load_tls(cert: Path, key: Path | None) -> ssl.SSLContext:

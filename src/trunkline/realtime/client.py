@@ -113,6 +113,7 @@ class Client:
         token: with which it connected, "" if without.
         meta: what its token says for the server alone, as JSON; None if nothing.
         ttl: seconds after which the client must refresh its token, None for never. Set it in a connect hook.
+        data: yours, None at first.
         connection: the WebSocket connection, with its `request`.
         name, version: what the client library calls itself.
         shown: what others see of the client, once it is connected.
@@ -121,9 +122,9 @@ class Client:
     """
 
     __slots__ = (
-        "bucket", "busy", "channels", "codec", "connection", "ends_at", "hub", "id", "info", "meta", "name", "next_end",
-        "outbox", "ping_at", "pong_due", "queue_limit", "refusals", "shown", "stale_at", "state", "subscriptions",
-        "timeouts", "token", "ttl", "user", "version", "wake_at",
+        "bucket", "busy", "channels", "codec", "connection", "data", "ends_at", "hub", "id", "info", "meta", "name",
+        "next_end", "outbox", "ping_at", "pong_due", "queue_limit", "refusals", "shown", "stale_at", "state",
+        "subscriptions", "timeouts", "token", "ttl", "user", "version", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +133,7 @@ class Client:
         self.id = str(uuid.uuid4())
         self.user = ""
         self.info: Any = None
+        self.data: Any = None
         self.channels: Iterable[str] = ()
         self.token = ""
         self.meta: bytes | None = None

@@ -1,262 +1,39 @@
-// The chat page: what people see and type. What others send is only ever shown as text.
+// The chat page: joins the room to what people see and type.
 
-import { Line } from "./line.js";
+import { Client } from "/trunkline.js";
+import * as messages from "./messages.js";
+import * as outbox from "./outbox.js";
+import * as people from "./people.js";
+import * as stored from "./stored.js";
 
-const PATIENCE = 10_000; // milliseconds that a message may stay unconfirmed before the connection counts as dead
-const MESSAGES_SHOWN = 500;
-const GROUPED_WITHIN = 180; // seconds between two messages that still share one name
-const NEAR_THE_END = 80; // pixels
-const HUES = [15, 50, 90, 135, 170, 210, 245, 280, 310, 345];
+const HISTORY = 100; // messages to show on joining
+const TYPING_EVERY = 3_000; // milliseconds between two signs that somebody is typing
+const QUIET_FROM = 50; // people in the room, from whom on nobody is told who is typing
+const NAME = "trunkline.name";
 
 const $ = (id) => document.getElementById(id);
-const room = location.pathname.startsWith("/rooms/") ? decodeURIComponent(location.pathname.slice(7)) : "Lobby";
-const address = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${location.pathname}`;
-const line = new Line(address, "trunkline.chat");
+const roomName = location.pathname.startsWith("/rooms/") ? decodeURIComponent(location.pathname.slice(7)) : "";
+const channel = roomName ? `room:${encodeURIComponent(roomName)}` : "lobby";
 
-// What survives a reload: the name everywhere, what this tab sent and what it has yet to send in this room.
+$("name").value = stored.read(localStorage, NAME, "");
+const data = { name: $("name").value };
+const client = new Client("/connection/websocket", { data, timeout: 10_000, minDelay: 1_000 });
+const room = client.subscribe(channel, { joinLeave: true });
+const typing = client.subscribe(`typing:${channel}`);
 
-const stored = {
-  read(storage, key, fallback) {
-    try {
-      return JSON.parse(storage.getItem(key)) ?? fallback;
-    } catch {
-      return fallback; // storage is forbidden, or somebody else wrote there
-    }
-  },
-  write(storage, key, value) {
-    try {
-      storage.setItem(key, JSON.stringify(value));
-    } catch {
-      // forbidden or full: the page works without
-    }
-  },
-};
-const SENT = `trunkline.sent:${location.pathname}`;
-const OUTBOX = `trunkline.outbox:${location.pathname}`;
-const sent = new Set(stored.read(sessionStorage, SENT, [])); // ids of our own messages
-const outbox = new Map(stored.read(sessionStorage, OUTBOX, [])); // id -> { text, refused }: not yet confirmed
+// Who I am: whoever comes under another name comes anew, and recovers
 
-function saveOutbox() {
-  stored.write(sessionStorage, OUTBOX, [...outbox]);
-}
+let maxSize = Infinity; // bytes in a message
 
-// Messages that arrive
-
-const seen = new Set();
-let last = null; // the message shown last
-let unread = 0;
-
-function show(message) {
-  if (seen.has(message.id)) return;
-  seen.add(message.id);
-  const follow = isAtEnd();
-  confirm(message.id);
-  showDay(message);
-  $("messages").append(messageElement(message));
-  last = message;
-  $("empty").hidden = true;
-  forgetTheOldest();
-  if (follow || sent.has(message.id)) scrollToEnd();
-  if ((!follow || document.hidden) && !sent.has(message.id)) countUnread(unread + 1);
-}
-
-function messageElement({ id, name, text, size, time }) {
-  const element = $("message-template").content.cloneNode(true).firstElementChild;
-  const date = new Date(time * 1000);
-  element.classList.toggle("own", sent.has(id));
-  element.classList.toggle("continued", last?.name === name && time - last.time < GROUPED_WITHIN && isSameDay(last, { time }));
-  element.style.setProperty("--hue", hue(name));
-  element.querySelector(".name").textContent = name;
-  element.querySelector(".text").textContent = text ?? `sent ${size} bytes that are not text`;
-  element.classList.toggle("binary", text === undefined);
-  const clock = element.querySelector("time");
-  clock.dateTime = date.toISOString();
-  clock.title = date.toLocaleString();
-  clock.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return element;
-}
-
-function isSameDay(one, other) {
-  return new Date(one.time * 1000).toDateString() === new Date(other.time * 1000).toDateString();
-}
-
-function showDay(message) {
-  if (last && isSameDay(last, message)) return;
-  const day = document.createElement("p");
-  day.className = "day";
-  day.textContent = new Date(message.time * 1000).toLocaleDateString([], { weekday: "long", day: "numeric", month: "long" });
-  $("messages").append(day);
-}
-
-function forgetTheOldest() {
-  while ($("messages").childElementCount > MESSAGES_SHOWN) $("messages").firstElementChild.remove();
-  if (seen.size > 2 * MESSAGES_SHOWN) seen.delete(seen.values().next().value);
-}
-
-function hue(name) {
-  let hash = 0;
-  for (const char of name) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
-  return HUES[hash % HUES.length];
-}
-
-// Where the reader is
-
-function isAtEnd() {
-  const log = $("log");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
-}
-
-function scrollToEnd() {
-  $("log").scrollTop = $("log").scrollHeight;
-}
-
-function countUnread(count) {
-  unread = count;
-  document.title = `${count ? `(${count}) ` : ""}${room} · trunkline`;
-  $("unread").hidden = count === 0;
-  $("unread").textContent = count === 1 ? "1 new message" : `${count} new messages`;
-}
-
-function readTheEnd() {
-  if (!document.hidden && isAtEnd()) countUnread(0);
-}
-
-$("log").addEventListener("scroll", readTheEnd, { passive: true });
-document.addEventListener("visibilitychange", readTheEnd);
-$("unread").addEventListener("click", () => {
-  scrollToEnd();
-  countUnread(0);
-  $("text").focus();
+client.addEventListener("connected", ({ data }) => {
+  $("name").placeholder = data.name;
+  maxSize = data.max_size;
 });
-new ResizeObserver(() => unread === 0 && scrollToEnd()).observe($("log")); // the keyboard of a phone takes its half
-
-// Messages that leave: each stays in the outbox until it comes back from the room
-
-let patience = 0;
-
-function say(text) {
-  // Not crypto.randomUUID: that is missing on plain http:// anywhere but on localhost.
-  const id = Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("");
-  outbox.set(id, { text, refused: "" });
-  sent.add(id);
-  stored.write(sessionStorage, SENT, [...sent].slice(-MESSAGES_SHOWN));
-  dispatch(id);
-  scrollToEnd();
-}
-
-function dispatch(id) {
-  const entry = outbox.get(id);
-  entry.refused = tooLong(id, entry.text);
-  if (line.connected && !entry.refused) {
-    line.send({ type: "message", id, text: entry.text });
-    clearTimeout(patience);
-    patience = setTimeout(giveUpOnSilence, PATIENCE);
-  }
-  saveOutbox();
-  showOutbox();
-}
-
-function giveUpOnSilence() {
-  if ([...outbox.values()].some(({ refused }) => !refused)) line.reconnect();
-}
-
-function confirm(id) {
-  if (!outbox.delete(id)) return;
-  saveOutbox();
-  showOutbox();
-}
-
-function refuse(id, reason) {
-  const entry = outbox.get(id);
-  if (!entry) return tell(reason);
-  entry.refused = reason;
-  saveOutbox();
-  showOutbox();
-}
-
-let maxSize = Infinity; // bytes in an envelope, as the room told us
-
-function tooLong(id, text) {
-  const size = new TextEncoder().encode(JSON.stringify({ type: "message", id, text })).length;
-  return size > maxSize ? `too long: ${size} bytes, and ${maxSize} are allowed` : "";
-}
-
-function showOutbox() {
-  $("outbox").replaceChildren(...[...outbox].map(([id, entry]) => outgoingElement(id, entry)));
-  if (outbox.size) $("empty").hidden = true;
-}
-
-function outgoingElement(id, { text, refused }) {
-  const element = $("outgoing-template").content.cloneNode(true).firstElementChild;
-  const again = element.querySelector(".again");
-  const discard = element.querySelector(".discard");
-  element.classList.toggle("refused", Boolean(refused));
-  if (refused) element.querySelector(".fate").setAttribute("role", "alert");
-  element.querySelector(".text").textContent = text;
-  element.querySelector(".why").textContent = refused || (line.connected ? "Sending" : "Will be sent when connected");
-  again.hidden = discard.hidden = !refused;
-  again.addEventListener("click", () => act(() => dispatch(id)));
-  discard.addEventListener("click", () => act(() => confirm(id)));
-  return element;
-}
-
-// Do what a button asks for that is about to disappear: leave the focus where people go on.
-function act(action) {
-  action();
-  $("text").focus();
-}
-
-// Who is here
-
-let me = 0;
-
-function showPeople({ people, count }) {
-  const names = [...people].sort((one, other) => one.name.localeCompare(other.name));
-  $("people").replaceChildren(...names.map(personElement));
-  for (const shown of document.querySelectorAll(".people-count")) shown.textContent = count;
-  $("people-more").hidden = count === people.length;
-  $("people-more").textContent = `and ${count - people.length} more`;
-}
-
-function personElement({ id, name }) {
-  const element = document.createElement("li");
-  const shown = document.createElement("bdi");
-  shown.textContent = name;
-  element.append(shown);
-  element.style.setProperty("--hue", hue(name));
-  if (id === me) {
-    const you = document.createElement("span");
-    you.className = "you";
-    you.textContent = "you";
-    element.className = "me";
-    element.append(" ", you);
-  }
-  return element;
-}
-
-function openPeople(open) {
-  document.body.classList.toggle("people-open", open);
-  $("people-toggle").setAttribute("aria-expanded", String(open));
-}
-
-$("people-toggle").addEventListener("click", () => openPeople(!document.body.classList.contains("people-open")));
-addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !document.body.classList.contains("people-open")) return;
-  openPeople(false);
-  $("people-toggle").focus();
-});
-
-// My name
-
-$("name").value = stored.read(localStorage, "trunkline.name", "");
-
-function introduce() {
-  if (line.connected) line.send({ type: "hello", name: $("name").value });
-}
 
 $("name").addEventListener("change", () => {
-  stored.write(localStorage, "trunkline.name", $("name").value);
-  introduce();
+  data.name = $("name").value;
+  stored.write(localStorage, NAME, data.name);
+  reconnect();
 });
 $("name").addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
@@ -264,11 +41,82 @@ $("name").addEventListener("keydown", (event) => {
   $("text").focus();
 });
 
-// What I type
+function reconnect() {
+  client.disconnect();
+  client.connect();
+}
 
-function tell(problem) {
-  $("problem").textContent = problem;
-  $("problem").hidden = !problem;
+// What is said
+
+const seen = new Set(); // ids of messages
+let shown = { offset: 0, epoch: "" }; // position of the message shown last
+let waiting = null; // publications that came while the history is under way
+
+room.addEventListener("subscribed", async ({ recovered }) => {
+  showState();
+  if (recovered && shown.epoch) await null; // the missed publications follow this event at once
+  else await catchUp();
+  if (room.state === "subscribed") outbox.dispatchAll(); // what has arrived after all is confirmed by now
+});
+
+room.addEventListener("publication", (publication) => (waiting ? waiting.push(publication) : show(publication)));
+
+async function catchUp() {
+  waiting = [];
+  try {
+    const { publications, offset, epoch } = await room.history({ limit: HISTORY, reverse: true });
+    const oldest = publications.at(-1)?.offset ?? offset + 1;
+    if (shown.epoch === epoch && oldest > shown.offset + 1) messages.note("More was said meanwhile than this page could get back.");
+    if (shown.epoch && shown.epoch !== epoch) messages.note("The room has started anew. What was said just before may be missing.");
+    shown = { offset, epoch };
+    messages.silently(() => publications.reverse().forEach(show));
+  } catch {
+    shown = { offset: 0, epoch: "" }; // the connection is lost again; the next one asks again
+  }
+  const late = waiting;
+  waiting = null;
+  late.forEach(show);
+}
+
+function show({ data: { id, text = "", binary }, info, time, offset }) {
+  if (offset > shown.offset) shown.offset = offset;
+  if (seen.has(id)) return;
+  seen.add(id);
+  if (seen.size > 1000) seen.delete(seen.values().next().value);
+  outbox.confirm(id);
+  people.stopTyping(info.client);
+  messages.show({ name: nameOf(info), text, size: binary && atob(binary).length, time, own: outbox.isOwn(id) });
+}
+
+const nameOf = (info) => info.connInfo?.name ?? "";
+
+// What I say
+
+const inFlight = new Set();
+
+async function send(message) {
+  const frame = { id: client.id, publish: { channel, data: message } }; // a little longer than the real one
+  const size = new TextEncoder().encode(JSON.stringify(frame)).length;
+  if (size > maxSize) return outbox.refuse(message.id, `too long: ${size} bytes, and ${maxSize} are allowed`);
+  if (inFlight.has(message.id)) return;
+  inFlight.add(message.id);
+  try {
+    await room.publish(message);
+  } catch (error) {
+    // Where no answer came, the message stays in the outbox. Whether it has arrived the next connection tells.
+    if (error.code >= 100) outbox.refuse(message.id, error.message);
+    else if (client.state === "connected") reconnect();
+  } finally {
+    inFlight.delete(message.id);
+  }
+}
+
+let lastSign = 0;
+
+function showThatITypeNow() {
+  if (room.state !== "subscribed" || people.count() > QUIET_FROM || Date.now() - lastSign < TYPING_EVERY) return;
+  lastSign = Date.now();
+  typing.publish({}).catch(() => {}); // not worth a word
 }
 
 function fitText() {
@@ -277,8 +125,8 @@ function fitText() {
 }
 
 $("text").addEventListener("input", () => {
-  tell("");
   fitText();
+  if ($("text").value.trim()) showThatITypeNow();
 });
 $("text").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -288,65 +136,90 @@ $("text").addEventListener("keydown", (event) => {
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value;
-  if (text.trim()) say(text);
+  if (text.trim()) {
+    outbox.add(text);
+    messages.scrollToEnd();
+    lastSign = 0;
+  }
   $("text").value = "";
   fitText();
   $("text").focus();
 });
 
+// Who is here
+
+let changes = null; // who came and went while the list is under way
+
+room.addEventListener("subscribed", async () => {
+  const current = (changes = []);
+  try {
+    const here = Object.values(await room.presence()).map((info) => [info.client, nameOf(info)]);
+    if (current !== changes) return;
+    people.showAll(here, client.id);
+    changes.forEach((change) => change());
+  } catch {
+    // the connection is lost again; the next one asks again
+  }
+});
+room.addEventListener("join", ({ info }) => changed(() => people.join(info.client, nameOf(info))));
+room.addEventListener("leave", ({ info }) => changed(() => people.leave(info.client)));
+typing.addEventListener("publication", ({ info }) => people.type(info.client));
+typing.addEventListener("subscribing", people.stopAllTyping);
+
+function changed(change) {
+  change();
+  changes?.push(change);
+}
+
 // The connection
 
-const STATES = { connecting: "Connecting", connected: "Connected", waiting: "Reconnecting", offline: "Offline" };
+const STATES = {
+  connecting: "Connecting",
+  reconnecting: "Reconnecting",
+  waiting: "Reconnecting",
+  offline: "Offline",
+  connected: "Connected",
+  closed: "Disconnected",
+};
+let wasConnected = false;
 let retryAt = 0;
 let ticking = 0;
 
-function showState({ state, delay }) {
+function stateNow(delay) {
+  if (client.state === "disconnected" || room.state === "unsubscribed") return "closed";
+  if (delay) return navigator.onLine ? "waiting" : "offline";
+  if (room.state === "subscribed") return "connected";
+  return wasConnected ? "reconnecting" : "connecting";
+}
+
+function showState({ delay = 0, reason = "" } = {}) {
+  const state = stateNow(delay);
+  wasConnected ||= state === "connected";
   $("state").dataset.state = state;
-  $("state-text").textContent = STATES[state];
-  $("retry").hidden = delay === 0;
+  $("state-text").textContent = state === "closed" && reason ? `${STATES.closed}: ${reason}` : STATES[state];
   retryAt = Date.now() + delay;
   clearInterval(ticking);
-  $("countdown").textContent = "";
-  if (delay) {
-    ticking = setInterval(showCountdown, 250);
-    showCountdown();
-  } else if (document.activeElement === $("retry")) {
-    $("text").focus();
-  }
-  showOutbox();
+  ticking = delay ? setInterval(showCountdown, 250) : 0;
+  showCountdown();
+  if (!delay && document.activeElement === $("retry")) $("text").focus();
+  $("retry").hidden = !delay && client.state !== "disconnected";
+  outbox.showOutbox();
 }
 
 function showCountdown() {
-  $("countdown").textContent = `in ${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s`;
+  $("countdown").textContent = ticking ? `in ${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s` : "";
 }
 
-const RECEIVED = {
-  welcome({ you, name, max_size, history }) {
-    me = you;
-    maxSize = max_size;
-    $("name").placeholder = name;
-    $("log").setAttribute("aria-live", "off"); // what was said before is there to be read, not to be read out
-    history.forEach(show);
-    setTimeout(() => $("log").removeAttribute("aria-live"));
-    // The history has confirmed what had arrived after all. The rest is sent again, in the order of typing.
-    [...outbox].filter(([, { refused }]) => !refused).forEach(([id]) => dispatch(id));
-  },
-  message: show,
-  binary: show,
-  presence: showPeople,
-  error({ id, reason }) {
-    refuse(id, reason);
-  },
-};
+for (const type of ["connecting", "connected", "disconnected"]) client.addEventListener(type, showState);
+room.addEventListener("unsubscribed", showState);
+$("retry").addEventListener("click", () => client.connect());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && client.state === "connecting") client.connect(); // somebody is waiting
+});
 
-line.addEventListener("open", introduce);
-line.addEventListener("state", ({ detail }) => showState(detail));
-line.addEventListener("envelope", ({ detail }) => RECEIVED[detail.type]?.(detail));
-$("retry").addEventListener("click", () => line.connect());
-
-$("room").textContent = room;
-$("address").textContent = `trunkline connect ${address}`;
-countUnread(0);
-showOutbox();
-line.connect();
+messages.entitle(roomName || "Lobby");
+$("room").textContent = roomName || "Lobby";
+$("address").textContent = `trunkline connect ${location.protocol.replace("http", "ws")}//${location.host}${location.pathname}`;
+outbox.open(send, () => room.state === "subscribed");
+client.connect();
 if (matchMedia("(pointer: fine)").matches) $("text").focus(); // on a phone this would open the keyboard

@@ -234,6 +234,50 @@ export const scenarios = {
     await until(() => heard.all("unsubscribed").length, "unsubscribed", client);
   },
 
+  async "connection tokens"(open, channel, { url }) {
+    let fetched = 0;
+    const fetchToken = async () => (fetched++, (await fetch(`${url}/token?user=ada&ttl=2`)).text());
+    const client = open({ getToken: fetchToken });
+    const heard = record(client);
+    client.connect();
+    await client.ready();
+    equal((await client.rpc("whoami", {})).user, "ada", "user");
+    await new Promise((resolve) => setTimeout(resolve, 4500));
+    equal(heard.types(), ["connecting", "connected"], "events");
+    if (fetched < 2) throw new Error(`the token was fetched ${fetched} times`);
+    const late = open({ token: await (await fetch(`${url}/token?user=bo&ttl=-60`)).text(), getToken: fetchToken });
+    late.connect();
+    await late.ready(10_000); // the server says 109, and the client fetches another
+    const forged = open({ token: "a.b.c" });
+    const end = record(forged);
+    forged.connect();
+    await until(() => end.all("disconnected").length, "disconnected", forged);
+    equal(end.all("disconnected")[0].code, 3500, "code");
+  },
+
+  async "subscription tokens"(open, channel, { url }) {
+    let fetched = 0;
+    const name = `private:${channel}`;
+    const getToken = async () => (
+      fetched++, (await fetch(`${url}/token?user=ada&ttl=2&channel=${encodeURIComponent(name)}`)).text()
+    );
+    const client = open({ data: { user: "ada" } });
+    const room = client.subscribe(name, { getToken });
+    const heard = record(room);
+    client.connect();
+    await room.ready();
+    await new Promise((resolve) => setTimeout(resolve, 4500));
+    equal(heard.all("subscribed").length, 1, "times subscribed");
+    if (fetched < 2) throw new Error(`the token was fetched ${fetched} times`);
+    room.unsubscribe();
+    const refused = open({ data: { user: "ada" } });
+    const without = refused.subscribe(name);
+    const end = record(without);
+    refused.connect();
+    await until(() => end.all("unsubscribed").length, "unsubscribed", without);
+    equal(end.all("unsubscribed")[0].code, 103, "code");
+  },
+
   async "pings keep a connection"(open) {
     const client = open();
     const heard = record(client);

@@ -1,0 +1,208 @@
+"""The rules of the chat rooms: who may say what, how it is passed on, and when it is forgotten.
+
+A room is a channel of `trunkline.realtime`. Pages speak the protocol of channels. Any other client sends plain text and
+gets plain text, and never meets that protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from trunkline import realtime
+from trunkline.asyncio.server import ServerConnection
+from trunkline.realtime import Client, Realtime, Refused
+from trunkline.realtime.codes import TOO_MANY_REQUESTS, UNKNOWN_CHANNEL
+from trunkline.realtime.limits import Rate, TokenBucket
+
+__all__ = ["Limits", "Message", "Rooms", "Who", "channel_of", "clean_name", "is_room_name"]
+
+NAME_LENGTH = 40
+ROOM_NAME_LENGTH = 64
+ZERO_WIDTH_JOINER = "\u200d"  # not printable, but it holds emoji together
+UNESCAPED = "!'()*"  # what encodeURIComponent of JavaScript leaves alone, and quote does not
+HISTORY_TTL = 30 * 24 * 3600.0  # seconds
+CHANNELS = 8  # of one client: a page has two
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the rooms put up with.
+
+    Args:
+        max_size: bytes in one message.
+        rate: messages per second from one client, in the long run.
+        burst: seconds' worth of messages that a client may send at once.
+        backlog: bytes that a client may leave unread before it is disconnected.
+        history: messages that somebody who comes in is shown.
+        memory: seconds for which a room without people is remembered, where there is no store.
+    """
+
+    max_size: int = 65_536
+    rate: float = 20
+    burst: float = 5
+    backlog: int = 1_048_576
+    history: int = 100
+    memory: float = 60
+
+
+class Who(msgspec.Struct):
+    """What a page says when it connects: the name that its user wants to be known by."""
+
+    name: str = ""
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    """What is said in a room.
+
+    Args:
+        id: chosen by whoever says it; the page knows its own message by it when it comes back.
+        text: what was said.
+        binary: what was sent by a plain client, if it is no text; in JSON, in Base64.
+    """
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    text: str = ""
+    binary: bytes | None = None
+
+
+class Rooms:
+    """All rooms: "lobby", and "room:NAME" for any name; beside each a channel that tells who is typing.
+
+    Args:
+        limits: what they put up with.
+        store: URL of where they keep what was said; see `Realtime`.
+    """
+
+    def __init__(self, limits: Limits, store: str) -> None:
+        self.limits = limits
+        self.realtime = Realtime(
+            store, limits=realtime.Limits(channels=CHANNELS, history=limits.history, queue=limits.backlog)
+        )
+        self.realtime.on_connect(self._connect)
+        self._forgets = store == "memory://"
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._guests = itertools.count(1)
+        for pattern in ("lobby", "room:{name}"):
+            self._declare(pattern)
+
+    async def serve_plain(self, connection: ServerConnection, channel: str) -> None:
+        """Serve a client that sends plain text to one room and gets what is said there."""
+        await self.realtime.plain(connection, channel, info={"name": self._guest()})
+
+    async def close(self) -> None:
+        """Disconnect everybody, and close the store."""
+        for task in self._forgetting:
+            task.cancel()
+        await self.realtime.close()
+
+    def _declare(self, pattern: str) -> None:
+        room = self.realtime.channel(
+            pattern,
+            history=self.limits.history,
+            ttl=HISTORY_TTL,
+            presence=True,
+            join_leave=True,
+            publish="subscribers",
+        )
+        room(check_name)
+        room.on_publish(self._say)
+        room.from_plain(from_plain)
+        room.to_plain(to_plain)
+        if self._forgets:
+            room.on_unsubscribe(lambda client, **parameters: self._left(room.pattern.format(**parameters)))
+        typing = self.realtime.channel(f"typing:{pattern}", publish="subscribers")
+        typing(check_name)
+        typing.on_publish(self._type)
+
+    def _connect(self, client: Client, who: Who | None) -> dict[str, Any]:
+        name = clean_name(who.name if who else "") or self._guest()
+        client.info = {"name": name}
+        return {"name": name, "max_size": self.limits.max_size}
+
+    def _say(self, client: Client, message: Message) -> Message:
+        self._check_rate(client)
+        return message  # without what it may have had besides
+
+    def _type(self, client: Client, anything: Any) -> dict[str, str]:
+        self._check_rate(client)
+        return {}
+
+    def _check_rate(self, client: Client) -> None:
+        if client.data is None:
+            client.data = Speaker(self.limits)
+        if not client.data.may_speak(asyncio.get_running_loop().time()):
+            raise Refused(
+                TOO_MANY_REQUESTS,
+                f"not sent: at most {self.limits.rate:g} messages per second are passed on, "
+                f"wait a moment and send it again ({client.data.refused} refused so far)",
+            )
+
+    def _guest(self) -> str:
+        return f"guest-{next(self._guests)}"
+
+    def _left(self, channel: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._forget(channel))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, channel: str) -> None:
+        """Without this, whoever walks through ever new rooms would fill the memory."""
+        await asyncio.sleep(self.limits.memory)
+        if not (await self.realtime.presence_stats(channel)).clients:
+            await self.realtime.broker.remove_history(channel)
+
+
+class Speaker:
+    """How much a client has said."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.bucket = TokenBucket(Rate(limits.rate, max(1.0, limits.rate * limits.burst)))
+        self.refused = 0
+
+    def may_speak(self, now: float) -> bool:
+        """Whether it may say one thing more, at a time in seconds."""
+        allowed = self.bucket.take(now)
+        self.refused += not allowed
+        return allowed
+
+
+def channel_of(room: str) -> str:
+    """The channel of a room; "" is the lobby."""
+    return f"room:{quote(room, safe=UNESCAPED)}" if room else "lobby"
+
+
+def is_room_name(name: str) -> bool:
+    """Whether a room may have this name."""
+    return 0 < len(name) <= ROOM_NAME_LENGTH and not set(name) & {"/", "%"} and name.isprintable()
+
+
+def clean_name(name: str) -> str:
+    """Keep of a name what can be shown on one line: printable characters, single spaces, 40 of them at most."""
+    shown = (char if char.isprintable() or char == ZERO_WIDTH_JOINER else " " for char in name)
+    return " ".join("".join(shown).split())[:NAME_LENGTH].strip()
+
+
+def check_name(client: Client, **parameters: str) -> None:
+    """Let nobody into a channel that is not `channel_of` a room."""
+    for quoted in parameters.values():
+        name = unquote(quoted)
+        if not is_room_name(name) or quote(name, safe=UNESCAPED) != quoted:
+            raise Refused(UNKNOWN_CHANNEL, "there is no room of this name")
+
+
+def from_plain(message: str | bytes) -> Message:
+    """What is said in the room when a plain client sends a message."""
+    id = uuid.uuid4().hex
+    return Message(id, text=message) if isinstance(message, str) else Message(id, binary=message)
+
+
+def to_plain(message: Message) -> str | bytes:
+    """What a plain client gets when something is said in the room."""
+    return message.text if message.binary is None else message.binary
