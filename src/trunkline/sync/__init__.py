@@ -1,0 +1,1 @@
+"""WebSocket clients and servers for programs with threads instead of an event loop."""

@@ -1,0 +1,483 @@
+"""WebSocket servers for threads."""
+
+from __future__ import annotations
+
+import errno
+import http
+import os
+import re
+import selectors
+import socket
+import ssl as ssl_module
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from trunkline.core.session import Side, State
+from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.server import BaseServer, BasicAuth
+from trunkline.endpoint.server import is_credentials as is_credentials
+from trunkline.exceptions import ConnectionClosed, InvalidHandshake
+from trunkline.frames import CloseCode
+from trunkline.handshake.log import log_head
+from trunkline.http11 import SERVER, Request, Response
+from trunkline.options import Limit, Options, check_arguments
+from trunkline.sync.client import check_socket, deprecated_ssl_context
+from trunkline.sync.connection import Connection, broadcast
+from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls, wait_for
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ServerExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
+
+__all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
+
+Handler = Callable[..., None]
+ProcessRequest = Callable[["ServerConnection", Request], "Response | None"]
+ProcessResponse = Callable[["ServerConnection", Request, Response], "Response | None"]
+SelectSubprotocol = Callable[["ServerConnection", "Sequence[Subprotocol]"], "Subprotocol | None"]
+
+#: Keyword arguments that `serve` passes on to `socket.create_server`.
+LISTEN_ARGUMENTS = frozenset({"family", "backlog", "reuse_port", "dualstack_ipv6", "path"})
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class ServerConnection(Connection):
+    """A server's end of a WebSocket connection.
+
+    Attributes:
+        server: the `Server` that accepted it.
+        username: who logged in through `basic_auth`.
+    """
+
+    username: str
+
+    def __init__(self, stream: Stream, server: Server) -> None:
+        super().__init__(stream, Side.SERVER, server.options, server.logger)
+        self.server = server
+        self.handshake = server.new_handshake(self)
+        self.answered = False
+
+    def respond(self, status: StatusLike, text: str) -> Response:
+        """A plain text response, for `process_request` to return: the connection isn't opened.
+
+        Args:
+            status: HTTP status.
+            text: body of the response.
+        """
+        return self.handshake.reject(status, text)
+
+    # The opening handshake
+
+    def open_handshake(self, deadline: Deadline) -> bool:
+        """Read the request and answer it; whether the connection is open then.
+
+        Raises:
+            OSError: if the connection is lost.
+            TimeoutError: if it takes too long.
+        """
+        try:
+            while self.request is None:
+                data = read_some(self.stream, deadline)
+                if not data:
+                    return False
+                self.request = self.handshake.receive_data(data)
+        except InvalidHandshake as error:
+            response = self.server.refuse(self.handshake, error)
+        else:
+            response = self._answer(self.request)
+        with self.mutex:
+            if self.answered:
+                return False
+            self.answered = True
+        self.response = response
+        self._log_heads()
+        if response.status_code == 101 and self.handshake.exception is None:
+            self._open(response, deadline)
+            return True
+        self._reject(response, deadline)
+        return False
+
+    def _answer(self, request: Request) -> Response:
+        server = self.server
+        response = self._call_hook("process_request", server.process_request, self, request)
+        if response is None:
+            response = server.accept(self.handshake, request)
+        else:
+            response.headers.update(server.response_headers)
+        return self._call_hook("process_response", server.process_response, self, request, response) or response
+
+    def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
+        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
+        if hook is None:
+            return None
+        try:
+            response: Response | None = hook(*arguments)
+            self.server.check_heads(*arguments[2:], response)
+        except Exception:
+            return self.server.hook_failed(name, self.handshake)
+        return response
+
+    def _open(self, response: Response, deadline: Deadline) -> None:
+        self.stream.write([response.serialize()])
+        push_all(self.stream, deadline)
+        self.log_info("connection open")
+        handshake = self.handshake
+        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
+        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
+
+    def _reject(self, response: Response, deadline: Deadline) -> None:
+        """Send an HTTP response instead of opening the connection, and let the client close it."""
+        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        self.stream.write([response.serialize()])
+        push_all(self.stream, deadline)
+        # Closing with unread data resets the connection, and the client may never see the response: end our half only.
+        self.stream.end_writing()
+        patience = Deadline(self.options.close_timeout or 10)
+        while read_some(self.stream, patience):
+            pass
+
+    def refuse_unavailable(self) -> bool:
+        """The server closes during the opening handshake; False if it is too late to say so."""
+        with self.mutex:
+            if self.answered:
+                return False
+            self.answered = True
+        self.response = self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
+        self.log_info("connection rejected (%d %s)", self.response.status_code, self.response.reason_phrase)
+        self.stream.write([self.response.serialize()])
+        self.stream.push()
+        self.abort()
+        return True
+
+    def _log_heads(self) -> None:
+        if self.debug:
+            for direction, head in (("<", self.request), (">", self.response)):
+                if head is not None:
+                    log_head(self.logger, direction, head)
+
+    # The handler
+
+    def run_handler(self) -> None:
+        """Call the handler, and close the connection when it returns or fails."""
+        code = CloseCode.INTERNAL_ERROR
+        try:
+            self.server.handler(self)
+            code = CloseCode.NORMAL_CLOSURE
+        except Exception as error:
+            if isinstance(error, ConnectionClosed) and self.lost:
+                # A peer that goes away is no fault of the handler.
+                self.log_info("connection handler ended: %s", error)
+            else:
+                self.logger.error("connection handler failed", exc_info=True)
+        finally:
+            self.close(code)
+
+    def _lose(self, error: BaseException | None) -> None:
+        opened = self.session.state is not State.CONNECTING
+        was_lost = self.lost
+        super()._lose(error)
+        if opened and not was_lost:
+            self.log_info("connection closed")
+
+
+class Server(BaseServer):
+    """A WebSocket server, made by `serve`. A thread of the program runs `serve_forever`.
+
+    As a context manager, it is shut down at the end.
+
+    Args:
+        sock: listening socket.
+        handler: function that handles a connection.
+        options: the `Options` of its connections.
+        ssl: settings of TLS.
+        create_connection: makes the `ServerConnection`.
+        rules: as for `serve`.
+
+    Attributes:
+        socket: the listening socket.
+        options: the `Options` of its connections.
+        logger: the logger of the server.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        options: Options | None = None,
+        *,
+        ssl: ssl_module.SSLContext | None = None,
+        create_connection: Callable[[Stream, Server], ServerConnection] | None = None,
+        **rules: Any,
+    ) -> None:
+        super().__init__(handler, options, **rules)
+        self.socket = sock
+        self._ssl = ssl
+        self._create_connection = create_connection or ServerConnection
+        self._connections: set[ServerConnection] = set()
+        self._alarm, self._bell = socket.socketpair()
+        self._serving = False
+        self._closing = False
+        self._farewell: tuple[int, str] | None = None
+        self.logger.info("server listening on %s", _socket_name(sock))
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """The open connections."""
+        return {connection for connection in list(self._connections) if connection.session.state is State.OPEN}
+
+    def fileno(self) -> int:
+        """The descriptor of the listening socket; -1 after `shutdown`."""
+        return self.socket.fileno()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
+
+    # Accepting
+
+    def serve_forever(self) -> None:
+        """Accept connections, each in a thread of its own, until `shutdown`, in another thread or a signal handler."""
+        self._serving = True
+        try:
+            with self._alarm, selectors.DefaultSelector() as selector:
+                self.socket.setblocking(False)
+                selector.register(self.socket, selectors.EVENT_READ)
+                selector.register(self._alarm, selectors.EVENT_READ)
+                while not self._closing:
+                    selector.select()
+                    if not self._closing:
+                        self._accept()
+        except (OSError, ValueError):  # the sockets were closed before all this
+            if not self._closing:
+                raise
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self.socket.accept()
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                self.logger.error("cannot accept a connection: %s; trying again in a second", error)
+                wait_for(self._alarm, False, 1)
+            return  # else the client went away, or the server was shut down
+        try:
+            threading.Thread(target=self._handle, args=(sock,), name="trunkline handler").start()
+        except RuntimeError as error:
+            self.logger.error("cannot handle a connection: %s", error)
+            sock.close()
+
+    def _handle(self, sock: socket.socket) -> None:
+        """All about one connection, in its thread."""
+        connection: ServerConnection | None = None
+        deadline = Deadline(self.options.open_timeout)
+        try:
+            stream: Stream = SocketStream(sock)
+            if self._ssl is not None:
+                stream = start_tls(stream, self._ssl, deadline, server_side=True)
+            connection = self._create_connection(stream, self)
+            self._connections.add(connection)
+            if self._closing:
+                connection.refuse_unavailable()
+            elif connection.open_handshake(deadline):
+                if self._closing:  # meanwhile
+                    self._close(connection)
+                connection.run_handler()
+        except TimeoutError:
+            self.logger.info("connection handshake timed out")
+        except OSError as error:
+            self.logger.info("connection lost during the handshake: %s", error)
+        except Exception:
+            self.logger.error("opening handshake failed", exc_info=True)
+        finally:
+            if connection is None:
+                sock.close()
+            else:
+                connection.abort()
+                self._connections.discard(connection)
+
+    # Closing
+
+    def shutdown(
+        self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop accepting connections, close those there are, and wait until they are closed.
+
+        Args:
+            close_connections: False leaves open connections alone.
+            code: close code sent to the clients.
+            reason: close reason sent to the clients.
+        """
+        if self._closing:
+            return
+        self._farewell = (code, reason) if close_connections else None
+        self._closing = True
+        self.logger.info("server closing")
+        self._bell.close()  # wakes serve_forever()
+        if not self._serving:
+            self._alarm.close()
+        self.socket.close()
+        connections = [connection for connection in list(self._connections) if self._close(connection)]
+        for connection in connections:
+            connection.wait_closed()
+        self.logger.info("server closed")
+
+    def _close(self, connection: ServerConnection) -> bool:
+        """Close a connection without waiting for it; False if it is left alone."""
+        if connection.session.state is State.CONNECTING and connection.refuse_unavailable():
+            return True
+        if self._farewell is not None:
+            connection.start_closing(*self._farewell)
+        return self._farewell is not None
+
+
+def _socket_name(sock: socket.socket) -> str:
+    address = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"[{address[0]}]:{address[1]}"
+    return str(address)
+
+
+def serve(
+    handler: Handler,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    sock: socket.socket | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    origins: Sequence[Origin | re.Pattern[str] | None] | None = None,
+    extensions: Sequence[ServerExtensionFactory] | None = None,
+    subprotocols: Sequence[Subprotocol] | None = None,
+    select_subprotocol: SelectSubprotocol | None = None,
+    compression: str | None = "deflate",
+    process_request: ProcessRequest | None = None,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SERVER,
+    open_timeout: float | None = 10,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+    max_size: Limit = 2**20,
+    max_queue: Limit = 16,
+    logger: LoggerLike | None = None,
+    create_connection: Callable[[Stream, Server], ServerConnection] | None = None,
+    extra_headers: HeadersLike = (),
+    **kwargs: Any,
+) -> Server:
+    """Create a WebSocket server, listening already::
+
+        with serve(handler, "localhost", 8765) as server:
+            server.serve_forever()
+
+    `handler` is called for each connection in a thread of its own, as `handler(connection)` or
+    `handler(connection, path)`. When it returns, the connection is closed with code 1000; when it raises, with 1011,
+    and the error is logged.
+
+    Args:
+        handler: function that handles a connection.
+        host: address or name to listen on; None for all interfaces.
+        port: TCP port, 0 for any that is free.
+        sock: a listening socket to use instead.
+        ssl: settings of TLS.
+        origins: origins that may connect: strings, patterns for the whole header, None for requests without one.
+        extensions: factories of extensions to accept.
+        subprotocols: names of subprotocols to accept, in order of preference.
+        select_subprotocol: function that chooses one, `(connection, offered) -> subprotocol or None`.
+        compression: "deflate" compresses messages for clients that can (RFC 7692); None doesn't.
+        process_request: `(connection, request) -> Response or None`; a response refuses the connection.
+        process_response: `(connection, request, response) -> Response or None`; may change the response.
+        server_header: value of the Server header, None for none.
+        open_timeout: seconds for the opening handshake, as all timeouts None for no limit.
+        ping_interval: seconds between keepalive pings.
+        ping_timeout: seconds to wait for the answer.
+        close_timeout: seconds to wait for the closing handshake.
+        max_size: limit of a received message in bytes, or (message, fragment); None for none.
+        max_queue: frames received and not read at which reading pauses, or (high, low); None for no pause.
+        logger: logger, by default `websockets.server`.
+        create_connection: subclass of `ServerConnection` to use.
+        extra_headers: headers to add to the response (a name from older versions of websockets).
+        kwargs: passed on to `socket.create_server`: `family`, `backlog`, `reuse_port`, `dualstack_ipv6`.
+
+    Raises:
+        TypeError: if a keyword argument is unknown, or the handler takes neither one nor two arguments.
+        ValueError: if an option makes no sense.
+        OSError: if the address can't be used.
+    """
+    ssl = deprecated_ssl_context(ssl, kwargs)
+    check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
+    check_socket(sock)
+    unix = kwargs.pop("unix", False)
+    path = kwargs.pop("path", None)
+    options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue)
+    if sock is None:
+        sock = listen_unix(path, **kwargs) if unix else listen(host, port, **kwargs)
+    try:
+        return Server(
+            sock,
+            handler,
+            options,
+            ssl=ssl,
+            origins=origins,
+            extensions=extensions,
+            subprotocols=subprotocols,
+            select_subprotocol=select_subprotocol,
+            compression=compression,
+            process_request=process_request,
+            process_response=process_response,
+            server_header=server_header,
+            extra_headers=extra_headers,
+            logger=logger,
+            create_connection=create_connection,
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+def listen(host: str | None, port: int | None, **kwargs: Any) -> socket.socket:
+    """A listening TCP socket."""
+    if host is not None and ":" in host:
+        kwargs.setdefault("family", socket.AF_INET6)
+    return socket.create_server((host or "", port or 0), **kwargs)
+
+
+def listen_unix(path: PathLike | None, **kwargs: Any) -> socket.socket:
+    """A listening Unix socket, in the place of one that nobody listens on any more."""
+    if path is None:
+        raise ValueError("path is missing: give the file name of the socket, or sock")
+    return socket.create_server(os.fspath(path), family=socket.AF_UNIX, **kwargs)
+
+
+def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) -> Server:
+    """Create a WebSocket server on a Unix socket; like `serve` but for `path`, the file name of the socket."""
+    return serve(handler, unix=True, path=path, **kwargs)
+
+
+def basic_auth(
+    realm: str = "",
+    credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
+    check_credentials: Callable[[str, str], bool] | None = None,
+) -> Callable[[ServerConnection, Request], Response | None]:
+    """A `process_request` that asks for HTTP Basic authentication (RFC 7617) and sets `connection.username`.
+
+    Args:
+        realm: name of the protected space, ASCII.
+        credentials: a pair (username, password), or an iterable of them.
+        check_credentials: `(username, password) -> bool`, instead of `credentials`.
+
+    Raises:
+        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+    """
+    auth = BasicAuth(realm, credentials, check_credentials)
+
+    def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        given = auth.credentials(connection, request)
+        if isinstance(given, Response):
+            return given
+        return auth.decide(connection, given[0], auth.check(*given))
+
+    return process_request

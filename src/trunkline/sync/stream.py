@@ -1,0 +1,284 @@
+"""Bytes to and from a peer, through a socket that never blocks, with TLS over it, or over TLS.
+
+A thread that wants to wait does so in `wait_for`; everything else returns at once. So one thread may wait for bytes
+while another sends, and the thread that watches idle connections can't be held up by any of them.
+
+TLS stands between two buffers in memory (`ssl.MemoryBIO`), not around a socket: OpenSSL isn't called by two threads at
+a time, and nobody waits inside of it. It also makes TLS in TLS, for a `wss://` server behind an `https://` proxy, a
+matter of course.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl as ssl_module
+import threading
+from time import monotonic
+from typing import Protocol
+
+__all__ = ["Deadline", "SocketStream", "Stream", "TLSStream", "start_tls"]
+
+RECEIVE_SIZE = 1 << 16  # bytes
+VECTORS = 64  # buffers that leave in one system call
+WOULD_BLOCK = (BlockingIOError, InterruptedError)
+
+
+class Deadline:
+    """A point in time until which something must be done.
+
+    Args:
+        timeout: seconds from now, None for no limit.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.at = None if timeout is None else monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Seconds that are left, None if there is no limit.
+
+        Raises:
+            TimeoutError: if none are left.
+        """
+        if self.at is None:
+            return None
+        seconds = self.at - monotonic()
+        if seconds <= 0:
+            raise TimeoutError("timed out during opening handshake")
+        return seconds
+
+
+class Stream(Protocol):
+    """What carries a connection. Reading belongs to one thread at a time, as does writing."""
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket below."""
+
+    def read(self) -> bytes | None:
+        """Bytes that are there, None if there are none yet, b"" at the end of the stream.
+
+        Raises:
+            OSError: if the connection is lost.
+        """
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Add bytes to what must be sent."""
+
+    def push(self) -> bool:
+        """Send as much as the network takes; whether that was all.
+
+        Raises:
+            OSError: if the connection is lost.
+        """
+
+    def end_writing(self) -> None:
+        """End our half of the stream, when all is sent."""
+
+
+def wait_for(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
+    """Wait until a socket can be read or written, or has been shut down; False if it takes longer than `timeout`."""
+    if not hasattr(select, "poll"):  # Windows
+        readers, writers = ([], [sock]) if writing else ([sock], [])
+        return any(select.select(readers, writers, [], timeout))
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+
+
+class SocketStream:
+    """Bytes to and from a socket, which it owns.
+
+    Args:
+        sock: a connected socket.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.sock = sock
+        self.backlog: list[bytes] = []
+
+    def read(self) -> bytes | None:
+        try:
+            return self.sock.recv(RECEIVE_SIZE)
+        except WOULD_BLOCK:
+            return None
+
+    def write(self, chunks: list[bytes]) -> None:
+        self.backlog = self.backlog + chunks if self.backlog else chunks
+
+    def push(self) -> bool:
+        try:
+            while self.backlog:
+                self._sent(self._send())
+        except WOULD_BLOCK:
+            return False
+        return True
+
+    def _send(self) -> int:
+        if len(self.backlog) == 1:
+            return self.sock.send(self.backlog[0])
+        if hasattr(self.sock, "sendmsg"):
+            return self.sock.sendmsg(self.backlog[:VECTORS])
+        return self.sock.send(b"".join(self.backlog))
+
+    def _sent(self, n: int) -> None:
+        if len(self.backlog) == 1 and n == len(self.backlog[0]):
+            self.backlog = []
+            return
+        for i, chunk in enumerate(self.backlog):
+            if n < len(chunk):
+                self.backlog = [memoryview(chunk)[n:], *self.backlog[i + 1 :]]  # type: ignore[list-item]
+                return
+            n -= len(chunk)
+        self.backlog = []
+
+    def end_writing(self) -> None:
+        with contextlib.suppress(OSError):  # the peer may be faster
+            self.sock.shutdown(socket.SHUT_WR)
+
+
+class TLSStream:
+    """TLS over another stream.
+
+    Args:
+        below: the stream that carries the records.
+        context: settings of TLS.
+        server_side: whether this is the server's end.
+        server_hostname: name of the server, as the client knows it.
+    """
+
+    def __init__(
+        self, below: Stream, context: ssl_module.SSLContext, server_side: bool, server_hostname: str | None
+    ) -> None:
+        self.below = below
+        self.incoming = ssl_module.MemoryBIO()
+        self.outgoing = ssl_module.MemoryBIO()
+        self.object = context.wrap_bio(self.incoming, self.outgoing, server_side, server_hostname)
+        self.lock = threading.Lock()
+        self.ended = False  # we said goodbye: what the peer says is of no interest, only that its stream ends
+        self.peer_ended = False
+
+    @property
+    def sock(self) -> socket.socket:
+        return self.below.sock
+
+    def handshake(self, deadline: Deadline) -> None:
+        """Do the handshake of TLS.
+
+        Raises:
+            ssl.SSLError: if it fails.
+            TimeoutError: if it takes too long.
+        """
+        while True:
+            try:
+                self.object.do_handshake()
+                done = True
+            except ssl_module.SSLWantReadError:
+                done = False
+            finally:  # an alert tells the peer why it failed
+                self._pass_down()
+                push_all(self.below, deadline)
+            if done:
+                return
+            data = read_some(self.below, deadline)
+            if not data:
+                raise ConnectionResetError("connection closed during the TLS handshake")
+            self.incoming.write(data)
+
+    def read(self) -> bytes | None:
+        data = self.below.read()
+        if data == b"" or self.peer_ended:
+            return b""
+        if data is None and not self.incoming.pending:
+            return None
+        with self.lock:
+            self.incoming.write(data or b"")  # behind the handshake, something may be there already
+            # What OpenSSL wants to answer, such as an update of keys, leaves before the next bytes that we send.
+            return self._decrypt() or (b"" if self.peer_ended else None)
+
+    def _decrypt(self) -> bytes:
+        chunks: list[bytes] = []
+        try:
+            while not self.ended and not self.peer_ended:
+                chunks.append(self.object.read(RECEIVE_SIZE))
+                self.peer_ended = not chunks[-1]
+        except ssl_module.SSLWantReadError:
+            pass
+        return b"".join(chunks)
+
+    def write(self, chunks: list[bytes]) -> None:
+        with self.lock:
+            for chunk in chunks:
+                if chunk:
+                    self.object.write(chunk)
+            self._pass_down()
+
+    def _pass_down(self) -> None:
+        if self.outgoing.pending:
+            self.below.write([self.outgoing.read()])
+
+    def push(self) -> bool:
+        return self.below.push()
+
+    def end_writing(self) -> None:
+        with self.lock:
+            self.ended = True
+            with contextlib.suppress(ssl_module.SSLError):  # "want read": the peer's goodbye isn't there yet
+                self.object.unwrap()
+            self._pass_down()
+        if self.below.push():
+            self.below.end_writing()
+
+
+def start_tls(
+    stream: Stream,
+    context: ssl_module.SSLContext,
+    deadline: Deadline,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
+) -> Stream:
+    """Put TLS on a stream.
+
+    Raises:
+        ssl.SSLError: if the handshake of TLS fails.
+        TimeoutError: if it takes too long.
+    """
+    secured = TLSStream(stream, context, server_side, server_hostname)
+    secured.handshake(deadline)
+    return secured
+
+
+def read_some(stream: Stream, deadline: Deadline) -> bytes:
+    """Wait for bytes; b"" at the end of the stream.
+
+    Raises:
+        OSError: if the connection is lost.
+        TimeoutError: if it takes too long.
+    """
+    while True:
+        data = stream.read()
+        if data is not None:
+            return data
+        wait_for(stream.sock, False, deadline.remaining())
+
+
+def push_all(stream: Stream, deadline: Deadline) -> None:
+    """Wait until all is sent.
+
+    Raises:
+        OSError: if the connection is lost.
+        TimeoutError: if it takes too long.
+    """
+    while not stream.push():
+        wait_for(stream.sock, True, deadline.remaining())
+
+
+def shut_down(sock: socket.socket) -> None:
+    """End both halves of a connection, and wake every thread that waits for it."""
+    with contextlib.suppress(OSError):  # it may be closed, or was never connected
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,188 @@
+"""The one thread of a process that looks after connections while no thread of the program waits for them.
+
+A thread that receives waits for its own socket, so nothing is handed from thread to thread while messages come and go.
+A connection whose program does something else is watched here: pings and close frames are answered, and messages
+received, up to `max_queue`. Which are these? Those that nobody received from since the last round: rounds come every
+`ROUND` seconds while there is something to see, so that a message on its way through `recv()` costs no system call for
+it.
+
+Deadlines (keepalive, the closing handshake) are kept here for all connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from trunkline.sync.stream import shut_down
+
+if TYPE_CHECKING:
+    from trunkline.sync.connection import Connection
+
+__all__ = ["Watcher", "watcher"]
+
+ROUND = 0.05  # seconds
+
+
+class Watcher:
+    """Watches connections in a thread of its own. Made by `watcher()`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a signal handler may close a server
+        self.requests: deque[tuple[Any, ...]] = deque()  # (connection, function, arguments...)
+        self.recent: list[Connection] = []  # from which a thread received not long ago
+        self.timers: list[tuple[float, int, list[Connection]]] = []
+        self.serial = itertools.count()
+        self.wakes_at = 0.0
+        self.next_round = 0.0
+        self.selector = selectors.DefaultSelector()
+        self.alarm, self.bell = socket.socketpair()
+        for sock in (self.alarm, self.bell):
+            sock.setblocking(False)
+        self.selector.register(self.alarm, selectors.EVENT_READ)
+        self.thread = threading.Thread(target=self.run, name="trunkline watcher", daemon=True)
+        self.thread.start()
+
+    # Called by other threads
+
+    def note(self, connection: Connection) -> None:
+        """Somebody receives from this connection; perhaps not any more at the next round."""
+        with self.lock:
+            if not self.recent:
+                self.next_round = monotonic() + ROUND
+            self.recent.append(connection)
+            self._wake_by(self.next_round)
+
+    def schedule(self, connection: Connection, deadline: float) -> Callable[[], None]:
+        """Call `connection.on_deadline` at a time; returns a function that cancels it."""
+        box = [connection]
+        with self.lock:
+            heapq.heappush(self.timers, (deadline, next(self.serial), box))
+            self._wake_by(deadline)
+        return box.clear
+
+    def watch(self, connection: Connection, events: int) -> None:
+        """Wait, also, for `connection` to become readable or writable."""
+        self._request(connection, connection.on_watch, events)
+
+    def close(self, connection: Connection) -> None:
+        """Close the socket of a connection that is watched."""
+        self._request(connection, self._close, connection)
+
+    def _request(self, *request: Any) -> None:
+        self.requests.append(request)
+        with self.lock:
+            self._wake_by(0.0)
+
+    def _wake_by(self, moment: float) -> None:
+        if moment < self.wakes_at:
+            self.wakes_at = moment
+            with contextlib.suppress(BlockingIOError):  # it rings already
+                self.bell.send(b"\0")
+
+    # Called in the thread
+
+    def run(self) -> None:
+        while True:
+            for key, events in self.selector.select(self._pause()):
+                if key.data is None:
+                    self.alarm.recv(4096)
+                else:
+                    self._guard(key.data, key.data.on_ready, events)
+            self._serve_requests()
+            now = monotonic()
+            self._run_timers(now)
+            if now >= self.next_round:
+                self._make_round(now)
+
+    def _serve_requests(self) -> None:
+        while self.requests:
+            connection, request, *arguments = self.requests.popleft()
+            self._guard(connection, request, *arguments)
+
+    def _guard(self, connection: Connection, method: Callable[..., None], *arguments: Any) -> None:
+        """An error that nobody expected ends its connection, not the thread that all others need."""
+        try:
+            method(*arguments)
+        except Exception:
+            connection.logger.error("unexpected internal error", exc_info=True)
+            shut_down(connection.stream.sock)
+
+    def _pause(self) -> float | None:
+        """Seconds to wait for events, None if there is nothing else to do."""
+        with self.lock:
+            now = monotonic()
+            moment = min(
+                self.timers[0][0] if self.timers else inf,
+                max(self.next_round, now) if self.recent else inf,
+                now if self.requests else inf,
+            )
+            self.wakes_at = moment
+        return None if moment == inf else max(0.0, moment - now)
+
+    def wait_for(self, connection: Connection, events: int) -> None:
+        """Wait for events of a socket, and no others."""
+        if events == connection.watched or connection.stream.sock.fileno() < 0:
+            return
+        if connection.watched == 0:
+            self.selector.register(connection.stream.sock, events, connection)
+        elif events == 0:
+            self.selector.unregister(connection.stream.sock)
+        else:
+            self.selector.modify(connection.stream.sock, events, connection)
+        connection.watched = events
+
+    def _close(self, connection: Connection) -> None:
+        self.wait_for(connection, 0)
+        connection.stream.sock.close()
+
+    def _run_timers(self, now: float) -> None:
+        while True:
+            with self.lock:
+                if not self.timers or self.timers[0][0] > now:
+                    return
+                _, _, box = heapq.heappop(self.timers)
+            if box:
+                self._guard(box[0], box[0].on_deadline)
+
+    def _make_round(self, now: float) -> None:
+        with self.lock:
+            recent, self.recent = self.recent, []
+            self.next_round = now + ROUND
+        kept = [connection for connection in recent if connection.is_in_use()]
+        if kept:
+            with self.lock:
+                self.recent += kept
+
+
+_watcher: Watcher | None = None
+_starting = threading.Lock()
+
+
+def watcher() -> Watcher:
+    """The watcher of this process, started when it is needed."""
+    global _watcher
+    if _watcher is None:
+        with _starting:
+            _watcher = _watcher or Watcher()
+    return _watcher
+
+
+def _forget() -> None:
+    """A forked child has none of its parent's threads."""
+    global _watcher, _starting
+    _watcher, _starting = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,80 @@
+"""The thread that watches connections: what it does for those that nobody receives from, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from tests.support.raw import PONG, TEXT, encode_frame
+from tests.support.threads import client_of_raw_server, echo, eventually, in_thread, served
+from trunkline.sync.client import connect
+from trunkline.sync.connection import Connection
+from trunkline.sync.watcher import watcher
+
+
+def test_there_is_one() -> None:
+    with client_of_raw_server() as (one, _), client_of_raw_server() as (two, _):
+        assert one.watcher is two.watcher is watcher()
+    assert [thread.name for thread in threading.enumerate()].count("trunkline watcher") == 1
+
+
+def test_watches_who_does_not_receive() -> None:
+    with client_of_raw_server() as (ws, peer):
+        peer.send(encode_frame(TEXT, b"tea", mask=None))
+        eventually(lambda: len(ws.session.inbox) == 1)
+        assert ws.recv(timeout=0) == "tea"
+
+
+def test_leaves_who_receives_alone() -> None:
+    with client_of_raw_server() as (ws, peer):
+        eventually(lambda: ws.watched)
+        receiving = in_thread(ws.recv)
+        eventually(lambda: ws.reading)
+        peer.send(encode_frame(TEXT, b"te", fin=False, mask=None))
+        eventually(lambda: not ws.watched)
+        peer.send(encode_frame(0, b"a", mask=None))
+        assert receiving.result() == "tea"
+        eventually(lambda: ws.watched)  # again, as nobody receives now
+
+
+def test_sleeps_when_there_is_nothing_to_do() -> None:
+    with client_of_raw_server(ping_interval=None) as (ws, _):
+        eventually(lambda: ws.watched and not ws.noted)
+        eventually(lambda: not watcher().recent and watcher().wakes_at > 0)
+
+
+def test_survives_an_error(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of_raw_server() as (broken, peer), client_of_raw_server() as (ws, other):
+
+        def fail(self: Connection, events: int) -> None:
+            if self is broken:
+                raise RuntimeError("mine")
+            on_ready(self, events)
+
+        on_ready = Connection.on_ready
+        monkeypatch.setattr(Connection, "on_ready", fail)
+        eventually(lambda: broken.watched and ws.watched)
+        peer.send(encode_frame(TEXT, b"x", mask=None))
+        eventually(lambda: "unexpected internal error" in caplog.text)
+        monkeypatch.undo()
+        event = ws.ping(b"x")
+        other.send(encode_frame(PONG, b"x", mask=None))
+        assert event.wait(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_its_own() -> None:
+    with served(echo) as uri, connect(uri):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with connect(uri) as ws:
+                    ws.send("tea")
+                    code = 0 if ws.recv(timeout=10) == "tea" and ws.ping().wait(10) else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
