@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker
+from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, SQLiteBroker
 from trunkline.realtime.channels import Channel, ChannelOptions
 from trunkline.realtime.client import Client, Timeouts
 from trunkline.realtime.codecs import select_subprotocol
@@ -29,6 +29,7 @@ __all__ = [
     "Publication",
     "Realtime",
     "Refused",
+    "SQLiteBroker",
     "Stats",
     "StreamPosition",
     "Timeouts",

@@ -1,0 +1,105 @@
+"""What it costs to keep history: publications a second, and the time to find what a client missed.
+
+    python -m benchmarks.stores
+
+For each store, publishers publish 200 bytes at a time in 50 channels that keep 100 publications each, and wait for the
+answer before they go on. Then a client asks for the newest 100 of a channel: of one that somebody subscribes to, which
+is in memory, and of one that has to be read from the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from trunkline.realtime import Broker, MemoryBroker, Publication, StreamPosition
+from trunkline.realtime.brokers.sqlite import SQLiteBroker
+from trunkline.realtime.brokers.sqlite_store import Synchronous
+from trunkline.testing.brokers import Events
+
+CHANNELS = 50
+SIZE = 100
+DATA = b"x" * 200
+RECOVERIES = 200
+
+
+class Counter(Events):
+    """Counts deliveries, and keeps none."""
+
+    delivered = 0
+
+    def on_publication(self, channel: str, publication: Publication) -> None:
+        self.delivered += 1
+
+
+async def publish(broker: Broker, publishers: int, each: int) -> None:
+    async def one(number: int) -> None:
+        for index in range(each):
+            channel = f"room {(number + index) % CHANNELS}"
+            await broker.publish(channel, Publication(DATA), size=SIZE, ttl=300)
+
+    await asyncio.gather(*(one(number) for number in range(publishers)))
+
+
+async def recover(broker: Broker, channel: str) -> float:
+    """Median of seconds."""
+    top, epoch = (await broker.history(channel, limit=0)).position
+    seconds = []
+    for _ in range(RECOVERIES):
+        started = time.perf_counter()
+        found = await broker.history(channel, since=StreamPosition(top - SIZE, epoch), limit=SIZE)
+        seconds.append(time.perf_counter() - started)
+        assert (len(found.publications), found.complete) == (SIZE, True), "all of them are kept"
+    return statistics.median(seconds)
+
+
+async def measure(name: str, make: Callable[[], Broker], publications: int) -> None:
+    for publishers in (1, 50, 1000):
+        broker, events = make(), Counter()
+        await broker.start(events)
+        for number in range(CHANNELS):
+            await broker.subscribe(f"room {number}")
+        each = max(publications // publishers, 2 * CHANNELS * SIZE // publishers)
+        started, cpu = time.perf_counter(), time.process_time()
+        await publish(broker, publishers, each)
+        rate = publishers * each / (time.perf_counter() - started)
+        cost = (time.process_time() - cpu) / (publishers * each)
+        assert events.delivered == publishers * each, "what was accepted was delivered"
+        in_memory = await recover(broker, "room 0")
+        await broker.unsubscribe("room 0")
+        elsewhere = await recover(broker, "room 0")
+        await broker.close()
+        print(
+            f"{name:<24} {publishers:>10} {rate:>12,.0f} {cost * 1e6:>12.1f}"
+            f" {in_memory * 1e6:>12.0f} {elsewhere * 1e6:>12.0f}",
+            flush=True,
+        )
+
+
+async def main(publications: int) -> None:
+    print(
+        f"{'store':<24} {'publishers':>10} {'a second':>12} {'µs CPU each':>12} {'recover, µs':>12} {'unread, µs':>12}"
+    )
+    await measure("memory://", MemoryBroker, publications)
+    for synchronous in get_args(Synchronous):
+        with tempfile.TemporaryDirectory(dir=".") as directory:  # not in memory, as /tmp may be
+            await measure(f"sqlite, {synchronous}", partial(new_store, Path(directory), synchronous), publications)
+
+
+def new_store(directory: Path, synchronous: Synchronous) -> Broker:
+    return SQLiteBroker(directory / f"{len(list(directory.glob('*.db')))}.db", synchronous=synchronous)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stores", description=__doc__)
+    parser.add_argument("--publications", type=int, default=20_000, help="for each figure (default: 20000)")
+    asyncio.run(main(parser.parse_args().publications))
+    sys.exit()
