@@ -29,6 +29,7 @@ EXTENSIONS = [
 ]
 if sys.platform == "linux":
     EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))
+    EXTENSIONS.append(("trunkline.reactor.tls", "src/trunkline/reactor/tls.pyx"))
 
 MODE = os.environ.get("TRUNKLINE_EXTENSIONS", "auto")
 if MODE not in ("auto", "require", "off"):

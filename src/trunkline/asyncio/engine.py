@@ -1,7 +1,7 @@
 """Which transports carry a connection: trunkline's reactor where it runs, else those of the event loop.
 
-The reactor serves plain TCP and Unix sockets on Linux, on any loop that has `add_reader`. TLS, other systems and the
-uncompiled build use the loop's transports. Everything above a transport is the same for both.
+The reactor serves TCP and Unix sockets on Linux, plain and with TLS, on any loop that has `add_reader`. Other systems
+and the uncompiled build use the loop's transports. Everything above a transport is the same for both.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["Engine", "Listener", "choose_engine", "create_connection", "create_s
 Engine = Literal["auto", "reactor", "transports"]
 
 try:
-    from trunkline.reactor import epoll
+    from trunkline.reactor import epoll, tls
 except ImportError:
-    epoll = None  # type: ignore[assignment]
+    epoll = tls = None  # type: ignore[assignment]
 
 COMPILED_MODULES = (
     "trunkline.core.reader",
@@ -33,13 +33,13 @@ COMPILED_MODULES = (
     "trunkline.asyncio.client",
     "trunkline.asyncio.server",
     "trunkline.reactor.epoll",
+    "trunkline.reactor.tls",
 )
 
 #: Keyword arguments of `loop.create_connection` that the reactor hasn't.
-TRANSPORTS_ONLY = frozenset({
-    "all_errors", "happy_eyeballs_delay", "interleave",
-    "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout",
-})  # fmt: skip
+TRANSPORTS_ONLY = frozenset({"all_errors", "happy_eyeballs_delay", "interleave"})
+
+TLS_ARGUMENTS = frozenset({"server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"})
 
 
 class Listener(Protocol):
@@ -52,7 +52,7 @@ class Listener(Protocol):
     async def start_serving(self) -> None: ...
 
 
-def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop, tls: bool) -> Literal["reactor", "transports"]:
+def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop) -> Literal["reactor", "transports"]:
     """The engine for a connection.
 
     Args:
@@ -65,7 +65,7 @@ def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop, tls: bool) ->
         raise ValueError(f"engine is {engine!r}: it must be 'auto', 'reactor' or 'transports'")
     if engine == "transports":
         return "transports"
-    obstacle = _obstacle_to_reactor(loop, tls)
+    obstacle = _obstacle_to_reactor(loop)
     if obstacle is None:
         return "reactor"
     if engine == "reactor":
@@ -73,11 +73,9 @@ def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop, tls: bool) ->
     return "transports"
 
 
-def _obstacle_to_reactor(loop: asyncio.AbstractEventLoop, tls: bool) -> str | None:
+def _obstacle_to_reactor(loop: asyncio.AbstractEventLoop) -> str | None:
     if epoll is None:
         return "it isn't built; it needs Linux and compiled extensions"
-    if tls:
-        return "it doesn't do TLS"
     if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
         return f"{type(loop).__name__} has no add_reader"
     return None
@@ -87,10 +85,12 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
     """`loop.create_server` or `loop.create_unix_server`, on the engine chosen."""
     loop = asyncio.get_running_loop()
     create = loop.create_unix_server if unix else loop.create_server
-    if choose_engine(engine, loop, bool(kwargs.get("ssl"))) == "transports":
+    kwargs = _arguments_given(kwargs)
+    if choose_engine(engine, loop) == "transports":
         server: Listener = await create(factory, **kwargs)
         return server
-    return await epoll.listen(create, factory, **kwargs)
+    listen = tls.listen if "ssl" in kwargs else epoll.listen
+    return await listen(create, factory, **kwargs)
 
 
 async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool = False, **kwargs: Any) -> Any:
@@ -100,23 +100,39 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
         ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments.
     """
     loop = asyncio.get_running_loop()
-    kwargs = {name: value for name, value in kwargs.items() if value is not None}  # `ssl=None` asks for nothing
+    kwargs = _arguments_given(kwargs)
     unknown = sorted(kwargs.keys() & TRANSPORTS_ONLY)
-    chosen = choose_engine(engine, loop, bool(kwargs.get("ssl")))
+    chosen = choose_engine(engine, loop)
     if unknown and engine == "reactor":
         raise ValueError(f"engine='reactor' can't be used: it has no {unknown[0]}")
     if unknown or chosen == "transports":
         create = loop.create_unix_connection if unix else loop.create_connection
         _, protocol = await create(factory, **kwargs)
         return protocol
-    return await epoll.connect(loop, factory, unix, **kwargs)
+    open_connection = tls.connect if "ssl" in kwargs else epoll.connect
+    return await open_connection(loop, factory, unix, **kwargs)
+
+
+def _arguments_given(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Those that ask for something: `ssl=None` doesn't.
+
+    Raises:
+        ValueError: one is for TLS, and there is none.
+    """
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    if not given.get("ssl"):
+        given.pop("ssl", None)
+        meaningless = sorted(given.keys() & TLS_ARGUMENTS)
+        if meaningless:
+            raise ValueError(f"{meaningless[0]} is only meaningful with ssl")
+    return given
 
 
 def engine_info() -> dict[str, Any]:
     """What runs: versions, the event loop, and for every module that can be compiled whether it is.
 
     Returns:
-        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports", for plain TCP) and `compiled`,
+        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports") and `compiled`,
         a dict of module names and bools.
     """
     from trunkline.version import __version__

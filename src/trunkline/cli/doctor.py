@@ -72,7 +72,7 @@ def build() -> Iterator[Row]:
     info = engine_info()
     for name, compiled in info["compiled"].items():
         yield name, "compiled" if compiled else "not compiled", ""
-    yield "engine", info["engine"], "for plain TCP"
+    yield "engine", info["engine"], "for TCP and Unix sockets, with TLS or without"
 
 
 def optional_libraries() -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Transports for plain TCP and Unix sockets, in compiled code, for any asyncio loop that has `add_reader`.
+"""Transports for TCP and Unix sockets, in compiled code, for any asyncio loop that has `add_reader`; tls.pyx adds TLS.
 
 An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
 walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
@@ -59,7 +59,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int getpeername(int fd, sockaddr* address, socklen_t* size)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
     int c_shutdown "shutdown"(int fd, int how)
-    ssize_t c_recv "recv"(int fd, void* buffer, size_t size, int flags)
     ssize_t c_send "send"(int fd, const void* buffer, size_t size, int flags)
     enum:
         SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
@@ -89,8 +88,6 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     BATCH = 256  # events handled in one turn of the loop
-    RECEIVE_BUFFER = 262144
-    DIRECT = 65536  # a payload with room for so much is received in place
     COALESCE = 16384  # up to so much is copied together, to leave in one buffer
     VECTORS = 64
     ACCEPTS = 128  # connections accepted in one turn
@@ -112,10 +109,6 @@ cdef Reactor reactor_of(loop):
 
 cdef class Watched:
     """A descriptor in a reactor."""
-
-    cdef Reactor reactor
-    cdef int fd
-    cdef uint32_t serial, interest
 
     def __cinit__(self):
         self.fd = -1
@@ -144,16 +137,6 @@ cdef class Watched:
 
 cdef class Reactor:
     """All sockets of one event loop."""
-
-    cdef object loop
-    cdef object __weakref__
-    cdef int epoll, pid
-    cdef uint32_t next_serial
-    cdef list watched  # by descriptor; None where there is none
-    cdef Py_ssize_t count
-    cdef double now  # when this batch began
-    cdef list corked  # connections with answers that leave at the end of this batch
-    cdef unsigned char* buffer
 
     def __cinit__(self):
         self.epoll = -1
@@ -256,26 +239,20 @@ cdef class Reactor:
 cdef class Transport(Watched):
     """An `asyncio.Transport` that carries a `Connection`."""
 
-    cdef object __weakref__
-    cdef object loop
-    cdef Connection connection
-    cdef list backlog  # bytes that the socket did not take yet
-    cdef Py_ssize_t backlog_size, high, low
-    cdef bint reading, closing, lost, writing_paused, eof_wanted
-    cdef bytes peer, own
-    cdef object sock
-
-    cdef object start(self, Reactor reactor, object loop, int fd, Connection connection):
+    cdef object register(self, Reactor reactor, object loop, int fd):
+        """Take over a connected socket."""
         self.reactor = reactor
         self.loop = loop
         self.fd = fd
-        self.connection = connection
         self.backlog = []
         self.reading = True
         self.own = own_address(fd)
         reactor.add(self)
+
+    cdef object start(self, Connection connection):
+        self.connection = connection
         connection.connection_made(self)
-        self._update()
+        self.update()
 
     # Reading
 
@@ -286,14 +263,13 @@ cdef class Transport(Watched):
             return None
         if self.reading:
             if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
-                self._receive()
+                self.receive()
         elif events & (EPOLLHUP | EPOLLERR):
             self.watch(0)  # resume_reading() will find out
 
-    cdef object _receive(self):
-        cdef Connection connection = self.connection
-        cdef Session session = connection.session
-        cdef Reader reader = session.reader
+    cdef object receive(self):
+        """Receive once, into the object that the application gets if there is one already."""
+        cdef Reader reader = self.connection.session.reader
         cdef unsigned char* buffer = self.reactor.buffer
         cdef Py_ssize_t size = RECEIVE_BUFFER
         cdef bint direct = reader.direct_room() >= DIRECT
@@ -303,43 +279,49 @@ cdef class Transport(Watched):
             size = reader.direct_room()
         n = c_recv(self.fd, buffer, size, 0)
         if n > 0:
-            if direct:
-                session.now = self.reactor.now
-                session.receive_direct(n)
-            elif session.phase == 0:
-                connection.receive_handshake(PyBytes_FromStringAndSize(<char*>buffer, n))
-                return None
-            else:
-                session.now = self.reactor.now
-                session.receive_memory(buffer, n)
-            connection.after_receiving(True)
-            if session.outgoing_size > 0 and not connection.corked:
-                connection.corked = True
-                self.reactor.corked.append(connection)
+            self.deliver(buffer, n, direct)
         elif n == 0:
-            self._receive_eof()
+            self.receive_eof()
         elif errno != EAGAIN and errno != EINTR:
-            self._fail(os_error())
+            self.fail(os_error())
 
-    cdef object _receive_eof(self):
+    cdef object deliver(self, const unsigned char* data, Py_ssize_t n, bint direct):
+        """Hand received bytes to the connection; `direct` if they are in the memory of its reader."""
+        cdef Connection connection = self.connection
+        cdef Session session = connection.session
+        if direct:
+            session.now = self.reactor.now
+            session.receive_direct(n)
+        elif session.phase == 0:
+            connection.receive_handshake(PyBytes_FromStringAndSize(<const char*>data, n))
+            return None
+        else:
+            session.now = self.reactor.now
+            session.receive_memory(data, n)
+        connection.after_receiving(True)
+        if session.outgoing_size > 0 and not connection.corked:
+            connection.corked = True
+            self.reactor.corked.append(connection)
+
+    cdef object receive_eof(self):
         self.reading = False
-        self._update()
+        self.update()
         if not self.connection.eof_received():
             self.close()
 
     def pause_reading(self):
         self.reading = False
-        self._update()
+        self.update()
 
     def resume_reading(self):
         if not self.closing:
             self.reading = True
-            self._update()
+            self.update()
 
     def is_reading(self):
         return self.reading
 
-    cdef object _update(self):
+    cdef object update(self):
         """Wait for what there is to do."""
         if not self.lost:
             self.watch((EPOLLIN if self.reading else 0) | (EPOLLOUT if self.backlog else 0))
@@ -347,19 +329,19 @@ cdef class Transport(Watched):
     # Writing
 
     def write(self, bytes data not None):
-        self._write([data])
+        self.send([data])
 
     def writelines(self, list chunks not None):
-        self._write(chunks)
+        self.send(chunks)
 
-    cdef object _write(self, list chunks):
+    cdef object send(self, list chunks):
         cdef Py_ssize_t sent
         if self.lost or self.eof_wanted:
             return None
         if not self.backlog:
             sent = send_chunks(self.fd, chunks)
             if sent < 0:
-                self._fail(os_error())
+                self.fail(os_error())
                 return None
             if sent == size_of(chunks):
                 return None
@@ -371,7 +353,7 @@ cdef class Transport(Watched):
         for chunk in chunks:
             self.backlog.append(chunk)
             self.backlog_size += PyBytes_GET_SIZE(chunk)
-        self._update()
+        self.update()
         if self.backlog_size > self.high and not self.writing_paused:
             self.writing_paused = True
             self.connection.pause_writing()
@@ -379,20 +361,20 @@ cdef class Transport(Watched):
     cdef object _send_backlog(self):
         cdef Py_ssize_t sent = send_chunks(self.fd, self.backlog)
         if sent < 0:
-            self._fail(os_error())
+            self.fail(os_error())
             return None
         self.backlog = rest_of(self.backlog, sent)
         self.backlog_size -= sent
-        self._update()
+        self.update()
         if self.writing_paused and self.backlog_size <= self.low:
             self.writing_paused = False
             self.connection.resume_writing()
         if not self.backlog:
-            self._backlog_sent()
+            self.backlog_sent()
 
-    cdef object _backlog_sent(self):
+    cdef object backlog_sent(self):
         if self.closing:
-            self._lose(None)
+            self.lose(None)
         elif self.eof_wanted:
             c_shutdown(self.fd, SHUT_WR)
 
@@ -433,21 +415,21 @@ cdef class Transport(Watched):
             return
         self.closing = True
         self.reading = False
-        self._update()
+        self.update()
         if not self.backlog:
-            self._lose(None)
+            self.lose(None)
 
     def abort(self):
         """Close at once."""
         self.closing = True
-        self._lose(None)
+        self.lose(None)
 
-    cdef object _fail(self, error):
+    cdef object fail(self, error):
         """The socket broke."""
         self.closing = True
-        self._lose(error)
+        self.lose(error)
 
-    cdef object _lose(self, error):
+    cdef object lose(self, error):
         """The end. The connection hears of it in the next turn, never inside of a call of its own."""
         if self.lost:
             return None
@@ -464,6 +446,9 @@ cdef class Transport(Watched):
         if self.sock is not None:
             self.sock.close()
         self.reactor.remove(self)
+        self.ended(error)
+
+    cdef object ended(self, error):
         self.connection.connection_lost(error)
 
     # What is known of the socket
@@ -557,8 +542,6 @@ cdef list rest_of(list chunks, Py_ssize_t sent):
 cdef class Socket(Watched):
     """A listening socket; descriptors are duplicates, so that closing either one leaves the other alone."""
 
-    cdef Listener listener
-
     cdef object on_event(self, uint32_t events):
         cdef sockaddr_storage address
         cdef socklen_t size
@@ -581,11 +564,6 @@ cdef class Socket(Watched):
 
 cdef class Listener:
     """Listens on the sockets of an asyncio server, in its stead; see `asyncio.Server` for the methods."""
-
-    cdef object loop, factory, server
-    cdef list listening
-    cdef int backlog
-    cdef bint closed
 
     def __init__(self, loop, factory, server, backlog):
         self.loop = loop
@@ -623,15 +601,19 @@ cdef class Listener:
         self.server.close()
 
     cdef object accepted(self, int fd, bytes peer):
-        cdef Transport transport = Transport()
-        transport.peer = peer
         try:
             connection = self.factory()
         except BaseException:
             c_close(fd)
             raise
+        self.carry(Transport(), fd, peer).start(connection)
+
+    cdef Transport carry(self, Transport transport, int fd, bytes peer):
+        """Let a transport take over an accepted socket."""
+        transport.peer = peer
         set_no_delay(fd, peer)
-        transport.start(reactor_of(self.loop), self.loop, fd, connection)
+        transport.register(reactor_of(self.loop), self.loop, fd)
+        return transport
 
     cdef object accept_later(self, Socket watched, error):
         self.loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": error})
@@ -642,7 +624,7 @@ cdef class Listener:
         watched.watch(EPOLLIN)
 
 
-async def listen(create, factory, *, start_serving=True, backlog=100, **kwargs):
+async def listen(create, factory, *, listener=Listener, start_serving=True, backlog=100, **kwargs):
     """Let asyncio make the listening sockets, with all its options, and accept on them.
 
     Args:
@@ -650,23 +632,33 @@ async def listen(create, factory, *, start_serving=True, backlog=100, **kwargs):
         factory: makes a `Connection`.
     """
     server = await create(asyncio.Protocol, start_serving=False, backlog=backlog, **kwargs)
-    listener = Listener(asyncio.get_running_loop(), factory, server, backlog)
+    made = listener(asyncio.get_running_loop(), factory, server, backlog)
     if start_serving:
-        await listener.start_serving()
-    return listener
+        await made.start_serving()
+    return made
 
 
 # Connecting
 
-async def connect(loop, factory, unix, *, sock=None, path=None, host=None, port=None, family=0, proto=0, flags=0,
-                  local_addr=None):
+async def connect(loop, factory, unix, **kwargs):
     """Connect a socket and return the `Connection` that `factory` makes for it."""
+    sock = await connected_socket(loop, unix, **kwargs)
+    cdef Transport transport = Transport()
+    connection = factory()
+    carry(transport, loop, sock)
+    transport.start(connection)
+    return connection
+
+
+async def connected_socket(loop, unix, *, sock=None, path=None, host=None, port=None, family=0, proto=0, flags=0,
+                           local_addr=None):
+    """A non-blocking socket; for the arguments see `loop.create_connection` and `loop.create_unix_connection`."""
     if sock is None and unix:
         sock = await _connect_one(loop, socket.AF_UNIX, socket.SOCK_STREAM, 0, os.fspath(path), None)
     elif sock is None:
         sock = await _connect_any(loop, host, port, family, proto, flags, local_addr)
     sock.setblocking(False)
-    return _carry(loop, factory, sock)
+    return sock
 
 
 async def _connect_any(loop, host, port, family, proto, flags, local_addr):
@@ -696,14 +688,12 @@ async def _connect_one(loop, family, kind, proto, address, local_addr):
     return sock
 
 
-def _carry(loop, factory, sock):
-    cdef Transport transport = Transport()
-    connection = factory()
+cdef object carry(Transport transport, loop, sock):
+    """Let a transport take over a connected socket."""
     transport.peer = peer_address(sock.fileno())
     fd = sock.detach()
     set_no_delay(fd, transport.peer)
-    transport.start(reactor_of(loop), loop, fd, connection)
-    return connection
+    transport.register(reactor_of(loop), loop, fd)
 
 
 # System calls

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-__all__ = ["tls_contexts"]
+__all__ = ["new_tls_contexts", "tls_contexts"]
 
 
 @functools.cache
@@ -18,6 +18,11 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     Raises:
         FileNotFoundError: if there is no `openssl` command.
     """
+    return new_tls_contexts()
+
+
+def new_tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The same, not shared with anybody; the client has the certificate, too, and the server trusts it."""
     with tempfile.TemporaryDirectory() as directory:
         key, certificate = Path(directory, "key.pem"), Path(directory, "certificate.pem")
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -26,5 +31,7 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         subprocess.run([*command, *names, *files], check=True, capture_output=True)
         server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server_context.load_cert_chain(certificate, key)
+        server_context.load_verify_locations(certificate)
         client_context = ssl.create_default_context(cafile=str(certificate))
+        client_context.load_cert_chain(certificate, key)
     return server_context, client_context

@@ -1,0 +1,81 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from trunkline.asyncio.connection cimport Connection
+
+cdef enum:
+    RECEIVE_BUFFER = 262144
+    DIRECT = 65536  # a payload with room for so much is received in place
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t c_recv "recv"(int fd, void* buffer, size_t size, int flags)
+
+cdef class Watched:
+    cdef Reactor reactor
+    cdef int fd
+    cdef uint32_t serial, interest
+
+    cdef object on_event(self, uint32_t events)
+    cdef object watch(self, uint32_t interest)
+
+cdef class Reactor:
+    cdef object loop
+    cdef object __weakref__
+    cdef int epoll, pid
+    cdef uint32_t next_serial
+    cdef list watched  # by descriptor; None where there is none
+    cdef Py_ssize_t count
+    cdef double now  # when this batch began
+    cdef list corked  # connections with answers that leave at the end of this batch
+    cdef unsigned char* buffer
+
+    cdef object add(self, Watched watched)
+    cdef object remove(self, Watched watched)
+    cdef object _close(self)
+    cdef object control(self, int operation, Watched watched, uint32_t interest)
+    cdef object _uncork(self)
+    cdef object _on_event(self, uint64_t key, uint32_t events)
+    cdef object _report(self, error)
+
+cdef class Transport(Watched):
+    cdef object __weakref__
+    cdef object loop
+    cdef Connection connection
+    cdef list backlog  # bytes that the socket did not take yet
+    cdef Py_ssize_t backlog_size, high, low
+    cdef bint reading, closing, lost, writing_paused, eof_wanted
+    cdef bytes peer, own
+    cdef object sock
+
+    cdef object register(self, Reactor reactor, object loop, int fd)
+    cdef object start(self, Connection connection)
+    cdef object receive(self)
+    cdef object deliver(self, const unsigned char* data, Py_ssize_t n, bint direct)
+    cdef object receive_eof(self)
+    cdef object update(self)
+    cdef object send(self, list chunks)
+    cdef object _keep(self, list chunks)
+    cdef object _send_backlog(self)
+    cdef object backlog_sent(self)
+    cdef object fail(self, error)
+    cdef object lose(self, error)
+    cdef object ended(self, error)
+    cdef object _socket(self)
+
+cdef class Socket(Watched):
+    cdef Listener listener
+
+    cdef object close(self)
+
+cdef class Listener:
+    cdef object loop, factory, server
+    cdef list listening
+    cdef int backlog
+    cdef bint closed
+
+    cdef object accepted(self, int fd, bytes peer)
+    cdef Transport carry(self, Transport transport, int fd, bytes peer)
+    cdef object accept_later(self, Socket watched, error)
+
+cdef Reactor reactor_of(loop)
+cdef object os_error()
+cdef object carry(Transport transport, loop, sock)
