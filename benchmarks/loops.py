@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 
-LOOPS = ("asyncio", "uvloop")
+LOOPS = ("asyncio", "uvloop", "aiofastnet")
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     """What `asyncio.Runner` needs to run on the loop with this name."""
     if name == "asyncio":
         return None
+    if name == "aiofastnet":
+        import aiofastnet
+
+        return aiofastnet.loop_factory()
     import uvloop
 
     return uvloop.new_event_loop

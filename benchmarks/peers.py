@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.build import ECHO, FLOOR, ROOT
 
@@ -12,18 +13,18 @@ class Peer:
 
     library: str
     loop: str
-    """`asyncio`, `uvloop`, or `epoll` for C."""
-    interpreted: bool = False
-    """trunkline without its extension modules."""
+    """`asyncio`, `uvloop`, `aiofastnet` (asyncio with the transports of that package), or `epoll` for C."""
+    variant: Literal["", "interpreted", "transports"] = ""
+    """trunkline without its extension modules, or without its own transports."""
 
     @property
     def label(self) -> str:
-        return f"{self.library}{' (interpreted)' if self.interpreted else ''}/{self.loop}"
+        return f"{self.library}{f' ({self.variant})' if self.variant else ''}/{self.loop}"
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables that its process needs. The sources have no extension modules beside them."""
-        return {"PYTHONPATH": str(ROOT / "src")} if self.interpreted else {}
+        return {"PYTHONPATH": str(ROOT / "src")} if self.variant == "interpreted" else {}
 
     @property
     def dialect(self) -> str:
@@ -36,7 +37,8 @@ class Peer:
         if mode == "rooms" and not self.dialect:
             mode = "broadcast"
         command = [sys.executable, "-m", f"benchmarks.servers.{self._module}", mode, "--loop", self.loop]
-        return [*command, *(["--tls", tls] if tls else []), *(["--deflate"] if deflate else [])]
+        options = (["--tls", tls] if tls else []) + ["--deflate"] * deflate
+        return command + options + ["--transports"] * (self.variant == "transports")
 
     def client_command(self, port: int, depth: int) -> list[str]:
         if self.loop == "epoll":
@@ -56,7 +58,8 @@ def on(loops: tuple[str, ...], *libraries: str) -> tuple[Peer, ...]:
 BOTH = ("asyncio", "uvloop")
 FLOOR_PEER = Peer("floor", "epoll")
 TRUNKLINE = on(BOTH, "trunkline")
-INTERPRETED = tuple(Peer("trunkline", loop, interpreted=True) for loop in BOTH)
+INTERPRETED = tuple(Peer("trunkline", loop, variant="interpreted") for loop in BOTH)
+TRANSPORTS = tuple(Peer("trunkline", loop, variant="transports") for loop in (*BOTH, "aiofastnet"))
 COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
 """Those with the API of websockets, besides trunkline."""
 PICOWS = on(BOTH, "picows")

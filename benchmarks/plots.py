@@ -47,7 +47,7 @@ def _plot(panels: Results, path: Path) -> None:
 def colour(label: str) -> str:
     """Of the bar of a peer."""
     if label.startswith("trunkline"):
-        return PALE_OURS if "interpreted" in label else OURS
+        return PALE_OURS if "(" in label else OURS
     return FLOOR if label.startswith("floor") else OTHERS
 
 

@@ -1,7 +1,5 @@
 """The table, as Markdown."""
 
-from itertools import groupby
-
 from benchmarks.environment import Environment
 from benchmarks.peers import BOTH, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, judge
@@ -21,7 +19,8 @@ figure is the median of the rounds, and the range is from the lowest round to th
 unless the row names it, TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
 
 *floor* is C code that does only what it must; *picows* has callbacks instead of coroutines, *picows.websockets*
-coroutines on top of them; *trunkline (interpreted)* is the build without extension modules.
+coroutines on top of them. *trunkline (interpreted)* is the build without extension modules, *trunkline (transports)*
+runs on the event loop's transports instead of its own, and *aiofastnet* is asyncio with the transports of that package.
 """
 
 
@@ -42,7 +41,10 @@ def markdown(results: Results, plots: str) -> str:
 
 def grouped(results: Results) -> dict[str, Results]:
     """The rows of each table and plot."""
-    return {group: list(rows) for group, rows in groupby(results, key=lambda pair: pair[0].group)}
+    groups: dict[str, Results] = {}
+    for workload, result in results:
+        groups.setdefault(workload.group, []).append((workload, result))
+    return groups
 
 
 def file_name(group: str) -> str:
@@ -77,8 +79,8 @@ def bars(results: Results) -> str:
     for bar in BARS:
         subjects = {peer.loop: peer for peer in bar.subjects}
         verdicts = [_verdict(judge(bar, subjects[loop], results)) if loop in subjects else "" for loop in BOTH]
-        interpreted = " (interpreted)" * bar.subjects[0].interpreted
-        lines.append(_row([f"`{bar.workload}`{interpreted}", _yardstick(bar), f"{bar.limit:,}", *verdicts]))
+        variant = f" ({bar.subjects[0].variant})" if bar.subjects[0].variant else ""
+        lines.append(_row([f"`{bar.workload}`{variant}", _yardstick(bar), f"{bar.limit:,}", *verdicts]))
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from benchmarks.peers import (
     PICOWS,
     REALTIME,
     SOCKETIO,
+    TRANSPORTS,
     TRUNKLINE,
     Peer,
     selected,
@@ -21,6 +22,7 @@ Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
 LIBRARIES = (*TRUNKLINE, *COMPATIBLE, *AIOHTTP)
 EVERYONE = (FLOOR_PEER, *PICOWS, *LIBRARIES)
+TLS = (*PICOWS, *LIBRARIES, *TRANSPORTS)
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,14 @@ def fanout(mode: str, peers: tuple[Peer, ...]) -> Workload:
     )
 
 
-def idle(connections: int, title: str, name: str = "", *, size: int = 32, **how: bool) -> Workload:
+def idle(
+    connections: int, title: str, name: str = "", *, peers: tuple[Peer, ...], size: int = 32, **how: bool
+) -> Workload:
     return Workload(
         name=f"idle-{connections}{name}",
         group="Memory",
         title=f"{connections:,} idle connections{title}, after one message each",
-        peers=LIBRARIES if how else (*PICOWS, *LIBRARIES),
+        peers=peers,
         generator="idle",
         arguments=(str(size),),
         metric="rss",
@@ -154,9 +158,9 @@ WORKLOADS = (
         for shape in SHAPES
         for opcode in (BINARY, TEXT)
     ),
-    echo(64, 1, 32, tls=True, peers=(*PICOWS, *LIBRARIES)),
-    echo(16, 1, 16 * 2**10, tls=True, peers=(*PICOWS, *LIBRARIES)),
-    echo(4, 1, 2**20, tls=True, peers=(*PICOWS, *LIBRARIES), headline=False),
+    echo(64, 1, 32, tls=True, peers=TLS),
+    echo(16, 1, 16 * 2**10, tls=True, peers=TLS),
+    echo(4, 1, 2**20, tls=True, peers=TLS, headline=False),
     fanout("broadcast", (*TRUNKLINE, *PICOWS, *COMPATIBLE)),
     fanout("gather", LIBRARIES),
     Workload(
@@ -208,7 +212,6 @@ WORKLOADS = (
         mode="rooms",
         counts="delivery",
     ),
-    idle(10_000, ""),
     Workload(
         name="idle-10000-rooms",
         group="Rooms",
@@ -223,8 +226,9 @@ WORKLOADS = (
         amount=10_000,
         rounds=1,
     ),
-    idle(10_000, " with permessage-deflate", "-deflate", size=JSON_SIZE, deflate=True),
-    idle(1_000, " with TLS", "-tls", tls=True),
+    idle(10_000, "", peers=(*PICOWS, *LIBRARIES)),
+    idle(10_000, " with permessage-deflate", "-deflate", peers=LIBRARIES, size=JSON_SIZE, deflate=True),
+    idle(1_000, " with TLS", "-tls", peers=TLS, tls=True),
     client(1),
     client(16),
 )

@@ -11,7 +11,11 @@ from collections.abc import Callable
 
 from fuzz import heads, sessions
 
-TARGETS: dict[str, Callable[[random.Random], str | None]] = {"sessions": sessions.fuzz, "heads": heads.fuzz}
+TARGETS: dict[str, Callable[[random.Random], str | None]] = {
+    "sessions": sessions.fuzz,
+    "deflate": sessions.fuzz_deflate,
+    "heads": heads.fuzz,
+}
 
 
 def run(target: str, seed: int) -> str | None:

@@ -6,6 +6,7 @@ After each step everything that a driver could see is compared. A difference is 
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -50,12 +51,14 @@ class Difference(NamedTuple):
     """Steps after the last of which the two builds differ."""
 
     client: bool
+    deflate: bool
     steps: list[Step]
     compiled: Any
     interpreted: Any
 
     def __str__(self) -> str:
-        lines = [f"the builds differ, as {'client' if self.client else 'server'}, after"]
+        side = f"{'client' if self.client else 'server'}{' with permessage-deflate' if self.deflate else ''}"
+        lines = [f"the builds differ, as {side}, after"]
         lines += [f"  {step.call}{step.arguments!r}" for step in self.steps]
         lines += [f"compiled:    {self.compiled!r}", f"interpreted: {self.interpreted!r}"]
         return "\n".join(lines)
@@ -64,9 +67,10 @@ class Difference(NamedTuple):
 # What happens
 
 
-def conversation(draw: random.Random, client: bool) -> list[Step]:
+def conversation(draw: random.Random, client: bool, deflate: bool = False) -> list[Step]:
     """Bytes of a peer in pieces, mixed with what an application and a clock do."""
-    steps = [Step("receive_data", (piece,)) for piece in pieces(draw, stream(draw, masked=not client))]
+    data = (compressed_stream if deflate else stream)(draw, masked=not client)
+    steps = [Step("receive_data", (piece,)) for piece in pieces(draw, data)]
     for _ in range(draw.randrange(8)):
         steps.insert(draw.randrange(len(steps) + 1), action(draw))
     return steps
@@ -75,6 +79,34 @@ def conversation(draw: random.Random, client: bool) -> list[Step]:
 def stream(draw: random.Random, masked: bool) -> bytes:
     data = b"".join(frame(draw, masked) for _ in range(draw.randrange(1, 9)))
     return mutated(draw, data) if draw.random() < 0.4 else data
+
+
+def compressed_stream(draw: random.Random, masked: bool) -> bytes:
+    """Messages of a peer that compresses most of them, with the same window, and pings now and then."""
+    deflater = zlib.compressobj(wbits=-12)
+    data = b""
+    for _ in range(draw.randrange(1, 9)):
+        data += compressed_message(draw, deflater, masked) if draw.random() < 0.7 else frame(draw, masked)
+    return mutated(draw, data) if draw.random() < 0.4 else data
+
+
+def compressed_message(draw: random.Random, deflater: Any, masked: bool) -> bytes:
+    """One message (RFC 7692 section 7.2.1), in one frame or several; some inflate to more than is allowed."""
+    opcode = draw.choice((1, 2))
+    size = draw.choice((0, 1, 10, 300, 66_000, 70_000, 70_001, 500_000))
+    content = payload(draw, opcode) if draw.random() < 0.7 else b"z" * size
+    compressed = deflater.compress(content) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    cuts = sorted(draw.randrange(len(compressed)) for _ in range(draw.choice((0, 0, 1, 3))))
+    ends = [*cuts, len(compressed) - 4]  # the empty block at the end isn't sent
+    data, start = b"", 0
+    for i, end in enumerate(ends):
+        mask = draw.randbytes(4) if masked else None
+        last = i == len(ends) - 1
+        data += encode_frame(0 if i else opcode, compressed[start:end], fin=last, rsv=0 if i else 0x40, mask=mask)
+        if not last and draw.random() < 0.2:
+            data += encode_frame(9, b"ping", mask=mask)
+        start = max(start, end)
+    return data
 
 
 def frame(draw: random.Random, masked: bool) -> bytes:
@@ -163,10 +195,10 @@ def action(draw: random.Random) -> Step:
 class Run:
     """A conversation with one build."""
 
-    def __init__(self, module: ModuleType, client: bool) -> None:
+    def __init__(self, module: ModuleType, client: bool, deflate: bool = False) -> None:
         side = module.Side.CLIENT if client else module.Side.SERVER
         self.session = module.Session(side, **LIMITS)
-        self.session.open(0.0)
+        self.session.open(0.0, [module.PerMessageDeflate(False, False, 12, 12)] if deflate else ())
         self.now = 0.0
 
     def take(self, step: Step) -> Any:
@@ -224,15 +256,15 @@ def shown(item: Any) -> Any:
     return (item.data, item.text, item.fin) if type(item).__name__ == "Fragment" else (type(item).__name__, item)
 
 
-def compare(client: bool, steps: Iterable[Step]) -> Difference | None:
+def compare(client: bool, steps: Iterable[Step], deflate: bool = False) -> Difference | None:
     """Run a conversation with both builds until they differ."""
-    compiled, interpreted = Run(COMPILED, client), Run(INTERPRETED, client)
+    compiled, interpreted = Run(COMPILED, client, deflate), Run(INTERPRETED, client, deflate)
     done = []
     for step in steps:
         done.append(step)
         one, two = compiled.take(step), interpreted.take(step)
         if one != two:
-            return Difference(client, done, one, two)
+            return Difference(client, deflate, done, one, two)
     return None
 
 
@@ -240,7 +272,8 @@ def shortened(difference: Difference) -> Difference:
     """A difference from which no step can be left out."""
     i = 0
     while i < len(difference.steps):
-        shorter = compare(difference.client, difference.steps[:i] + difference.steps[i + 1 :])
+        fewer = difference.steps[:i] + difference.steps[i + 1 :]
+        shorter = compare(difference.client, fewer, difference.deflate)
         if shorter is None:
             i += 1
         else:
@@ -248,8 +281,13 @@ def shortened(difference: Difference) -> Difference:
     return difference
 
 
-def fuzz(draw: random.Random) -> str | None:
+def fuzz(draw: random.Random, deflate: bool = False) -> str | None:
     """One random conversation; a description if the builds differ."""
     client = draw.random() < 0.5
-    difference = compare(client, conversation(draw, client))
+    difference = compare(client, conversation(draw, client, deflate), deflate)
     return None if difference is None else str(shortened(difference))
+
+
+def fuzz_deflate(draw: random.Random) -> str | None:
+    """The same with compression."""
+    return fuzz(draw, deflate=True)

@@ -4,7 +4,13 @@ import importlib.machinery
 import importlib.util
 import os
 
+import hypothesis
 import pytest
+
+# For builds with sanitizers, which take their time: see tools/sanitize.sh.
+hypothesis.settings.register_profile(
+    "slow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=30
+)
 
 
 def _is_compiled() -> bool:

@@ -1,6 +1,6 @@
 """Do everything that connections do, and end, so that LeakSanitizer can tell what was not freed; see tools/sanitize.sh.
 
-python tools/leaks.py ENGINE     reactor or transports
+python -m tools.leaks ENGINE     reactor or transports
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import trunkline
+from tests.support.tls import tls_contexts
 
 ROUNDS = 30
 MESSAGES = ("x", b"y" * 100, "ä" * 1000, bytes(100_000), bytes(1_000_000))
@@ -35,11 +36,17 @@ async def converse(ws: trunkline.ClientConnection) -> None:
 
 
 async def main(engine: Any) -> None:
-    async with trunkline.serve(echo, "127.0.0.1", 0, engine=engine) as server:
-        uri = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    await serve_and_converse("ws", engine, None, None)
+    await serve_and_converse("wss", engine, *tls_contexts())
+
+
+async def serve_and_converse(scheme: str, engine: Any, server_tls: Any, client_tls: Any) -> None:
+    async with trunkline.serve(echo, "localhost", 0, engine=engine, ssl=server_tls) as server:
+        uri = f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}/"
+        options = {"proxy": None} if client_tls is None else {"proxy": None, "ssl": client_tls}
         for i in range(ROUNDS):
             compression = "deflate" if i % 2 else None
-            async with trunkline.connect(uri, engine=engine, proxy=None, compression=compression) as ws:
+            async with trunkline.connect(uri, engine=engine, compression=compression, **options) as ws:
                 await converse(ws)
                 if i % 3 == 0:
                     ws.transport.abort()

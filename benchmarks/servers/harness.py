@@ -26,6 +26,8 @@ class Options:
     tls: ssl.SSLContext | None
     deflate: bool
     """permessage-deflate as the library does it by default; without it, no compression."""
+    transports: bool
+    """For trunkline: those of the event loop instead of its own."""
 
 
 Start = Callable[[Options], Awaitable[object]]
@@ -38,9 +40,10 @@ def main(start: Start) -> None:
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--tls", metavar="PEM", help="file with a private key and its certificate")
     parser.add_argument("--deflate", action="store_true", help="agree on permessage-deflate")
+    parser.add_argument("--transports", action="store_true", help="use the transports of the event loop")
     arguments = parser.parse_args()
     sock = socket.create_server(("127.0.0.1", 0))
-    options = Options(arguments.mode, sock, _tls_context(arguments.tls), arguments.deflate)
+    options = Options(arguments.mode, sock, _tls_context(arguments.tls), arguments.deflate, arguments.transports)
     run(_serve(start, options), arguments.loop)
 
 

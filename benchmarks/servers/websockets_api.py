@@ -32,9 +32,8 @@ def main(library: ModuleType) -> None:
 
     async def start(options: harness.Options) -> object:
         handler = {"echo": echo, "gather": gather, "broadcast": broadcast}[options.mode]
-        compression = "deflate" if options.deflate else None
-        return await library.serve(
-            handler, sock=options.sock, ssl=options.tls, compression=compression, max_size=harness.MAX_SIZE
-        )
+        limits = {"compression": "deflate" if options.deflate else None, "max_size": harness.MAX_SIZE}
+        engine = {"engine": "transports"} if options.transports else {}
+        return await library.serve(handler, sock=options.sock, ssl=options.tls, **limits, **engine)
 
     harness.main(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -54,6 +55,20 @@ def test_a_difference_is_found_and_shortened(monkeypatch: pytest.MonkeyPatch) ->
     assert "the builds differ, as server, after" in str(difference)
 
 
+def test_compressed_conversations_are_mostly_understood() -> None:
+    """So that the target looks behind the first frame: messages arrive, and some are refused for their size."""
+    messages, codes = 0, set()
+    for seed in range(60):
+        draw = random.Random(seed)
+        run = sessions.Run(sessions.COMPILED, client=False, deflate=True)
+        for step in sessions.conversation(draw, client=False, deflate=True):
+            (_, state) = run.take(step)
+        messages += state["inbox"][0]
+        codes.add(state["close"][0])
+    assert messages > 30
+    assert {1002, 1007, 1009} <= codes
+
+
 def test_a_split_that_matters_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "server_reads", lambda parts: len(list(parts)))
     monkeypatch.setattr(heads, "client_reads", lambda parts: len(list(parts)))
@@ -62,7 +77,7 @@ def test_a_split_that_matters_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert program.main(["--seed", "1"]) == 0
-    assert "nothing found: 1 heads, 1 sessions" in capsys.readouterr().out
+    assert "nothing found: 1 deflate, 1 heads, 1 sessions" in capsys.readouterr().out
     monkeypatch.setitem(program.TARGETS, "heads", lambda draw: "a finding" if draw.random() else None)
     assert program.main(["--seconds", "5", "--target", "heads"]) == 1
     assert "a finding" in capsys.readouterr().out
