@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import trunkline
-from tests.support.tls import tls_contexts
+from trunkline.testing.tls import tls_contexts
 
 ROUNDS = 30
 MESSAGES = ("x", b"y" * 100, "ä" * 1000, bytes(100_000), bytes(1_000_000))

@@ -373,7 +373,7 @@ def test_peer_that_answers_no_close_notify_is_dropped() -> None:
 def test_messages_after_our_close_do_no_harm(engine: str) -> None:
     async def main() -> None:
         accepted = Accepted()
-        async with serve(accepted, engine, close_timeout=0.2) as server, await peer_of(server) as peer:
+        async with serve(accepted, engine) as server, await peer_of(server) as peer:
             ws = await accepted.connection()
             closing = asyncio.ensure_future(ws.close())
             assert await peer.read_close() == 1000

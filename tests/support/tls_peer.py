@@ -16,11 +16,11 @@ class TlsPeer(RawPeer):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.records_in, self.records_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.notified = False  # by the other side's close_notify
 
     async def shake_hands(self, context: ssl.SSLContext, server_hostname: str = "localhost") -> None:
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_hostname)
+        self.tls = context.wrap_bio(self.records_in, self.records_out, server_hostname=server_hostname)
         while True:
             try:
                 self.tls.do_handshake()
@@ -52,14 +52,14 @@ class TlsPeer(RawPeer):
 
     def records(self) -> bytes:
         """What TLS wants to send."""
-        return self.outgoing.read()
+        return self.records_out.read()
 
     async def send_records(self) -> None:
         await super().send(self.records())
 
     async def _receive_records(self) -> bool:
         data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, 1 << 16), 10)
-        self.incoming.write(data)
+        self.records_in.write(data)
         return bool(data)
 
     async def _receive(self) -> bool:
@@ -75,5 +75,5 @@ class TlsPeer(RawPeer):
             else:
                 break
         self.notified = not data
-        self.buffer += data
+        self.incoming.feed(data)
         return bool(data)
