@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "compat": ("compat",),
     "asyncio": ("asyncio",),
     "sync": ("sync",),
+    "trio": ("trio",),
     "reactor": ("reactor",),
     "realtime": ("realtime",),
     "testing": ("testing",),
@@ -41,7 +42,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 # What every driver may import. None may import another.
-DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "protocol", "client", "endpoint")
+DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "endpoint")
 
 # What a layer may import besides itself: other layers, or single modules of them.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -53,10 +54,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "json": ("vocabulary",),
     "proxy": ("vocabulary", "handshake"),
     "sans-I/O": ("vocabulary", "options", "core", "handshake"),
-    "endpoint": ("vocabulary", "options", "core", "handshake", "proxy", "protocol"),
+    "endpoint": ("vocabulary", "options", "core", "handshake", "proxy"),
     "compat": (),
     "asyncio": (*DRIVER, "reactor"),
     "sync": DRIVER,
+    "trio": DRIVER,
     "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.connection"),
     "realtime": ("vocabulary", "core", "json", "asyncio"),
     "testing": (ANYTHING,),
@@ -75,6 +77,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "jwt": ("realtime.tokens",),
     "msgspec": ("json", "realtime", "chat"),
     "python_socks": ("proxy",),
+    "trio": ("trio", "testing.drivers.trio"),
     "werkzeug": ("endpoint.router",),
     "click": ("cli",),
     "rich": ("cli",),

@@ -77,6 +77,7 @@ class Driver(ABC):
     #: What not every driver has.
     FEATURES: ClassVar[dict[str, str]] = {
         "cancellation": "a call that waits can be cancelled",
+        "cancelled close": "closing can be cancelled, and waited for again",
         "client": "`open_client`",
         "server": "`open_server`",
         "unix client": "`open_client(path=)`",

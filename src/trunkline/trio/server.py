@@ -1,0 +1,412 @@
+"""WebSocket servers on trio."""
+
+from __future__ import annotations
+
+import http
+import re
+import socket
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
+
+from trunkline.core.session import Side, State
+from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.server import BaseServer, BasicAuth, SelectSubprotocol
+from trunkline.exceptions import ConnectionClosed, InvalidHandshake
+from trunkline.frames import CloseCode
+from trunkline.handshake.log import log_head
+from trunkline.handshake.server import ServerHandshake
+from trunkline.http11 import SERVER, Request, Response
+from trunkline.options import Limit, Options
+from trunkline.trio.connection import Connection, broadcast, seconds, settle
+
+if TYPE_CHECKING:
+    from trunkline.extensions.base import ServerExtensionFactory
+    from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
+
+__all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve"]
+
+Handler = Callable[..., Awaitable[None]]
+Listener = trio.abc.Listener[Any]
+ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | None] | Response | None"]
+ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[Response | None] | Response | None"]
+
+
+class ServerConnection(Connection):
+    """A server's end of a WebSocket connection.
+
+    Attributes:
+        server: the `Server` that accepted it.
+        username: who logged in through `basic_auth`.
+    """
+
+    username: str
+
+    def __init__(self, nursery: trio.Nursery, stream: trio.abc.Stream, server: Server) -> None:
+        super().__init__(nursery, stream, Side.SERVER, server.options, server.logger)
+        self.server = server
+        self.handshake: ServerHandshake = server.new_handshake(self)
+        self.opening = trio.CancelScope()
+
+    def respond(self, status: StatusLike, text: str) -> Response:
+        """A plain text response, for `process_request` to return: the connection isn't opened.
+
+        Args:
+            status: HTTP status.
+            text: body of the response.
+        """
+        return self.handshake.reject(status, text)
+
+    # The opening handshake
+
+    async def open_handshake(self) -> bool:
+        """Answer the client's request; False if the connection isn't opened."""
+        response: Response | None = None
+        self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
+        with self.opening:
+            response = await self._receive_and_answer()
+        if response is None:
+            return self._not_opened()
+        self.response = response
+        self._log_head("<", self.request)
+        self._log_head(">", response)
+        if response.status_code != 101 or self.handshake.exception is not None:
+            await self._reject(response)
+            return False
+        await self.stream.send_all(response.serialize())
+        self.log_info("connection open")
+        handshake = self.handshake
+        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
+        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
+        return True
+
+    def _not_opened(self) -> bool:
+        if self.opening.cancelled_caught and not self.server.closing:
+            self.logger.info("connection handshake timed out")
+        return False
+
+    async def _receive_and_answer(self) -> Response | None:
+        """The answer to the request; None if the client goes away before it has sent one."""
+        try:
+            while self.request is None:
+                data = await self.io.receive()
+                if not data:
+                    return None
+                self.request = self.handshake.receive_data(data)
+        except InvalidHandshake as error:
+            return self.server.refuse(self.handshake, error)
+        return await self._answer(self.request)
+
+    async def _answer(self, request: Request) -> Response:
+        server = self.server
+        response = await self._call_hook("process_request", server.process_request, self, request)
+        if response is None:
+            response = server.accept(self.handshake, request)
+        else:
+            response.headers.update(server.response_headers)
+        changed = await self._call_hook("process_response", server.process_response, self, request, response)
+        return response if changed is None else changed
+
+    async def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
+        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
+        if hook is None:
+            return None
+        try:
+            response: Response | None = await settle(hook(*arguments))
+            self.server.check_heads(*arguments[2:], response)
+        except Exception:
+            return self.server.hook_failed(name, self.handshake)
+        return response
+
+    async def _reject(self, response: Response) -> None:
+        """Send an HTTP response instead of opening the connection, and let the client close it."""
+        self.response = response
+        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        with trio.move_on_after(self.options.close_timeout or 10):
+            await self.stream.send_all(response.serialize())
+            # Closing with unread data resets the connection, and the client may never see the response.
+            if self.io.can_end():
+                await self.io.end()
+                while await self.stream.receive_some():
+                    pass
+
+    async def refuse_unavailable(self) -> None:
+        """The server closes during the opening handshake."""
+        with trio.CancelScope(shield=True):
+            await self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
+
+    # The handler
+
+    async def handle(self) -> None:
+        """Run the handler, and close the connection when it ends."""
+        try:
+            await self.server.handler(self)
+        except Exception as error:
+            self._handler_failed(error)
+        except BaseException:  # cancelled: tell the peer, but don't wait for it
+            self.start_closing(CloseCode.GOING_AWAY, "")
+            raise
+        self.start_closing(CloseCode.NORMAL_CLOSURE, "")
+
+    def _handler_failed(self, error: Exception) -> None:
+        if isinstance(error, ConnectionClosed) and self.lost:
+            # A peer that goes away is no fault of the handler.
+            self.log_info("connection handler ended: %s", error)
+            return
+        self.logger.error("connection handler failed", exc_info=error)
+        self.start_closing(CloseCode.INTERNAL_ERROR, "")
+
+    def _log_head(self, direction: str, head: Request | Response | None) -> None:
+        if self.debug and head is not None:
+            log_head(self.logger, direction, head)
+
+
+class Server(BaseServer, trio.abc.AsyncResource):
+    """A WebSocket server; `serve` makes one.
+
+    Attributes:
+        listeners: the `trio.SocketListener` objects, or others, that it accepts connections from.
+        options: the `Options` of its connections.
+        logger: a logger.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        handler: Handler,
+        options: Options | None = None,
+        *,
+        create_connection: Callable[[trio.Nursery, trio.abc.Stream, Server], ServerConnection] | None = None,
+        **rules: Any,
+    ) -> None:
+        super().__init__(handler, options, **rules)
+        self.listeners = list(listeners)
+        self.closing = False
+        self._create_connection = create_connection or ServerConnection
+        self._connections: set[ServerConnection] = set()
+        self._accepting = trio.CancelScope()
+        self._idle: trio.Event | None = None
+        self._closed = trio.Event()
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """The open connections."""
+        return {connection for connection in self._connections if connection.session.state is State.OPEN}
+
+    # Serving
+
+    async def serve_forever(self, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accept connections until `aclose` is called; `nursery.start` it to get the server once it listens."""
+        async with trio.open_nursery() as handlers:
+            try:
+                with self._accepting:
+                    for listener in self.listeners:
+                        self.logger.info("server listening on %s", _name(listener))
+                    task_status.started(self)
+                    await trio.serve_listeners(self._handle_stream, self.listeners, handler_nursery=handlers)
+            finally:
+                for listener in self.listeners:
+                    await trio.aclose_forcefully(listener)
+
+    async def _handle_stream(self, stream: trio.abc.Stream) -> None:
+        """Handle a connection from its beginning to its end; nothing that goes wrong with it is raised."""
+        connection: ServerConnection | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                connection = self._create_connection(nursery, stream, self)
+                self._connections.add(connection)
+                await self._handle(connection)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went away during the opening handshake
+        except* Exception:
+            self.logger.error("unexpected internal error", exc_info=True)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+            if connection is not None:
+                self._forget(connection)
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        if self.closing or not await connection.open_handshake():
+            if self.closing and connection.response is None:
+                await connection.refuse_unavailable()
+            return
+        await connection.handle()
+        await connection.wait_closed()
+        connection.log_info("connection closed")
+
+    def _forget(self, connection: ServerConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._idle is not None:
+            self._idle.set()
+
+    # Closing
+
+    async def aclose(
+        self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop accepting connections, close those there are, and wait until their handlers have ended.
+
+        Args:
+            close_connections: False leaves open connections alone.
+            code: close code sent to the clients.
+            reason: close reason sent to the clients.
+        """
+        if not self.closing:
+            self.closing = True
+            self.logger.info("server closing")
+            self._accepting.cancel()
+            for listener in self.listeners:
+                await trio.aclose_forcefully(listener)
+            for connection in list(self._connections):
+                if connection.session.state is State.CONNECTING:
+                    connection.opening.cancel()
+                elif close_connections:
+                    connection.start_closing(code, reason)
+            if self._connections:
+                self._idle = trio.Event()
+                await self._idle.wait()
+            self.logger.info("server closed")
+            self._closed.set()
+        await self._closed.wait()
+
+
+def _name(listener: Any) -> str:
+    if isinstance(listener, trio.SSLListener):
+        listener = listener.transport_listener
+    sock = getattr(listener, "socket", None)
+    if sock is None:
+        return repr(listener)
+    address = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    return f"[{address[0]}]:{address[1]}" if sock.family == socket.AF_INET6 else str(address)
+
+
+async def serve(
+    handler: Handler,
+    port: int | None = None,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    listeners: Sequence[Listener] | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    origins: Sequence[Origin | re.Pattern[str] | None] | None = None,
+    extensions: Sequence[ServerExtensionFactory] | None = None,
+    subprotocols: Sequence[Subprotocol] | None = None,
+    select_subprotocol: SelectSubprotocol | None = None,
+    compression: str | None = "deflate",
+    process_request: ProcessRequest | None = None,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SERVER,
+    open_timeout: float | None = 10,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+    max_size: Limit = 2**20,
+    max_queue: Limit = 16,
+    write_limit: int | tuple[int, int | None] = 2**15,
+    logger: LoggerLike | None = None,
+    create_connection: Callable[[trio.Nursery, trio.abc.Stream, Server], ServerConnection] | None = None,
+    extra_headers: HeadersLike = (),
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a WebSocket server until it is closed or cancelled.
+
+    Start it in a nursery to go on while it runs, and to get the `Server`::
+
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(serve, handler, 8765)
+            ...
+            await server.aclose()
+
+    `handler` is called for each connection, as `handler(connection)` or `handler(connection, path)`. When it returns,
+    the connection is closed with code 1000; when it raises, with 1011, and the error is logged.
+
+    Args:
+        handler: coroutine function that handles a connection.
+        port: TCP port, 0 for any that is free.
+        host: address or name to listen on; None for all interfaces.
+        backlog: connections that the system keeps until they are accepted.
+        listeners: `trio.SocketListener` objects or others to use instead of new ones, such as those of
+            `trio.open_tcp_listeners`; for TLS, wrap them in `trio.SSLListener`, or give `ssl`.
+        ssl: TLS configuration.
+        origins: origins that may connect: strings, patterns for the whole header, None for requests without one.
+        extensions: factories of extensions to accept.
+        subprotocols: names of subprotocols to accept, in order of preference.
+        select_subprotocol: function that chooses one, `(connection, offered) -> subprotocol or None`.
+        compression: "deflate" compresses messages for clients that can (RFC 7692); None doesn't.
+        process_request: `(connection, request) -> Response or None`, sync or async; a response refuses the connection.
+        process_response: `(connection, request, response) -> Response or None`, sync or async; may change the response.
+        server_header: value of the Server header, None for none.
+        open_timeout: seconds for the opening handshake, as all timeouts None for no limit.
+        ping_interval: seconds between keepalive pings.
+        ping_timeout: seconds to wait for the answer.
+        close_timeout: seconds to wait for the closing handshake.
+        max_size: limit of a received message in bytes, or (message, fragment); None for none.
+        max_queue: frames received and not read at which reading pauses, or (high, low); None for no pause.
+        write_limit: bytes waiting to leave at which `send` waits, or (high, low).
+        logger: logger, by default `websockets.server`.
+        create_connection: subclass of `ServerConnection` to use.
+        extra_headers: headers to add to the response (a name from older versions of websockets).
+        task_status: for `nursery.start`, which returns the `Server`.
+
+    Raises:
+        TypeError: if the handler takes neither one nor two arguments.
+        ValueError: if an option makes no sense.
+        OSError: if it can't listen.
+    """
+    if (port is None) == (listeners is None):
+        raise ValueError("provide either port or listeners")
+    options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
+    server = Server(
+        (),
+        handler,
+        options,
+        origins=origins,
+        extensions=extensions,
+        subprotocols=subprotocols,
+        select_subprotocol=select_subprotocol,
+        compression=compression,
+        process_request=process_request,
+        process_response=process_response,
+        server_header=server_header,
+        extra_headers=extra_headers,
+        logger=logger,
+        create_connection=create_connection,
+    )
+    if listeners is None:
+        listeners = await trio.open_tcp_listeners(port or 0, host=host, backlog=backlog)
+    if ssl is not None:
+        listeners = [trio.SSLListener(listener, ssl, https_compatible=True) for listener in listeners]
+    server.listeners = list(listeners)
+    await server.serve_forever(task_status)
+
+
+def basic_auth(
+    realm: str = "",
+    credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
+    check_credentials: Callable[[str, str], Awaitable[bool] | bool] | None = None,
+) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
+    """A `process_request` that asks for HTTP Basic authentication (RFC 7617) and sets `connection.username`.
+
+    Args:
+        realm: name of the protected space, ASCII.
+        credentials: a pair (username, password), or an iterable of them.
+        check_credentials: `(username, password) -> bool`, sync or async, instead of `credentials`.
+
+    Raises:
+        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+    """
+    auth = BasicAuth(realm, credentials, check_credentials)
+
+    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        found = auth.credentials(connection, request)
+        if isinstance(found, Response):
+            return found
+        username, password = found
+        return auth.decide(connection, username, await settle(auth.check(username, password)))
+
+    return process_request
