@@ -9,11 +9,13 @@ from pathlib import Path
 import trunkline
 from compliance.suites import Autobahn, Kosoku
 from compliance.testees import ROOT, TESTEES, Testee
-from compliance.verdicts import GROUPS, INDEX, Verdict, describe, faults, list_cases, read_verdicts
+from compliance.verdicts import GROUPS, INDEX, Verdict, completed, describe, faults, list_cases, read_verdicts
 
 PAGE = ROOT / "docs" / "explanation" / "conformance.md"
 ROLES = ("server", "client")
 NOT_RUN = "–"
+REST = "rest"
+"""Where the reports are of the cases that kosoku could not run, and the original did."""
 
 Results = dict[tuple[str, str], list[Verdict]]
 """By name of the implementation and role; what did not run, or did not finish, is not there."""
@@ -28,7 +30,9 @@ def directory_of(reports: Path, suite: str, testee: Testee, role: str) -> Path:
 
 def page(reports: Path) -> str:
     """The page, as Markdown."""
-    kosoku, autobahn = read_all(reports, Kosoku.name), read_all(reports, Autobahn.name)
+    rest = read_all(reports, REST)
+    kosoku = {key: completed(found, rest.get(key, [])) for key, found in read_all(reports, Kosoku.name).items()}
+    autobahn = read_all(reports, Autobahn.name)
     sections = [INTRODUCTION, *results_of(Kosoku.title, kosoku), *differences(kosoku, autobahn)]
     return "\n".join(sections)
 

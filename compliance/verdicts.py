@@ -2,13 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from compliance.testees import ComplianceError
 
-BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED")
+NOT_RUN = "NOT RUN"
+"""The suite itself had an error."""
+BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED", NOT_RUN)
 """From best to worst."""
 GROUPS = {
     1: "Framing",
@@ -24,6 +27,8 @@ GROUPS = {
     13: "Compression, parameters",
 }
 INDEX = "index.json"
+ERROR = "ERROR"
+"""What kosoku writes, under another name of the peer, when one of its cases raises."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,30 @@ def read_verdicts(directory: Path) -> list[Verdict]:
         ComplianceError: there is no report of one peer.
     """
     try:
-        (cases,) = json.loads((directory / INDEX).read_text()).values()
+        peers = json.loads((directory / INDEX).read_text()).values()
+        (_,) = (cases for cases in peers if any(entry["behavior"] != ERROR for entry in cases.values()))
     except (FileNotFoundError, ValueError) as error:
         raise ComplianceError(f"there is no report of one peer in {directory}; see the logs there") from error
-    found = [Verdict(case, _worse(entry["behavior"], entry["behaviorClose"])) for case, entry in cases.items()]
-    return sorted(found, key=lambda verdict: [int(number) for number in verdict.case.split(".")])
+    return in_order(
+        Verdict(case, _worse(entry["behavior"], entry["behaviorClose"]))
+        for cases in peers
+        for case, entry in cases.items()
+    )
+
+
+def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """By the numbers of the cases."""
+    return sorted(verdicts, key=lambda verdict: [int(number) for number in verdict.case.split(".")])
+
+
+def completed(verdicts: list[Verdict], rest: list[Verdict]) -> list[Verdict]:
+    """The verdicts of a suite, and for the cases that it could not run those of another one."""
+    judged = {verdict.case: verdict for verdict in rest}
+    return [judged.get(v.case, v) if v.behaviour == NOT_RUN else v for v in verdicts]
 
 
 def _worse(exchange: str, close: str) -> str:
-    return max(_known(exchange), _known(close), key=BEHAVIOURS.index)
+    return NOT_RUN if exchange == ERROR else max(_known(exchange), _known(close), key=BEHAVIOURS.index)
 
 
 def _known(behaviour: str) -> str:

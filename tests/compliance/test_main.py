@@ -55,9 +55,11 @@ class Judge:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self.monkeypatch = monkeypatch
         self.directory = directory
+        self.rest: FoundSuite | None = None
 
     def __call__(self, suite: FoundSuite, *words: str) -> bool:
         self.monkeypatch.setattr(program, "Kosoku", lambda: suite)
+        self.monkeypatch.setattr(program, "available", lambda suite: self.rest)
         self.monkeypatch.setattr(program, "REPORTS", self.directory)
         return program.judge_all(program.parse(["--jobs", "1", *words]))
 
@@ -85,6 +87,15 @@ def test_others_need_not(judged: Judge, capsys: pytest.CaptureFixture[str]) -> N
     assert lines[1] == lines[3] == "    FAILED 3.2"
 
 
+def test_the_original_runs_what_kosoku_cannot(judged: Judge, capsys: pytest.CaptureFixture[str]) -> None:
+    kosoku = FoundSuite(c12_1_1="ERROR, FAILED", c12_1_3="OK")
+    assert not judged(kosoku, "--only", "trunkline/reactor/*")
+    assert "NOT RUN 12.1.1" in capsys.readouterr().out
+    judged.rest = FoundSuite(c12_1_1="OK")
+    assert judged(kosoku, "--only", "trunkline/reactor/*")
+    assert judged.rest.cases == [Cases(("12.1.1",))] * 2
+
+
 def test_what_does_not_finish_does_not_conform(
     judged: Judge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +120,7 @@ def test_a_report_of_earlier_is_not_taken_for_one_of_now(judged: Judge, monkeypa
         ([], Cases(), False),
         (["--only", "aiohttp"], Cases(), False),
         (["--cases", "1.*,6.4.*"], Cases(("1.*", "6.4.*")), True),
-        (["--quick"], Cases(("*",), ("12.*", "13.*")), True),
+        (["--quick"], Cases(("*",), program.SLOW), True),
     ],
 )
 def test_only_runs_of_all_cases_make_the_page(

@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from compliance.testees import ComplianceError
-from compliance.verdicts import Verdict, describe, faults, list_cases, read_verdicts
+from compliance.verdicts import Verdict, completed, describe, faults, list_cases, read_verdicts
 from tests.compliance.reports import write_report
 
 
@@ -25,7 +26,6 @@ def test_cases_are_ordered_by_number(tmp_path: Path) -> None:
         ("OK, FAILED BY CLIENT", "FAILED"),
         ("NON-STRICT, INFORMATIONAL", "NON-STRICT"),
         ("FAILED, INFORMATIONAL", "FAILED"),
-        ("ERROR", "FAILED"),
     ],
 )
 def test_the_worse_of_exchange_and_end_counts(tmp_path: Path, behaviours: str, verdict: str) -> None:
@@ -39,6 +39,19 @@ def test_no_report_of_one_peer_is_an_error(tmp_path: Path, content: str | None) 
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(ComplianceError, match=r"no report of one peer in .*; see the logs there"):
         read_verdicts(tmp_path)
+
+
+def test_what_the_suite_could_not_run_another_one_completes(tmp_path: Path) -> None:
+    write_report(tmp_path, c12_1_1="ERROR, FAILED", c12_1_3="OK")
+    index = tmp_path / "index.json"
+    cases = json.loads(index.read_text())["peer"]
+    errors = {"12.1.1": cases.pop("12.1.1"), "12.1.2": {"behavior": "ERROR", "behaviorClose": "FAILED"}}
+    index.write_text(json.dumps({"127.0.0.1:1": errors, "peer": cases}))  # as kosoku does it
+    verdicts = read_verdicts(tmp_path)
+    assert verdicts == [Verdict("12.1.1", "NOT RUN"), Verdict("12.1.2", "NOT RUN"), Verdict("12.1.3", "OK")]
+    assert faults(verdicts) == verdicts[:2]
+    rest = [Verdict("12.1.1", "OK"), Verdict("12.1.3", "FAILED")]
+    assert completed(verdicts, rest) == [rest[0], *verdicts[1:]]
 
 
 VERDICTS = [
