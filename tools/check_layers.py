@@ -42,7 +42,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 # What every driver may import. None may import another.
-DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "client", "endpoint")
+DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "protocol", "client", "endpoint")
 
 # What a layer may import besides itself: other layers, or single modules of them.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "json": ("vocabulary",),
     "proxy": ("vocabulary", "handshake"),
     "sans-I/O": ("vocabulary", "options", "core", "handshake"),
-    "endpoint": ("vocabulary", "options", "core", "handshake", "proxy"),
+    "endpoint": ("vocabulary", "options", "core", "handshake", "proxy", "protocol"),
     "compat": (),
     "asyncio": (*DRIVER, "reactor"),
     "sync": DRIVER,

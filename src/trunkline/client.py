@@ -89,7 +89,7 @@ class ClientProtocol(Protocol):
     ) -> None:
         super().__init__(Side.CLIENT, state=state, max_size=max_size, logger=logger)
         self.uri = uri
-        self._handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
+        self.handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
 
     def connect(self) -> Request:
         """The request that opens the connection. Add headers if need be, then give it to ``send_request``.
@@ -98,7 +98,7 @@ class ClientProtocol(Protocol):
             InvalidHeaderValue: if ``origin`` or the URI's host contains control characters.
             ValueError: if the username contains a colon.
         """
-        return self._handshake.request()
+        return self.handshake.request()
 
     def send_request(self, request: Request) -> None:
         """Send the request."""
@@ -110,7 +110,7 @@ class ClientProtocol(Protocol):
         if self._session.eof_wanted:
             return
         try:
-            response = self._handshake.receive_data(data)
+            response = self.handshake.receive_data(data)
             if response is not None:
                 self._receive_response(response)
         except InvalidHandshake as error:
@@ -118,7 +118,7 @@ class ClientProtocol(Protocol):
 
     def _receive_handshake_eof(self) -> None:
         try:
-            self._receive_response(self._handshake.receive_eof())
+            self._receive_response(self.handshake.receive_eof())
         except InvalidHandshake as error:
             self._fail_handshake(error)
 
@@ -126,11 +126,11 @@ class ClientProtocol(Protocol):
         if self.debug:
             log_head(self.logger, "<", response)
         self._events.append(response)
-        self._handshake.process_response(response)
-        self.subprotocol = self._handshake.subprotocol
-        self.extensions = self._handshake.extensions
+        self.handshake.process_response(response)
+        self.subprotocol = self.handshake.subprotocol
+        self.extensions = self.handshake.extensions
         self.state = OPEN
-        self._receive_frames(self._handshake.remaining)
+        self._receive_frames(self.handshake.remaining)
 
     def _fail_handshake(self, error: InvalidHandshake) -> None:
         self.handshake_exc = error

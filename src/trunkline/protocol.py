@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import Session, Side, State
@@ -111,20 +111,59 @@ class Protocol:
         self.handshake_exc: Exception | None = None
         self.max_message_size, self.max_fragment_size = Options(max_size=max_size).message_and_frame_size
         self._events: list[Event] = []
+        self._joined = False
         self._sending_fragments = False
         self._eof_sent = False
-        self._session = FrameSession(side, self.max_message_size, self.max_fragment_size)
+        self._session: Any = FrameSession(side, self.max_message_size, self.max_fragment_size)
         if self.debug:
             self._session.trace = self._log_frame
         if state is not CONNECTING:
             self.state = state
+
+    @classmethod
+    def of(cls, connection: Any) -> Protocol:
+        """The protocol of a connection that moves its bytes itself, to look at.
+
+        What it is told to send leaves with what the connection sends next. It has no events.
+        """
+        protocol = cls(connection.session.side, state=CONNECTING, logger=connection.logger)
+        protocol.id = connection.id
+        protocol.subprotocol = connection.subprotocol
+        protocol.extensions = list(connection.extensions)
+        protocol.max_message_size, protocol.max_fragment_size = connection.options.message_and_frame_size
+        protocol._session = connection.session
+        protocol._joined = True
+        return protocol
+
+    def join(self, connection: Any) -> None:
+        """Go on in a connection that moves its bytes itself. A subclass still sees the frames received.
+
+        If this protocol is open already, so is the connection, without keepalive.
+        """
+        session = connection.session
+        if type(self).recv_frame is not Protocol.recv_frame:
+            log = session.trace
+
+            def show(sent: bool, frame: Frame) -> None:
+                if log is not None:
+                    log(sent, frame)
+                if not sent:
+                    self.recv_frame(frame)
+
+            session.trace = show
+        if self.state is OPEN:
+            connection.begin(self.subprotocol, self.extensions, NOW)
+            session.stop_keepalive()
+        self._session = session
+        self._joined = True
 
     # State
 
     @property
     def state(self) -> State:
         """How far the connection is (RFC 6455 sections 4.1, 7.1.3 and 7.1.4)."""
-        return self._session.state
+        state: State = self._session.state
+        return state
 
     @state.setter
     def state(self, state: State) -> None:
@@ -172,7 +211,8 @@ class Protocol:
         """
         if self.state is not CLOSED:
             raise InvalidState("connection isn't closed yet")
-        return self._session.close_exception()
+        exception: ConnectionClosed = self._session.close_exception()
+        return exception
 
     @property
     def parser_exc(self) -> BaseException | None:
@@ -203,7 +243,8 @@ class Protocol:
 
     def recv_frame(self, frame: Frame) -> None:
         """Called for each frame received; makes it an event. Subclasses may override it, and call it."""
-        self._events.append(frame)
+        if not self._joined:
+            self._events.append(frame)
 
     def receive_eof(self) -> None:
         """The peer ended the stream, or the connection is lost."""

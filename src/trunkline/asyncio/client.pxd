@@ -1,5 +1,5 @@
 from trunkline.asyncio.connection cimport Connection
 
 cdef class ClientConnection(Connection):
-    cdef readonly object handshake
+    cdef readonly object opening
     cdef readonly object opened

@@ -26,6 +26,7 @@ except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
+    from trunkline.client import ClientProtocol
     from trunkline.extensions.base import ClientExtensionFactory
     from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
@@ -46,12 +47,22 @@ PROXY_ARGUMENTS = ("proxy_ssl", "proxy_server_hostname")
 class ClientConnection(Connection):
     """A client's end of a WebSocket connection."""
 
-    def __init__(self, handshake: ClientHandshake, options: Options, logger: LoggerLike | None = None) -> None:
-        super().__init__(Side.CLIENT, options, logger)
-        self.handshake = handshake
+    def __init__(
+        self,
+        protocol: ClientProtocol | ClientHandshake,
+        options: Options | None = None,
+        logger: LoggerLike | None = None,
+        **limits: Any,
+    ) -> None:
+        if isinstance(protocol, ClientHandshake):  # as `connect` does it
+            super().__init__(Side.CLIENT, options, logger)
+            self.opening = protocol
+        else:
+            super().__init__(protocol, **limits)
+            self.opening = protocol.handshake
         self.opened: asyncio.Future[None] = self.loop.create_future()
 
-    async def open_handshake(
+    async def handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
     ) -> None:
         """Send the request and wait until the response is accepted.
@@ -59,7 +70,7 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: if it isn't.
         """
-        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
+        self.request = opening_request(self.opening, additional_headers, user_agent_header)
         if self.debug:
             log_head(self.logger, ">", self.request)
         self.transport.write(self.request.serialize())
@@ -69,7 +80,7 @@ class ClientConnection(Connection):
         if self.opened.done():
             return
         try:
-            response = self.handshake.receive_data(data)
+            response = self.opening.receive_data(data)
             if response is not None:
                 self._process_response(response)
         except InvalidHandshake as error:
@@ -79,8 +90,8 @@ class ClientConnection(Connection):
         self.response = response
         if self.debug:
             log_head(self.logger, "<", response)
-        self.handshake.process_response(response)
-        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.opening.process_response(response)
+        self.start(self.opening.subprotocol, self.opening.extensions, self.opening.remaining)
         self.opened.set_result(None)
 
     def _fail_handshake(self, error: Exception) -> None:
@@ -93,7 +104,7 @@ class ClientConnection(Connection):
             super().eof_received()
         elif not self.opened.done():
             try:
-                self._process_response(self.handshake.receive_eof())
+                self._process_response(self.opening.receive_eof())
             except InvalidHandshake as error:
                 self._fail_handshake(error)
 
@@ -215,7 +226,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         for _ in range(MAX_REDIRECTS + 1):
             connection = await self._open_connection()
             try:
-                await connection.open_handshake(self.additional_headers, self.user_agent_header)
+                await connection.handshake(self.additional_headers, self.user_agent_header)
             except BaseException as error:
                 connection.transport.abort()
                 await connection.wait_closed()

@@ -47,6 +47,7 @@ else:
     from threading import get_ident
 
 if TYPE_CHECKING:
+    from trunkline.protocol import Protocol
     from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
@@ -193,8 +194,14 @@ class Connection(BaseConnection):
     A connection belongs to one event loop. Any number of tasks may send; one at a time may receive.
     """
 
-    def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
-        super().__init__(side, options, logger)
+    def __init__(
+        self,
+        protocol: Side | Protocol,
+        options: Options | None = None,
+        logger: LoggerLike | None = None,
+        **limits: Any,
+    ) -> None:
+        super().__init__(protocol, options, logger, **limits)
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
         self.sent = sent_on(self.loop)
@@ -494,6 +501,11 @@ class Connection(BaseConnection):
         if rest:
             self.receive_data(rest)
 
+    def start_keepalive(self) -> None:
+        """Send pings from now on; connections made by `connect` and `serve` do from the beginning."""
+        self.session.start_keepalive(monotonic())
+        self.schedule()
+
     def receive_handshake(self, data: bytes) -> None:
         """Bytes of the opening handshake; clients and servers differ."""
         raise NotImplementedError
@@ -558,7 +570,7 @@ class Connection(BaseConnection):
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
             return
-        if WRITELINES_NEVER_PAUSES:
+        if WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
             self.transport.write(b"".join(outgoing))
         else:
             self.transport.writelines(outgoing)

@@ -188,8 +188,15 @@ class Session(FrameSink):
                 extensions = others
         self.extensions = extensions
         self.reader.open(extensions, inflater, None if self.trace is None else self._trace_received)
+        self.start_keepalive(now)
+
+    def start_keepalive(self, now: float) -> None:
+        """Send pings from now on, if there is a `ping_interval`."""
         if self.ping_interval is not None:
             self.ping_at = now + self.ping_interval
+
+    def stop_keepalive(self) -> None:
+        self.ping_at = self.pong_due = None
 
     def ended_normally(self) -> bool:
         """Whether close frames were exchanged, with codes that mean no error: no message will come any more."""
@@ -489,7 +496,7 @@ class Session(FrameSink):
         self.attention = True
         self.send(8, payload)
         self.phase = CLOSING
-        self.ping_at = self.pong_due = None
+        self.stop_keepalive()
         self._start_close_timeout()
 
     def _await_end_of_stream(self) -> None:

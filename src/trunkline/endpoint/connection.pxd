@@ -11,6 +11,8 @@ cdef class BaseConnection:
     cdef readonly Session session
     cdef public object request, response
     cdef readonly object negotiated_subprotocol
+    cdef readonly tuple extensions
+    cdef object _protocol
     cdef public Py_ssize_t skipped_broadcasts
 
     cpdef bint put(self, object message, object text, object compress)

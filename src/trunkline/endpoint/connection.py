@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.core.inbox import Fragment, convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
-from trunkline.exceptions import ConcurrencyError
+from trunkline.exceptions import ConcurrencyError, ConnectionClosed
 from trunkline.frames import CloseCode, Frame
 from trunkline.options import Options
 
@@ -25,7 +25,9 @@ except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
+    from trunkline.extensions.base import Extension
     from trunkline.http11 import Request, Response
+    from trunkline.protocol import Protocol
     from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
 
 __all__ = ["BaseConnection", "FragmentDecoder", "FragmentedMessage", "broadcast", "control_payload"]
@@ -41,10 +43,24 @@ class BaseConnection:
     Attributes:
         options: its `Options`.
         session: its `Session`.
+        extensions: those agreed on, in order.
         request, response: the opening handshake (`Request`, `Response`), or None.
     """
 
-    def __init__(self, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
+    def __init__(
+        self,
+        protocol: Side | Protocol,
+        options: Options | None = None,
+        logger: LoggerLike | None = None,
+        **limits: Any,
+    ) -> None:
+        self._protocol: Protocol | None = None
+        if isinstance(protocol, Side):  # as drivers do it
+            side = protocol
+            options = options or Options()
+        else:
+            side, logger, self._protocol = protocol.side, protocol.logger, protocol
+            options = Options(max_size=(protocol.max_message_size, protocol.max_fragment_size), **limits)
         self.options = options
         if logger is None:
             logger = logging.getLogger(f"websockets.{side.name.lower()}")
@@ -69,7 +85,10 @@ class BaseConnection:
         self.request: Request | None = None
         self.response: Response | None = None
         self.negotiated_subprotocol: Subprotocol | None = None
+        self.extensions: tuple[Extension, ...] = ()
         self.skipped_broadcasts = 0
+        if self._protocol is not None:
+            self._protocol.join(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session.state.name} {self.remote_address}>"
@@ -93,6 +112,15 @@ class BaseConnection:
     @logger.setter
     def logger(self, logger: LoggerLike) -> None:
         self._logger = logger
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol without I/O, to look at (a name that programs on websockets use)."""
+        if self._protocol is None:
+            from trunkline.protocol import Protocol
+
+            self._protocol = Protocol.of(self)
+        return self._protocol
 
     @property
     def local_address(self) -> Any:
@@ -154,11 +182,44 @@ class BaseConnection:
         """`Headers` of the response (a name from older versions of websockets)."""
         return None if self.response is None else self.response.headers
 
+    @property
+    def close_exc(self) -> ConnectionClosed:
+        """What calls on the closed connection raise."""
+        return self.session.close_exception()
+
+    @property
+    def ping_interval(self) -> float | None:
+        """Seconds between keepalive pings, None for none; a change counts from the next ping on."""
+        return self.session.ping_interval
+
+    @ping_interval.setter
+    def ping_interval(self, seconds: float | None) -> None:
+        self.session.ping_interval = seconds
+
+    @property
+    def ping_timeout(self) -> float | None:
+        """Seconds to wait for the answer to a keepalive ping, None for ever."""
+        return self.session.ping_timeout
+
+    @ping_timeout.setter
+    def ping_timeout(self, seconds: float | None) -> None:
+        self.session.ping_timeout = seconds
+
+    @property
+    def close_timeout(self) -> float | None:
+        """Seconds to wait for the closing handshake, None for ever."""
+        return self.session.close_timeout
+
+    @close_timeout.setter
+    def close_timeout(self, seconds: float | None) -> None:
+        self.session.close_timeout = seconds
+
     # From the opening handshake to the end
 
     def begin(self, subprotocol: Any, extensions: Any, now: float) -> None:
         """The opening handshake is done."""
         self.negotiated_subprotocol = subprotocol
+        self.extensions = tuple(extensions)
         self.session.open(now, extensions)
         if self.debug:
             self.logger.debug("= connection is OPEN")
