@@ -1,0 +1,223 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.rooms import Node, Talker
+from trunkline.realtime import Limits
+from trunkline.realtime.client import State
+from trunkline.realtime.codecs import CODECS
+from trunkline.realtime.hub import Room
+from trunkline.realtime.publication import Publication
+
+
+def scene(function: Callable[[Node], Awaitable[None]], queue: int = 200) -> None:
+    async def play() -> None:
+        async with Node(limits=Limits(queue=queue)) as node:
+            await function(node)
+
+    asyncio.run(play())
+
+
+async def publish(node: Node, channel: str, *values: Any, key: str = "") -> None:
+    declared = node.channels.find(channel)
+    assert declared is not None
+    for value in values:
+        await node.commands.publish(declared[0], channel, Publication(json.dumps(value).encode(), key=key))
+
+
+def heard(talker: Talker) -> list[Any]:
+    return [frame["push"]["pub"]["data"] for frame in talker.connection.take()]
+
+
+def room_of(node: Node, name: str) -> Room:
+    return node.hub.rooms[name]
+
+
+def test_a_publication_is_encoded_once_for_each_encoding_and_shared_by_all() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a")
+        first, second = await node.connected("a"), await node.connected("a")
+        third = node.talker("protobuf")
+        await node.commands.receive(third.client, b"\x04\x08\x01\x22\x00\x07\x08\x02\x2a\x03\x0a\x01a")
+        third.connection.sent.clear()
+        await publish(node, "a", "x")
+        [message], [same], [other] = first.connection.sent, second.connection.sent, third.connection.sent
+        assert message is same
+        assert (message.opcode, other.opcode) == (1, 2)
+        room = room_of(node, "a")
+        assert (room.published, room.delivered) == (1, 3)
+
+    scene(play)
+
+
+def test_a_slow_client_is_disconnected_and_no_other_notices() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=100)
+        fast, slow = await node.connected("a"), await node.connected("a")
+        slow.connection.room = 0
+        values = list(range(50))
+        await publish(node, "a", *values)
+        assert heard(fast) == values
+        assert slow.connection.closed == (3008, "slow")
+        assert slow.client.outbox is None
+        room = room_of(node, "a")
+        assert (room.slow, room.dropped, len(room)) == (1, 0, 1)
+
+    scene(play)
+
+
+def test_a_client_that_is_only_late_gets_everything_in_order() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=100)
+        talker = await node.connected("a")
+        talker.connection.room = 0
+        await publish(node, "a", 1)
+        await node.commands.receive(talker.client, '{"id":9,"ping":{}}')
+        await publish(node, "a", 2)
+        assert not talker.connection.sent
+        talker.connection.make_room(1)
+        await publish(node, "a", 3)  # doesn't overtake what waits
+        talker.connection.make_room()
+        frames = talker.connection.take()
+        assert [frame.get("id") or frame["push"]["pub"]["data"] for frame in frames] == [1, 9, 2, 3]
+        assert talker.client.outbox is None
+        await publish(node, "a", 4)
+        assert heard(talker) == [4]
+
+    scene(play)
+
+
+def test_the_oldest_is_dropped_and_counted() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", slow="drop_oldest")
+        talker = await node.connected("a")
+        talker.connection.room = 0
+        await publish(node, "a", *range(100))
+        assert talker.client.outbox is not None
+        assert talker.client.outbox.size <= 200
+        talker.connection.make_room()
+        got = heard(talker)
+        assert got == list(range(100))[-len(got) :]
+        room = room_of(node, "a")
+        assert room.dropped == 100 - len(got) > 0
+        assert talker.connection.closed is None
+
+    scene(play)
+
+
+def test_only_the_newest_of_a_key_waits() -> None:
+    async def play(node: Node) -> None:
+        node.channel("ticker", slow="conflate")
+        talker = await node.connected("ticker")
+        talker.connection.room = 0
+        for price in range(1000):
+            await publish(node, "ticker", ["A", price], key="A")
+            await publish(node, "ticker", ["B", price], key="B")
+        talker.connection.make_room()
+        assert heard(talker) == [["A", 999], ["B", 999]]
+        assert room_of(node, "ticker").dropped == 1998
+
+    scene(play)
+
+
+def test_publishers_wait_for_the_slowest() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", slow="block", history=100)
+        fast, slow = await node.connected("a"), await node.connected("a")
+        slow.connection.room = 0
+        publishing = asyncio.create_task(publish(node, "a", *range(50)))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        before = len(fast.connection.sent)
+        assert 0 < before < 50
+        assert not publishing.done()
+        other = await node.connected()
+        assert await other.say(ping={}) == [{"id": 7, "ping": {}}]  # only publishers wait
+        while not publishing.done():
+            slow.connection.make_room(100)
+            await asyncio.sleep(0)
+        slow.connection.make_room()
+        assert heard(slow) == heard(fast) == list(range(50))
+        assert room_of(node, "a").slow == 0
+
+    scene(play)
+
+
+@pytest.mark.parametrize("how", ["closed", "unsubscribed"])
+def test_publishers_dont_wait_for_those_who_are_gone(how: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", slow="block")
+        slow = await node.connected("a")
+        slow.connection.room = 0
+        publishing = asyncio.create_task(publish(node, "a", *range(50)))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not publishing.done()
+        if how == "closed":
+            slow.client.closed()
+        else:
+            await node.commands.unsubscribe(slow.client, "a")
+        await publishing
+
+    scene(play)
+
+
+def test_replies_wait_too_and_are_never_dropped() -> None:
+    async def play(node: Node) -> None:
+        talker = await node.connected()
+        talker.connection.room = 0
+        for _ in range(1000):
+            await node.commands.receive(talker.client, '{"id":9,"ping":{}}')
+            if talker.client.state is State.CLOSED:
+                break
+        assert talker.connection.closed == (3008, "slow")
+
+    scene(play)
+
+
+def test_what_was_delivered_before_the_position_isnt_delivered_again() -> None:
+    """A broker may deliver what is in the history already, before or after the subscription began."""
+
+    async def play(node: Node) -> None:
+        channel = node.channel("a", history=10)
+        talker = await node.connected()
+        for number in (1, 2):
+            await node.broker.publish("a", Publication(b"%d" % number), size=10, ttl=60)
+        result = await talker.subscribe("a")
+        assert result["offset"] == 2
+        for offset in (2, 3):
+            node.hub.on_publication("a", Publication(b"%d" % offset, offset))
+        assert heard(talker) == [3]
+        assert channel.options.recoverable
+
+    scene(play)
+
+
+def test_publications_without_history_reach_those_who_just_came() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        await node.broker.publish("a", Publication(b"1"), size=10, ttl=60)
+        talker = await node.connected("a")
+        node.hub.on_publication("a", Publication(b'"passing"'))
+        assert heard(talker) == ["passing"]
+
+    scene(play)
+
+
+def test_clients_are_found_by_user_and_by_id() -> None:
+    async def play(node: Node) -> None:
+        talker = await node.connected()
+        hub, client = node.hub, talker.client
+        assert hub.find(None, client.id) == hub.find("", None) == hub.find("", client.id) == [client]
+        assert hub.find("ada", client.id) == hub.find("ada", None) == hub.find(None, "x") == []
+        client.closed()
+        assert hub.find("", None) == []
+
+    scene(play)
+
+
+def test_codecs_are_shared() -> None:
+    assert CODECS.keys() == {"json", "protobuf"}
