@@ -39,7 +39,6 @@ def test_room_name(path: str, name: str | None) -> None:
         ("/static/chat.css", "text/css; charset=utf-8"),
         ("/static/chat.js", "text/javascript; charset=utf-8"),
         ("/static/messages.js", "text/javascript; charset=utf-8"),
-        ("/trunkline.js", "text/javascript; charset=utf-8"),
         ("/static/icon.svg", "image/svg+xml"),
         ("/healthz", "text/plain; charset=utf-8"),
     ],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +15,7 @@ import msgspec
 
 from trunkline.datastructures import Headers
 from trunkline.http11 import Request, Response
-from trunkline.realtime import Realtime, Refused, Timeouts
+from trunkline.realtime import Realtime, Refused, Timeouts, trunkline_js
 from trunkline.realtime.messages import Message, Push
 from trunkline.realtime.tokens import Key, Tokens
 
@@ -135,8 +134,8 @@ def process_request(connection: Any, request: Request) -> Response | None:
         return None
     if path == "/token":
         return page(".html", token(dict(parse_qsl(urlsplit(request.path).query))).encode())
-    if path == "/trunkline.js":
-        return page(".js", (files("trunkline.realtime") / "js" / "trunkline.js").read_bytes())
+    if client := trunkline_js(connection, request):
+        return client
     file = Path(sys.argv[2]) / path.removeprefix("/tests/")
     return page(file.suffix, file.read_bytes()) if file.is_file() else page(".html", b"", 404)
 

@@ -70,8 +70,8 @@ def _resource(path: str) -> Response:
         return plain(HTTPStatus.OK, "ok\n")
     if room_name(path) is not None:
         return _file("index.html")
-    name = "trunkline.js" if path == "/trunkline.js" else path.removeprefix("/static/")
-    if name in _FILES:
+    prefix, _, name = path.partition("/static/")
+    if not prefix and name in _FILES:
         return _file(name)
     return plain(HTTPStatus.NOT_FOUND, f"There is nothing at {path}. Rooms are at / and at /rooms/NAME.\n")
 
@@ -91,7 +91,4 @@ def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
     return Response(status.value, status.phrase, headers, body)
 
 
-_FILES = {
-    file.name: file.read_bytes()
-    for file in [*(files("trunkline.chat") / "page").iterdir(), files("trunkline.realtime") / "js" / "trunkline.js"]
-}
+_FILES = {file.name: file.read_bytes() for file in (files("trunkline.chat") / "page").iterdir()}

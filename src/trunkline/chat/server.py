@@ -16,7 +16,7 @@ from trunkline.chat.origins import is_welcome
 from trunkline.chat.rooms import Limits, Rooms, channel_of
 from trunkline.datastructures import MultipleValuesError
 from trunkline.http11 import Request, Response
-from trunkline.realtime import select_subprotocol
+from trunkline.realtime import select_subprotocol, trunkline_js
 
 __all__ = ["ChatServer", "run"]
 
@@ -67,7 +67,7 @@ class ChatServer:
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain HTTP requests, and let only those through to a room that may enter."""
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
-            return pages.answer(request)
+            return trunkline_js(connection, request) or pages.answer(request)
         if not pages.is_channels(request.path) and pages.room_name(request.path) is None:
             return pages.plain(HTTPStatus.NOT_FOUND, "There is no room here. Rooms are at / and at /rooms/NAME.\n")
         # RFC 9112 section 3.2 and RFC 6454 section 7.3: neither field may occur twice.

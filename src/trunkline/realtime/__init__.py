@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, SQLiteBroker
+from trunkline.realtime.browser import trunkline_js
 from trunkline.realtime.channels import Channel, ChannelOptions
 from trunkline.realtime.client import Client, Timeouts
 from trunkline.realtime.codecs import select_subprotocol
@@ -34,4 +35,5 @@ __all__ = [
     "StreamPosition",
     "Timeouts",
     "select_subprotocol",
+    "trunkline_js",
 ]

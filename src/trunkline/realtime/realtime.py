@@ -14,6 +14,7 @@ from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
 from trunkline.realtime import codes
 from trunkline.realtime.brokers import Broker, History, broker_from_url
+from trunkline.realtime.browser import trunkline_js
 from trunkline.realtime.channels import Channel, ChannelOptions, Channels
 from trunkline.realtime.client import Client, State, Timeouts
 from trunkline.realtime.codecs import Codec, codec_for, select_subprotocol
@@ -296,7 +297,7 @@ class Realtime:
         return client
 
     def serve(self, host: str | None = None, port: int | None = None, **kwargs: Any) -> Server:
-        """Create a server for nothing else, like `trunkline.serve`; when it closes, so does this.
+        """Create a server for nothing else, like `trunkline.serve`, which has the client for browsers at /trunkline.js.
 
         Args:
             host: address or name to listen on; None for all interfaces.
@@ -304,6 +305,7 @@ class Realtime:
             kwargs: as for `trunkline.serve`.
         """
         kwargs.setdefault("select_subprotocol", select_subprotocol)
+        kwargs.setdefault("process_request", trunkline_js)
         return serve(self.handler, host, port, **kwargs)
 
     def _on_deadline(self, client: Client, now: float) -> None:
