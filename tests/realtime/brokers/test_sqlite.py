@@ -466,6 +466,21 @@ def test_start_can_be_cancelled(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_can_be_started_again_in_another_event_loop(tmp_path: Path) -> None:
+    broker = SQLiteBroker(tmp_path / "store.db")
+
+    async def main() -> int:
+        events = Events()
+        await broker.start(events)
+        await broker.subscribe("room")
+        calls = [broker.publish("room", Publication(b"1"), size=9, ttl=60) for _ in range(WAITING + 1)]
+        await asyncio.gather(*calls)
+        await broker.close()
+        return len(events.publications["room"])
+
+    assert [asyncio.run(main()), asyncio.run(main())] == [WAITING + 1] * 2
+
+
 def test_refuses_an_unknown_way_to_write(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="it must be full or normal"):
         SQLiteBroker(tmp_path / "store.db", synchronous="off")  # type: ignore[arg-type]

@@ -84,11 +84,12 @@ class SQLiteBroker(LocalBroker):
         )
         self._open = False
         self._epoch = ""
-        self._places = asyncio.Semaphore(WAITING)
+        self._places = asyncio.Semaphore()
         self._streams: dict[str, Stream] = {}  # of the channels that are subscribed to
 
     async def start(self, events: BrokerEvents) -> None:
         self._epoch = await self._writer.start()
+        self._places = asyncio.Semaphore(WAITING)  # belongs to this event loop
         await super().start(events)
         self._open = True
 
@@ -162,6 +163,7 @@ class SQLiteBroker(LocalBroker):
         def done(_: None) -> None:
             if (stream := self._streams.get(channel)) is not None:
                 stream.clear()
+                stream.whole = True
 
         await self._do(lambda store: store.remove(channel), done)
 
