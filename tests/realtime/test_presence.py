@@ -6,10 +6,10 @@ import pytest
 
 from trunkline.realtime.presence import MemoryPresence
 from trunkline.realtime.publication import ClientInfo
-from trunkline.testing.brokers import PRESENCE_SCENARIOS, Clock, Scenario, check_presence
+from trunkline.testing.brokers import Clock, Scenario, check_presence, presence_scenarios
 
 
-@pytest.mark.parametrize("scenario", PRESENCE_SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", presence_scenarios(), ids=str)
 @pytest.mark.parametrize("ttl", [None, 30])
 def test_conforms(scenario: Scenario, ttl: float | None) -> None:
     check_presence(scenario, lambda clock: MemoryPresence(ttl, clock=clock))

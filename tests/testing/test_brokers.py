@@ -1,19 +1,21 @@
 """The conformance suite finds what is wrong: brokers with one fault each fail the scenario that is about it."""
 
 import asyncio
+import builtins
 
 import pytest
 
-from trunkline.realtime.brokers import Broker, History, MemoryBroker
-from trunkline.realtime.brokers.local import Stream
+from trunkline.realtime.brokers import Broker, BrokerEvents, History, MemoryBroker
+from trunkline.realtime.brokers.local import LocalBroker, Stream
 from trunkline.realtime.presence import MemoryPresence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 from trunkline.testing.brokers import (
-    BROKER_SCENARIOS,
-    PRESENCE_SCENARIOS,
     Clock,
+    Scenario,
+    broker_scenarios,
     check_broker,
     check_presence,
+    presence_scenarios,
 )
 
 
@@ -156,16 +158,133 @@ class StaysOpen(MemoryBroker):
     ],
 )
 def test_finds_faults_of_brokers(make: type[MemoryBroker], scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trunkline.testing.brokers.PATIENCE", 0.2)
-    [found] = [each for each in BROKER_SCENARIOS if each.name == scenario]
+    monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
+    [found] = [each for each in broker_scenarios() if each.name == scenario]
     with pytest.raises(AssertionError):
         check_broker(found, lambda clock: make(clock=clock))
 
 
-@pytest.mark.parametrize("scenario", [each for each in BROKER_SCENARIOS if each.durable], ids=str)
-def test_memory_is_not_durable(scenario) -> None:
+@pytest.mark.parametrize(
+    "scenario", [each for each in broker_scenarios(durable=True, shared=True) if each.needs], ids=str
+)
+def test_memory_is_neither_durable_nor_shared(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
     with pytest.raises(AssertionError):
-        check_broker(scenario, lambda clock: MemoryBroker(clock=clock), durable=True)
+        check_broker(scenario, lambda clock: MemoryBroker(clock=clock))
+
+
+class Cluster(BrokerEvents):
+    """What several nodes share: the history, and who subscribes to what."""
+
+    def __init__(self) -> None:
+        self.broker: MemoryBroker | None = None
+        self.nodes: list[NodeBroker] = []
+
+    async def join(self, node: "NodeBroker", clock: Clock) -> MemoryBroker:
+        if self.broker is None:
+            self.broker = MemoryBroker(clock=clock)
+            await self.broker.start(self)
+        self.nodes.append(node)
+        return self.broker
+
+    def on_publication(self, channel, publication):
+        for node in self.nodes:
+            node._deliver(channel, publication)
+
+    def on_join(self, channel, info):
+        for node in self.nodes:
+            node._tell(channel, node._events.on_join, info)
+
+    def on_leave(self, channel, info):
+        for node in self.nodes:
+            node._tell(channel, node._events.on_leave, info)
+
+
+class NodeBroker(LocalBroker):
+    """The broker of one of several nodes."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        super().__init__()
+        self._cluster = cluster
+        self._clock = clock
+
+    async def start(self, events):
+        await super().start(events)
+        self._shared = await self._cluster.join(self, self._clock)
+
+    async def close(self):
+        if self in self._cluster.nodes:
+            self._cluster.nodes.remove(self)
+        await super().close()
+
+    async def subscribe(self, channel):
+        await super().subscribe(channel)
+        await self._shared.subscribe(channel)
+
+    async def publish(self, channel, publication, **options):
+        self._running()
+        return await self._shared.publish(channel, publication, **options)
+
+    async def publish_join(self, channel, info):
+        self._running()
+        await self._shared.publish_join(channel, info)
+
+    async def publish_leave(self, channel, info):
+        self._running()
+        await self._shared.publish_leave(channel, info)
+
+    async def history(self, channel, **options):
+        self._running()
+        return await self._shared.history(channel, **options)
+
+    async def remove_history(self, channel):
+        self._running()
+        await self._shared.remove_history(channel)
+
+
+@pytest.mark.parametrize("scenario", broker_scenarios(shared=True), ids=str)
+def test_nodes_can_share_a_broker(scenario: Scenario) -> None:
+    cluster = Cluster()
+    check_broker(scenario, lambda clock: NodeBroker(cluster, clock))
+
+
+class ClosesAll(NodeBroker):
+    async def close(self):
+        self._cluster.nodes.clear()
+
+
+class KnowsItsOwnIds(NodeBroker):
+    async def publish(self, channel, publication, *, id=None, **options):
+        return await super().publish(channel, publication, id=id and f"{id} {builtins.id(self)}", **options)
+
+
+class OutOfOrder(NodeBroker):
+    """The first publication that another node has delivered comes later to this one."""
+
+    late = True
+
+    def _deliver(self, channel, publication):
+        if self.late and self is not self._cluster.nodes[0]:
+            self.late = False
+            asyncio.get_running_loop().call_later(0.01, super()._deliver, channel, publication)
+        else:
+            super()._deliver(channel, publication)
+
+
+@pytest.mark.parametrize(
+    ("make", "scenario"),
+    [
+        (ClosesAll, "subscribes_each_node_for_itself"),
+        (KnowsItsOwnIds, "knows_ids_on_every_node"),
+        (OutOfOrder, "has_one_order_on_all_nodes"),
+    ],
+)
+def test_finds_faults_of_nodes(make: type[NodeBroker], scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
+    [found] = [each for each in broker_scenarios(shared=True) if each.name == scenario]
+    cluster = Cluster()
+    with pytest.raises(AssertionError):
+        check_broker(found, lambda clock: make(cluster, clock))
 
 
 class CountsClients(MemoryPresence):
@@ -201,13 +320,38 @@ class NeverRenews(MemoryPresence):
     ],
 )
 def test_finds_faults_of_presences(make: type[MemoryPresence], scenario: str) -> None:
-    [found] = [each for each in PRESENCE_SCENARIOS if each.name == scenario]
+    [found] = [each for each in presence_scenarios() if each.name == scenario]
     with pytest.raises(AssertionError):
         check_presence(found, lambda clock: make(30, clock=clock))
 
 
+class SharedPresence(MemoryPresence):
+    """The presence of one of several nodes."""
+
+    def __init__(self, ttl: float | None, clock: Clock, channels: dict) -> None:
+        super().__init__(ttl, clock=clock)
+        self._channels = channels
+
+
+@pytest.mark.parametrize("ttl", [None, 30])
+@pytest.mark.parametrize("scenario", presence_scenarios(shared=True), ids=str)
+def test_nodes_can_share_a_presence(scenario: Scenario, ttl: float | None) -> None:
+    channels: dict = {}
+    check_presence(scenario, lambda clock: SharedPresence(ttl, clock, channels))
+
+
+def test_memory_presence_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
+    [scenario] = [each for each in presence_scenarios(shared=True) if each.needs]
+    with pytest.raises(AssertionError):
+        check_presence(scenario, lambda clock: MemoryPresence(30, clock=clock))
+
+
 def test_every_scenario_says_what_it_asks_for() -> None:
-    assert all(each.doc and str(each) == each.name for each in BROKER_SCENARIOS + PRESENCE_SCENARIOS)
+    assert all(
+        each.doc and str(each) == each.name
+        for each in broker_scenarios(durable=True, shared=True) + presence_scenarios(shared=True)
+    )
 
 
 def test_a_clock_of_the_engine_can_be_used() -> None:
@@ -225,7 +369,7 @@ def test_a_clock_of_the_engine_can_be_used() -> None:
         seen.append(clock)
         return MemoryBroker(clock=clock)
 
-    [scenario] = [each for each in BROKER_SCENARIOS if each.name == "forgets_with_time"]
+    [scenario] = [each for each in broker_scenarios() if each.name == "forgets_with_time"]
     check_broker(scenario, make, clock=clock)
     assert seen == [clock]
     assert clock.passed == 18

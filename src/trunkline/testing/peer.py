@@ -61,9 +61,7 @@ class Peer:
         self.incoming = Incoming()
 
     @classmethod
-    def connect(
-        cls, address: Any, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
-    ) -> Self:
+    def connect(cls, address: Any, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Self:
         """A client, connected to a socket's address: (host, port), or the path of a Unix socket.
 
         Args:

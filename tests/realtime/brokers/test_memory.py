@@ -3,9 +3,9 @@
 import pytest
 
 from trunkline.realtime.brokers.memory import MemoryBroker
-from trunkline.testing.brokers import BROKER_SCENARIOS, Scenario, check_broker
+from trunkline.testing.brokers import Scenario, broker_scenarios, check_broker
 
 
-@pytest.mark.parametrize("scenario", BROKER_SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", broker_scenarios(), ids=str)
 def test_conforms(scenario: Scenario) -> None:
     check_broker(scenario, lambda clock: MemoryBroker(clock=clock))

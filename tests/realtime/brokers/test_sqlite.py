@@ -16,7 +16,7 @@ from tests.support.process import environment
 from trunkline.realtime.brokers import BrokerError
 from trunkline.realtime.brokers.sqlite import RING, WAITING, SQLiteBroker
 from trunkline.realtime.publication import Publication, StreamPosition
-from trunkline.testing.brokers import BROKER_SCENARIOS, Clock, Events, Scenario, check_broker
+from trunkline.testing.brokers import Clock, Events, Scenario, broker_scenarios, check_broker
 
 
 @asynccontextmanager
@@ -33,13 +33,12 @@ async def publish(broker: SQLiteBroker, channel: str, *data: bytes, size: int = 
     return [await broker.publish(channel, Publication(each), size=size, ttl=ttl) for each in data]
 
 
-@pytest.mark.parametrize("scenario", BROKER_SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", broker_scenarios(durable=True), ids=str)
 @pytest.mark.parametrize("synchronous", ["full", "normal"])
 def test_conforms(scenario: Scenario, synchronous: str, tmp_path: Path) -> None:
     check_broker(
         scenario,
         lambda clock: SQLiteBroker(tmp_path / "store.db", synchronous=synchronous, clock=clock),
-        durable=True,
     )
 
 
