@@ -419,6 +419,10 @@ class Realtime:
 
         await self._for_each(user, client, disconnect)
 
+    def clients(self) -> list[Client]:
+        """The clients connected to this node."""
+        return list(self._hub.clients.values())
+
     def stats(self) -> Stats:
         """What this node is doing."""
         return Stats(

@@ -1,0 +1,380 @@
+"""Rooms over real connections: the official SDK for Python, raw WebSocket clients, and the server's own calls."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import centrifuge
+import msgspec
+import pytest
+
+from tests.support.loop import run_clean
+from trunkline import connect, serve
+from trunkline.exceptions import ConnectionClosed
+from trunkline.realtime import (
+    Client,
+    Disconnected,
+    Limits,
+    MemoryPresence,
+    Realtime,
+    Refused,
+    StreamPosition,
+    Timeouts,
+    select_subprotocol,
+)
+from trunkline.realtime.tokens import Key, Tokens
+
+PATIENCE = 30
+
+
+class Say(msgspec.Struct):
+    text: str
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await asyncio.wait_for(scene(), PATIENCE)
+
+    run_clean(main)
+
+
+@contextlib.asynccontextmanager
+async def serving(rt: Realtime, **kwargs: Any) -> AsyncIterator[str]:
+    """Serve alone; gives the URL."""
+    async with rt, rt.serve("127.0.0.1", 0, **kwargs) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/connection/websocket"
+
+
+class Events(centrifuge.SubscriptionEventHandler):
+    """What an official client library hears of one channel."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def on_subscribed(self, ctx: Any) -> None:
+        self.queue.put_nowait(("subscribed", ctx))
+
+    async def on_subscribing(self, ctx: Any) -> None:
+        self.queue.put_nowait(("subscribing", ctx))
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        self.queue.put_nowait(("unsubscribed", ctx))
+
+    async def on_publication(self, ctx: Any) -> None:
+        self.queue.put_nowait(("publication", ctx))
+
+    async def expect(self, kind: str) -> Any:
+        while True:
+            heard, ctx = await self.queue.get()
+            if heard == kind:
+                return ctx
+
+
+def sdk(url: str, protobuf: bool = False, **kwargs: Any) -> centrifuge.Client:
+    return centrifuge.Client(url, use_protobuf=protobuf, min_reconnect_delay=0.01, proxy=None, **kwargs)
+
+
+def payload(value: Any, protobuf: bool) -> Any:
+    """The SDK takes and gives bytes with Protobuf, and objects with JSON."""
+    return json.dumps(value).encode() if protobuf else value
+
+
+def value(payload: Any) -> Any:
+    return json.loads(payload) if isinstance(payload, bytes) else payload
+
+
+@pytest.mark.parametrize("protobuf", [False, True], ids=["json", "protobuf"])
+def test_the_official_sdk(protobuf: bool) -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        chat = rt.channel("chat:{room}", history=10, presence=True, publish="subscribers")
+        chat.on_publish(lambda client, message, room: None)
+
+        @rt.on_connect
+        def who(client: Client, data: dict[str, str]) -> dict[str, str]:
+            client.user, client.info = data["name"], {"name": data["name"]}
+            return {"hello": client.user}
+
+        @rt.rpc("add")
+        async def add(client: Client, numbers: list[int]) -> int:
+            return sum(numbers)
+
+        async with serving(rt) as url:
+            client = sdk(url, protobuf, data=payload({"name": "ada"}, protobuf))
+            events = Events()
+            room = client.new_subscription("chat:1", events)
+            await client.connect()
+            await room.subscribe()
+            subscribed = await events.expect("subscribed")
+            assert subscribed.recoverable
+            await room.publish(payload({"text": "hi"}, protobuf))
+            publication = (await events.expect("publication")).pub
+            assert (value(publication.data), publication.offset) == ({"text": "hi"}, 1)
+            assert (publication.info.user, value(publication.info.conn_info)) == ("ada", {"name": "ada"})
+            assert [value(each.data) for each in (await room.history(limit=-1)).publications] == [{"text": "hi"}]
+            [present] = (await room.presence()).clients.values()
+            assert present.user == "ada"
+            assert (await room.presence_stats()).num_users == 1
+            assert value((await client.rpc("add", payload([1, 2], protobuf))).data) == 3
+            with pytest.raises(centrifuge.ReplyError) as raised:
+                await client.rpc("add", payload(["1"], protobuf))
+            assert raised.value.code == 107
+            assert await rt.publish("chat:1", Say("from the server")) == StreamPosition(
+                2, subscribed.stream_position.epoch
+            )
+            assert value((await events.expect("publication")).pub.data) == {"text": "from the server"}
+            await client.disconnect()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("protobuf", [False, True], ids=["json", "protobuf"])
+def test_who_is_kicked_comes_back_and_has_missed_nothing(protobuf: bool) -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        rt.channel("news", history=100)
+        rt.on_connect(lambda client: setattr(client, "user", "ada"))
+        async with serving(rt) as url:
+            client = sdk(url, protobuf)
+            events = Events()
+            news = client.new_subscription("news", events)
+            await client.connect()
+            await news.subscribe()
+            await events.expect("subscribed")
+            await rt.publish("news", 1)
+            await rt.disconnect(user="ada", code=3011)
+            await rt.publish("news", 2)
+            await rt.publish("news", 3)
+            again = await events.expect("subscribed")
+            assert (again.was_recovering, again.recovered) == (True, True)
+            assert [value((await events.expect("publication")).pub.data) for _ in range(2)] == [2, 3]
+            await rt.unsubscribe("news", user="ada")
+            assert (await events.expect("unsubscribed")).code == 2000
+            await client.disconnect()
+
+    play(scene)
+
+
+def test_the_official_sdk_refreshes_its_token() -> None:
+    async def scene() -> None:
+        tokens = Tokens(Key("HS256", "secret" * 8))
+        rt = Realtime(tokens=tokens, timeouts=Timeouts(expired=0.5))
+        refreshed = asyncio.Event()
+        asked = 0
+
+        async def get_token() -> str:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                refreshed.set()
+            return tokens.connection("ada", ttl=2)
+
+        async with serving(rt) as url:
+            client = sdk(url, get_token=get_token)
+            await client.connect()
+            await refreshed.wait()
+            assert [found.user for found in rt.clients()] == ["ada"]
+            await client.disconnect()
+
+    play(scene)
+
+
+def test_raw_clients_are_in_the_same_rooms() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        chat = rt.channel("chat:{room}", publish="subscribers", presence=True)
+
+        async def plain(websocket: Any) -> None:
+            await rt.plain(websocket, "chat:lobby", user="raw")
+
+        async with serving(rt) as url, serve(plain, "127.0.0.1", 0) as server:
+            raw_url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            client = sdk(url)
+            events = Events()
+            room = client.new_subscription("chat:lobby", events)
+            await client.connect()
+            await room.subscribe()
+            await events.expect("subscribed")
+            async with connect(raw_url) as ada, connect(raw_url) as bob:
+                await ada.send("hello")
+                assert await bob.recv() == await ada.recv() == "hello"
+                publication = (await events.expect("publication")).pub
+                assert (publication.data, publication.info.user) == ("hello", "raw")
+                await room.publish({"text": "hi"})
+                assert await bob.recv() == '{"text": "hi"}'
+                await ada.recv()
+                await ada.send(b"\x00")
+                assert await ada.recv() == "[trunkline] not sent: only text messages can be published here"
+                assert (await rt.presence_stats("chat:lobby")).clients == 3
+
+                @chat.to_plain
+                def show(message: Say) -> str:
+                    return f"> {message.text}"
+
+                @chat.from_plain
+                def say(message: str) -> Say:
+                    return Say(message.upper())
+
+            async with connect(raw_url) as ada:
+                await ada.send("hello")
+                assert await ada.recv() == "> HELLO"
+                assert (await events.expect("publication")).pub.data == {"text": "hi"}
+                assert (await events.expect("publication")).pub.data == {"text": "HELLO"}
+            await client.disconnect()
+
+    play(scene)
+
+
+def test_raw_clients_go_where_they_may() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        room = rt.channel("chat:{room}", publish="nobody")
+
+        @room
+        def enter(client: Client, room: str) -> None:
+            if room == "closed":
+                raise Refused()
+            if room == "kick":
+                raise Disconnected(4500, "out")
+
+        async def plain(websocket: Any) -> None:
+            await rt.plain(websocket, f"chat:{websocket.request.path[1:]}")
+
+        async with rt, serve(plain, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for path, code in (("closed", 1008), ("kick", 4500)):
+                async with connect(f"{url}/{path}") as websocket:
+                    with pytest.raises(ConnectionClosed) as raised:
+                        await websocket.recv()
+                    assert raised.value.rcvd is not None
+                    assert raised.value.rcvd.code == code
+            async with connect(f"{url}/open") as websocket:
+                await websocket.send("x")
+                assert await websocket.recv() == "[trunkline] permission denied"
+                await rt.publish("chat:open", "from the server")
+                assert await websocket.recv() == "from the server"
+
+    play(scene)
+
+
+def test_beside_plain_handlers_on_one_server() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        rt.channel("a")
+
+        async def handler(websocket: Any) -> None:
+            if websocket.request.path.startswith("/rt"):
+                await rt.handler(websocket)
+            else:
+                await websocket.send("plain")
+
+        async with rt, serve(handler, "127.0.0.1", 0, select_subprotocol=select_subprotocol) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with connect(url) as websocket:
+                assert await websocket.recv() == "plain"
+            for query, subprotocols in (
+                ("", ["centrifuge-protobuf"]),
+                ("?format=protobuf", None),
+                ("?cf_protocol=protobuf", None),
+            ):
+                async with connect(f"{url}/rt{query}", subprotocols=subprotocols) as websocket:
+                    assert websocket.subprotocol == (subprotocols[0] if subprotocols else None)
+                    await websocket.send(b"\x04\x08\x01\x22\x00")
+                    assert isinstance(await websocket.recv(), bytes)
+            async with connect(f"{url}/rt", subprotocols=["centrifuge-json"]) as websocket:
+                await websocket.send('{"id":1,"connect":{}}')
+                assert json.loads(await websocket.recv())["connect"]["client"]
+
+    play(scene)
+
+
+def test_a_slow_reader_is_disconnected_by_the_bytes_and_others_notice_nothing() -> None:
+    async def scene() -> None:
+        rt = Realtime(limits=Limits(queue=100_000))
+        rt.channel("a", history=1000)
+        async with serving(rt, compression=None) as url:  # noqa: SIM117
+            async with connect(url) as fast, connect(url, max_queue=1) as slow:
+                for websocket in (fast, slow):
+                    await websocket.send('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"a"}}')
+                    await websocket.recv()
+                    await websocket.recv()
+                slow.transport.pause_reading()
+                count = 0
+                while not rt.stats().channels["a"].slow:
+                    await rt.publish("a", "x" * 10_000)
+                    count += 1
+                    assert json.loads(await fast.recv())["push"]["pub"]["offset"] == count
+                assert rt.stats().channels["a"].subscribers == 1
+                slow.transport.resume_reading()
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        await slow.recv()
+                assert (slow.close_code, slow.close_reason) == (3008, "slow")
+
+    play(scene)
+
+
+def test_the_end_is_told_to_clients_with_a_code_that_lets_them_come_back() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        async with serving(rt) as url:  # noqa: SIM117
+            async with connect(url) as websocket:
+                await websocket.send('{"id":1,"connect":{}}')
+                await websocket.recv()
+                await rt.close()
+                with pytest.raises(ConnectionClosed) as raised:
+                    await websocket.recv()
+                assert raised.value.rcvd is not None
+                assert raised.value.rcvd.code == 3001
+
+    play(scene)
+
+
+def test_presence_that_expires_is_renewed() -> None:
+    async def scene() -> None:
+        rt = Realtime(presence=MemoryPresence(ttl=0.3))
+        rt.channel("a", presence=True)
+        async with serving(rt) as url:  # noqa: SIM117
+            async with connect(url) as websocket:
+                await websocket.send('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"a"}}')
+                await websocket.recv()
+                await websocket.recv()
+                added = 0
+                add = rt.presence_store.add
+                renewed = asyncio.Event()
+
+                async def counted(*arguments: Any) -> None:
+                    nonlocal added
+                    added += 1
+                    await add(*arguments)
+                    if added == 5:
+                        renewed.set()
+
+                rt.presence_store.add = counted  # type: ignore[method-assign]
+                await renewed.wait()
+                assert len(await rt.presence("a")) == 1
+
+    play(scene)
+
+
+def test_calls_that_make_no_sense() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        rt.channel("a")
+        async with rt:
+            with pytest.raises(LookupError, match="no channel is declared whose pattern matches 'b'"):
+                await rt.publish("b", 1)
+            with pytest.raises(TypeError):
+                await rt.publish("a", object())
+            with pytest.raises(ValueError, match="data must be JSON"):
+                await rt.publish("a", b"\xff")
+            with pytest.raises(ValueError, match="needs history"):
+                await rt.publish("a", 1, id="x")
+            with pytest.raises(TypeError, match="give user or client"):
+                await rt.disconnect()
+            with pytest.raises(TypeError):
+                rt.channel("c", hitsory=1)
+
+    play(scene)
