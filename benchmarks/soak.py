@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
 import random
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import trunkline
+from benchmarks.build import CERTIFICATE, build
 from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import ConnectionClosed
 
@@ -34,7 +37,8 @@ MIB = 1 << 20
 SIZES = (0, 1, 20, 125, 126, 1000, 16_384, 65_536, 300_000)
 MEMORY_TOLERANCE = 4 * MIB  # of an idle server, whose allocator doesn't return everything
 SAMPLES = 20
-OPTIONS = {"compression": None, "ping_interval": 2, "ping_timeout": 10, "close_timeout": 2}
+# Patient, for all clients share one core, which may be busy with other things, too.
+OPTIONS = {"compression": None, "ping_interval": 2, "ping_timeout": 60, "close_timeout": 2, "open_timeout": 60}
 
 Behaviour = Callable[[str, random.Random], Awaitable[None]]
 
@@ -42,22 +46,34 @@ Behaviour = Callable[[str, random.Random], Awaitable[None]]
 # Server
 
 
-async def serve(engine: str) -> None:
-    """Echo. Print the port, then a line of JSON for each line read."""
+async def serve(engine: str, tls: bool) -> None:
+    """Echo. Print the URI, then a line of JSON for each line read."""
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
 
     async def echo(ws: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in ws:
                 await ws.send(message)
 
-    async with trunkline.serve(echo, "127.0.0.1", 0, backlog=1024, engine=engine, **OPTIONS) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
+    async with trunkline.serve(echo, "127.0.0.1", 0, backlog=1024, engine=engine, ssl=context, **OPTIONS) as server:
+        print(f"{'wss' if tls else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
         commands = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
         while await commands.readline():
             gc.collect()
+            give_back_memory()
             objects = sum(isinstance(thing, ServerConnection) for thing in gc.get_objects())
             print(json.dumps([len(asyncio.all_tasks()), objects, len(server.connections)]), flush=True)
+
+
+def give_back_memory() -> None:
+    """Let the C library return what is free, so that what is resident is in use. Others than glibc can't."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class Sample(NamedTuple):
@@ -84,7 +100,7 @@ class Server:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._started = time.monotonic()
-        self.uri = f"ws://127.0.0.1:{int(self._read_line())}/"
+        self.uri = self._read_line().strip()
 
     def _read_line(self) -> str:
         assert self._process.stdout is not None, "it is started with a pipe"
@@ -118,8 +134,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def started_server(engine: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "benchmarks.soak", "--serve", "--engine", engine]
+def started_server(engine: str, tls: bool) -> Iterator[Server]:
+    command = [sys.executable, "-m", "benchmarks.soak", "--serve", "--engine", engine, *["--tls"] * tls]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield Server(process)
@@ -131,8 +147,13 @@ def started_server(engine: str) -> Iterator[Server]:
 # Clients
 
 
+TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
+
+
 def connect(uri: str) -> trunkline.connect:
-    return trunkline.connect(uri, proxy=None, **OPTIONS)
+    tls = {"ssl": TRUSTING} if uri.startswith("wss:") else {}
+    return trunkline.connect(uri, proxy=None, **tls, **OPTIONS)
 
 
 async def chat(uri: str, draw: random.Random) -> None:
@@ -196,7 +217,7 @@ async def leave_unread(uri: str, draw: random.Random) -> None:
 
 async def knock(uri: str, draw: random.Random) -> None:
     """Begin an opening handshake, and no more."""
-    host, port = uri[5:-1].split(":")
+    host, port = uri.rstrip("/").rpartition("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
         draw.choice((b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"))
@@ -264,8 +285,8 @@ def left_behind(before: Sample, after: Sample) -> list[str]:
     return problems
 
 
-async def soak(minutes: float, clients: int, engine: str) -> int:
-    with started_server(engine) as server:
+async def soak(minutes: float, clients: int, engine: str, tls: bool) -> int:
+    with started_server(engine, tls) as server:
         done: dict[str, int] = {}
         print(HEADING)
         await load(server, clients, min(30, 60 * minutes / 5), 2, done)
@@ -288,12 +309,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="how long (default: 10)")
     parser.add_argument("--clients", type=int, default=500, help="at a time (default: 500)")
     parser.add_argument("--engine", choices=("auto", "reactor", "transports"), default="auto", help="of the server")
+    parser.add_argument("--tls", action="store_true", help="encrypted")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve(options.engine))
+        asyncio.run(serve(options.engine, options.tls))
         return 0
-    return asyncio.run(soak(options.minutes, options.clients, options.engine))
+    if options.tls:
+        build()
+    return asyncio.run(soak(options.minutes, options.clients, options.engine, options.tls))
 
 
 if __name__ == "__main__":
