@@ -11,9 +11,24 @@ from compliance.peers import harness
 OPTIONS = {"max_size": None, "ping_interval": None}
 
 
-def main(library: ModuleType, **only_its_own: Any) -> None:
-    """Run the peer; `only_its_own` are options of `serve` and `connect` that other libraries do not have."""
+def offers(factory: Any) -> list[Any]:
+    """Compression as it is offered by default, and then with all that a server may ask for, as those of group 13 do.
+
+    `factory` is `ClientPerMessageDeflateFactory`.
+    """
+    return [factory(client_max_window_bits=True), factory(client_max_window_bits=True, client_no_context_takeover=True)]
+
+
+def main(library: ModuleType, extensions: list[Any] | None = None, **only_its_own: Any) -> None:
+    """Run the peer.
+
+    Args:
+        library: what to test.
+        extensions: that the client offers, None for those by default.
+        only_its_own: options of `serve` and `connect` that other libraries do not have.
+    """
     options = OPTIONS | only_its_own
+    client_options = options if extensions is None else options | {"extensions": extensions}
 
     async def echo_messages(connection: Any) -> None:
         async for message in connection:
@@ -23,12 +38,12 @@ def main(library: ModuleType, **only_its_own: Any) -> None:
         return await library.serve(echo_messages, sock=sock, **options)
 
     async def receive(url: str) -> str:
-        async with library.connect(url, **options) as connection:
+        async with library.connect(url, **client_options) as connection:
             return str(await connection.recv())
 
     async def echo(url: str) -> None:
         # Who closed the connection, and how, is for the fuzzing server to judge.
-        async with library.connect(url, **options) as connection:
+        async with library.connect(url, **client_options) as connection:
             with contextlib.suppress(library.ConnectionClosed):
                 await echo_messages(connection)
 

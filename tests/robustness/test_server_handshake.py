@@ -30,6 +30,7 @@ from tests.support.raw import (
     status_of,
 )
 from trunkline.asyncio.server import ServerConnection, basic_auth
+from trunkline.datastructures import Headers
 
 
 async def answer_to(port: int, *data: bytes) -> bytes:
@@ -429,3 +430,14 @@ def test_row28_user_and_password_are_compared_in_constant_time() -> None:
         [sys.executable, "-c", textwrap.dedent(program)], env=environment(), capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
+
+
+# --- hash flooding ---
+
+
+def test_row32_names_of_headers_cannot_be_made_to_collide() -> None:
+    """They are keys of a dict, which is as safe as its hash of str: keyed, with a key of this process."""
+    assert sys.hash_info.algorithm.startswith("siphash")
+    headers = Headers({f"X-{i}": "a" for i in range(128)})
+    tables = [value for name in headers.__slots__ if isinstance(value := getattr(headers, name), dict)]
+    assert [(len(table), {type(key) for key in table}) for table in tables] == [(128, {str})]
