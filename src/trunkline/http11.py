@@ -145,7 +145,9 @@ class Response:
         It is for programs that bring a parser of their own; trunkline's clients read with `trunkline.handshake.head`.
 
         Args:
-            read_line, read_exact, read_to_eof: see `StreamReader`.
+            read_line: see `StreamReader`.
+            read_exact: the same.
+            read_to_eof: the same.
             proxy: whether it is a proxy's answer to CONNECT, which may be in HTTP/1.0, and has no body if successful.
 
         Raises:
