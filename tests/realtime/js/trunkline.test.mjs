@@ -73,8 +73,19 @@ beforeEach(() => {
   random = 1;
 });
 
-const EVENTS = ["connecting", "connected", "disconnected", "message", "error", "subscribing", "subscribed", "unsubscribed",
-  "publication", "join", "leave"]; // prettier-ignore
+const EVENTS = [
+  "connecting",
+  "connected",
+  "disconnected",
+  "message",
+  "error",
+  "subscribing",
+  "subscribed",
+  "unsubscribed",
+  "publication",
+  "join",
+  "leave",
+];
 
 // Every event of a client or a subscription, as [type, the fields named].
 function record(target, ...fields) {
@@ -110,7 +121,8 @@ function subscribed(client, channel, result = {}, options = {}) {
   return subscription;
 }
 
-const rejects = (promise, code) => assert.rejects(promise, (error) => error instanceof RealtimeError && error.code === code);
+const rejects = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof RealtimeError && error.code === code);
 
 // Connecting
 
@@ -128,7 +140,10 @@ test("connects with token and data", () => {
   socket().answer("connect", { client: "me", data: 5 });
   assert.equal(client.state, "connected");
   assert.equal(client.id, "me");
-  assert.deepEqual(events, [["connecting", undefined, undefined], ["connected", "me", 5]]);
+  assert.deepEqual(events, [
+    ["connecting", undefined, undefined],
+    ["connected", "me", 5],
+  ]);
 });
 
 test("needs a WebSocket, and a URL", () => {
@@ -205,10 +220,19 @@ test("does not wait for ever for a server that does not answer", () => {
 });
 
 for (const [code, state] of [
-  [1000, "connecting"], [1001, "connecting"], [1006, "connecting"], [3008, "connecting"], [4000, "connecting"],
-  [4499, "connecting"], [5000, "connecting"], [3500, "disconnected"], [3999, "disconnected"], [4500, "disconnected"],
-  [4999, "disconnected"], [1009, "disconnected"],
-]) { // prettier-ignore
+  [1000, "connecting"],
+  [1001, "connecting"],
+  [1006, "connecting"],
+  [3008, "connecting"],
+  [4000, "connecting"],
+  [4499, "connecting"],
+  [5000, "connecting"],
+  [3500, "disconnected"],
+  [3999, "disconnected"],
+  [4500, "disconnected"],
+  [4999, "disconnected"],
+  [1009, "disconnected"],
+]) {
   test(`is ${state} after a close with ${code}`, () => {
     const client = connected();
     const events = record(client, "code", "reason");
@@ -307,12 +331,18 @@ test("publish, rpc, send, presence, presenceStats, history", async () => {
     x: { user: "u", client: "x", connInfo: { a: 1 }, chanInfo: undefined },
   });
   const stats = { num_clients: 2, num_users: 1 };
-  assert.deepEqual(await call(client.presenceStats("c"), "presence_stats", { channel: "c" }, stats), { clients: 2, users: 1 });
+  assert.deepEqual(await call(client.presenceStats("c"), "presence_stats", { channel: "c" }, stats), {
+    clients: 2,
+    users: 1,
+  });
   const since = { offset: 1, epoch: "e" };
   const history = { publications: [{ data: 1, offset: 2, time: 5 }], offset: 2, epoch: "e" };
   const { publications, offset, epoch } = await call(
-    client.history("c", { limit: 10, since, reverse: true }), "history", { channel: "c", limit: 10, since, reverse: true }, history,
-  ); // prettier-ignore
+    client.history("c", { limit: 10, since, reverse: true }),
+    "history",
+    { channel: "c", limit: 10, since, reverse: true },
+    history,
+  );
   assert.deepEqual([offset, epoch], [2, "e"]);
   assert.deepEqual(publications, [{ data: 1, offset: 2, info: undefined, tags: undefined, time: 5 }]);
   await client.send("hi");
@@ -447,7 +477,11 @@ test("subscribes once connected, and with every connection", () => {
   accept();
   socket().answer("subscribe");
   assert.equal(subscription.state, "subscribed");
-  assert.deepEqual(events, [["subscribed", undefined], ["subscribing", 1], ["subscribed", undefined]]);
+  assert.deepEqual(events, [
+    ["subscribed", undefined],
+    ["subscribing", 1],
+    ["subscribed", undefined],
+  ]);
 });
 
 test("publications that follow the answer in the same frame are heard", () => {
@@ -461,7 +495,11 @@ test("publications that follow the answer in the same frame are heard", () => {
     { push: { channel: "c", join: { info: { user: "u", client: "x" } } } },
     { push: { channel: "other", pub: { data: 2 } } },
   );
-  assert.deepEqual(events, [["subscribed", undefined, "c"], ["publication", 1, "c"], ["join", undefined, "c"]]);
+  assert.deepEqual(events, [
+    ["subscribed", undefined, "c"],
+    ["publication", 1, "c"],
+    ["join", undefined, "c"],
+  ]);
 });
 
 test("recovers from where it was", () => {
@@ -474,12 +512,23 @@ test("recovers from where it was", () => {
   clock.advance(500);
   accept();
   assert.deepEqual(socket().last("subscribe").subscribe, { channel: "c", recover: true, offset: 6, epoch: "e" });
-  const publications = [{ data: "seven", offset: 7 }, { data: "eight", offset: 8 }];
-  socket().answer("subscribe", { recoverable: true, offset: 6, epoch: "e", was_recovering: true, recovered: true, publications });
+  const publications = [
+    { data: "seven", offset: 7 },
+    { data: "eight", offset: 8 },
+  ];
+  socket().answer("subscribe", {
+    recoverable: true,
+    offset: 6,
+    epoch: "e",
+    was_recovering: true,
+    recovered: true,
+    publications,
+  });
   assert.deepEqual(events, [
-    ["subscribed", undefined, true, true], ["publication", "seven", undefined, undefined],
+    ["subscribed", undefined, true, true],
+    ["publication", "seven", undefined, undefined],
     ["publication", "eight", undefined, undefined],
-  ]); // prettier-ignore
+  ]);
   assert.deepEqual(subscription.position, { offset: 8, epoch: "e" });
 });
 
@@ -510,7 +559,10 @@ test("a refusal is final, unless it is temporary", async () => {
   clock.advance(500);
   const published = rejects(subscription.publish(1), 103);
   socket().refuse("subscribe", 103);
-  assert.deepEqual(events, [["error", undefined], ["unsubscribed", 103]]);
+  assert.deepEqual(events, [
+    ["error", undefined],
+    ["unsubscribed", 103],
+  ]);
   await published;
   await rejects(subscription.ready(), 7);
   client.subscribe("c"); // may be asked again
@@ -532,7 +584,11 @@ test("an unsubscribe push is final below 2500, and a fresh start from there", ()
   assert.deepEqual(socket().last("subscribe").subscribe, { channel: "c", recover: true, offset: 5, epoch: "e" });
   socket().answer("subscribe", { recoverable: true, offset: 5, epoch: "e" });
   socket().receive({ push: { channel: "c", unsubscribe: { code: 2000, reason: "server" } } });
-  assert.deepEqual(events, [["subscribing", 2500], ["subscribed", undefined], ["unsubscribed", 2000]]);
+  assert.deepEqual(events, [
+    ["subscribing", 2500],
+    ["subscribed", undefined],
+    ["unsubscribed", 2000],
+  ]);
 });
 
 test("unsubscribe leaves, and a later subscription does not hear what was meant for the earlier", () => {
@@ -548,7 +604,10 @@ test("unsubscribe leaves, and a later subscription does not hear what was meant 
   socket().answer("unsubscribe");
   socket().answer("subscribe");
   socket().receive({ push: { channel: "c", pub: { data: "new" } } });
-  assert.deepEqual(events, [["subscribed", undefined], ["publication", "new"]]);
+  assert.deepEqual(events, [
+    ["subscribed", undefined],
+    ["publication", "new"],
+  ]);
 });
 
 test("an unsubscribe that the server does not confirm begins anew", () => {
@@ -612,10 +671,16 @@ test("subscriptions made by the server", () => {
   socket().answer("connect", { client: "again", subs: { a: { recoverable: true, offset: 3, epoch: "e" } } });
   const heard = events.filter(([type]) => !type.startsWith("connect"));
   assert.deepEqual(heard, [
-    ["subscribed", "a", undefined], ["publication", "a", 1], ["subscribed", "b", undefined], ["publication", "a", 2],
-    ["subscribed", "c", undefined], ["unsubscribed", "b", undefined], ["message", undefined, "hi"],
-    ["unsubscribed", "c", undefined], ["subscribed", "a", undefined],
-  ]); // prettier-ignore
+    ["subscribed", "a", undefined],
+    ["publication", "a", 1],
+    ["subscribed", "b", undefined],
+    ["publication", "a", 2],
+    ["subscribed", "c", undefined],
+    ["unsubscribed", "b", undefined],
+    ["message", undefined, "hi"],
+    ["unsubscribed", "c", undefined],
+    ["subscribed", "a", undefined],
+  ]);
 });
 
 // Listeners that act
@@ -639,6 +704,27 @@ test("a listener may subscribe, leave and disconnect", () => {
   const pub = { push: { channel: "d", pub: { data: 1 } } };
   socket().receive({ id, subscribe: {} }, pub, pub);
   assert.equal(heard, 1);
+});
+
+test("what a listener did not get because it left can be recovered", () => {
+  const client = connected();
+  const subscription = subscribed(client, "c", { recoverable: true, offset: 5, epoch: "e" });
+  socket().hangUp();
+  const events = record(subscription, "data");
+  subscription.addEventListener("publication", () => subscription.unsubscribe(), { once: true });
+  clock.advance(500);
+  accept();
+  const publications = [
+    { data: "six", offset: 6 },
+    { data: "seven", offset: 7 },
+  ];
+  socket().answer("subscribe", { recoverable: true, offset: 5, epoch: "e", recovered: true, publications });
+  assert.deepEqual(
+    events.map(([type]) => type),
+    ["subscribed", "publication", "unsubscribed"],
+  );
+  client.subscribe("c", { since: subscription.position });
+  assert.deepEqual(socket().last("subscribe").subscribe, { channel: "c", recover: true, offset: 6, epoch: "e" });
 });
 
 test("nothing is left behind", () => {

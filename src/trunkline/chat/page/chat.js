@@ -54,7 +54,8 @@ let waiting = null; // publications that came while the history is under way
 
 room.addEventListener("subscribed", async ({ recovered }) => {
   showState();
-  if (recovered && shown.epoch) await null; // the missed publications follow this event at once
+  if (recovered && shown.epoch)
+    await null; // the missed publications follow this event at once
   else await catchUp();
   if (room.state === "subscribed") outbox.dispatchAll(); // what has arrived after all is confirmed by now
 });
@@ -66,8 +67,10 @@ async function catchUp() {
   try {
     const { publications, offset, epoch } = await room.history({ limit: HISTORY, reverse: true });
     const oldest = publications.at(-1)?.offset ?? offset + 1;
-    if (shown.epoch === epoch && oldest > shown.offset + 1) messages.note("More was said meanwhile than this page could get back.");
-    if (shown.epoch && shown.epoch !== epoch) messages.note("The room has started anew. What was said just before may be missing.");
+    if (shown.epoch === epoch && oldest > shown.offset + 1)
+      messages.note("More was said meanwhile than this page could get back.");
+    if (shown.epoch && shown.epoch !== epoch)
+      messages.note("The room has started anew. What was said just before may be missing.");
     shown = { offset, epoch };
     messages.silently(() => publications.reverse().forEach(show));
   } catch {
@@ -219,7 +222,8 @@ document.addEventListener("visibilitychange", () => {
 
 messages.entitle(roomName || "Lobby");
 $("room").textContent = roomName || "Lobby";
-$("address").textContent = `trunkline connect ${location.protocol.replace("http", "ws")}//${location.host}${location.pathname}`;
+$("address").textContent =
+  `trunkline connect ${location.protocol.replace("http", "ws")}//${location.host}${location.pathname}`;
 outbox.open(send, () => room.state === "subscribed");
 client.connect();
 if (matchMedia("(pointer: fine)").matches) $("text").focus(); // on a phone this would open the keyboard

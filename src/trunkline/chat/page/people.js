@@ -37,7 +37,10 @@ export const count = () => people.size;
 export function type(id) {
   if (id === me) return;
   clearTimeout(typing.get(id));
-  typing.set(id, setTimeout(() => stopTyping(id), TYPING_LASTS));
+  typing.set(
+    id,
+    setTimeout(() => stopTyping(id), TYPING_LASTS),
+  );
   drawTyping();
 }
 
@@ -88,7 +91,8 @@ function personElement([id, name]) {
 
 function drawTyping() {
   const names = [...typing.keys()].map((id) => people.get(id)).filter(Boolean);
-  const shown = names.length > 2 ? `${names.length} people are typing` : `${names.join(" and ")} ${names[1] ? "are" : "is"} typing`;
+  const shown =
+    names.length > 2 ? `${names.length} people are typing` : `${names.join(" and ")} ${names[1] ? "are" : "is"} typing`;
   $("typing").textContent = names.length ? `${shown}…` : "";
 }
 

@@ -217,13 +217,14 @@ class Feed {
     return this.recoverable ? { recover: true, offset: this.offset, epoch: this.epoch } : {};
   }
 
-  // Take over the position; the publications that were missed come in `replay`, when everybody knows the state.
+  // Take over the position. The publications that were missed come in `replay`, when everybody knows the state.
   accept({ recoverable = false, offset = 0, epoch = "" }) {
     Object.assign(this, { recoverable, offset, epoch });
   }
 
-  replay(publications = []) {
-    publications.forEach((pub) => this.push({ pub }));
+  // A listener may leave meanwhile: what it did not get then lies behind the position, and can be recovered.
+  replay(publications = [], isWanted) {
+    for (const pub of publications) if (isWanted()) this.push({ pub });
   }
 
   push({ pub, join, leave }) {
@@ -317,7 +318,7 @@ export class Subscription extends Stateful {
       this.#client._request("sub_refresh", { channel: this.channel, token: this._token }, done),
     );
     this._move("subscribed", subscribed(this.channel, result));
-    if (this.state === "subscribed") this.#feed.replay(result.publications);
+    this.#feed.replay(result.publications, () => this.state === "subscribed");
   }
 
   _push(push) {
@@ -359,9 +360,9 @@ export class Subscription extends Stateful {
  * when it begins; "connected", with `client` and `data`; "disconnected", with `code` and `reason`: there will be no
  * further attempt until `connect` is called.
  *
- * Further events: "message" (with `data`), "error" (with `error`: what goes wrong for now, and belongs to no call), and for
- * channels that the server subscribed us to "subscribed", "unsubscribed", "publication", "join" and "leave", as in
- * Subscription, with `channel`.
+ * Further events: "message" (with `data`), "error" (with `error`: what went wrong for now, and belongs to no call); and
+ * in channels that the server subscribed us to, with `channel`, the events of a Subscription: "subscribed",
+ * "unsubscribed", "publication", "join" and "leave".
  */
 export class Client extends Stateful {
   #url;
@@ -389,7 +390,8 @@ export class Client extends Stateful {
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     this.#data = options.data;
     this._WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!this._WebSocket) throw new TypeError("there is no WebSocket here: pass one in the options, such as that of ws");
+    if (!this._WebSocket)
+      throw new TypeError("there is no WebSocket here: pass one in the options, such as that of ws");
     /** Identifier of this connection, as in presence. @type {string} */
     this.id = "";
   }
@@ -434,7 +436,7 @@ export class Client extends Stateful {
   /** Send a message to the server, which does not answer. @param {unknown} data @returns {Promise<void>} */
   async send(data) {
     await this.ready();
-    this.#socket.send(JSON.stringify({ send: { data } }));
+    this.#socket?.send(JSON.stringify({ send: { data } })); // if it is lost, then like any message that is not answered
   }
 
   /** Who is in a channel, by connection. @param {string} channel @returns {Promise<Record<string, ClientInfo>>} */
@@ -458,7 +460,11 @@ export class Client extends Stateful {
    */
   async history(channel, { limit = 0, since, reverse } = {}) {
     const result = await this.#call("history", { channel, limit, since, reverse });
-    return { publications: (result.publications ?? []).map(publication), offset: result.offset ?? 0, epoch: result.epoch ?? "" };
+    return {
+      publications: (result.publications ?? []).map(publication),
+      offset: result.offset ?? 0,
+      epoch: result.epoch ?? "",
+    };
   }
 
   // The server answers, or this promise is rejected: nobody waits for ever.
@@ -525,14 +531,18 @@ export class Client extends Stateful {
     this.#subscriptions.forEach((subscription) => subscription._start());
     this._move("connected", { client: result.client, data: result.data });
     const subs = result.subs ?? {};
-    for (const channel of this.#feeds.keys()) if (!(channel in subs)) this.#unsubscribed(channel, 0, "not subscribed again");
+    for (const channel of this.#feeds.keys())
+      if (!(channel in subs)) this.#unsubscribed(channel, 0, "not subscribed again");
     for (const [channel, sub] of Object.entries(subs)) this.#subscribed(channel, sub);
   }
 
   #receive(frame, socket) {
     let replies;
     try {
-      replies = frame.trim().split("\n").map((line) => JSON.parse(line));
+      replies = frame
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
     } catch {
       return this._end(2, "bad protocol: what arrived is not JSON");
     }
@@ -565,7 +575,7 @@ export class Client extends Stateful {
     this.#feeds.set(channel, feed);
     feed.accept(result);
     this._emit("subscribed", subscribed(channel, result));
-    feed.replay(result.publications);
+    feed.replay(result.publications, () => this.#feeds.get(channel) === feed && this.state === "connected");
   }
 
   #unsubscribed(channel, code = 0, reason = "") {
@@ -573,7 +583,8 @@ export class Client extends Stateful {
   }
 
   #closed(code = 0, reason = "") {
-    if (code === 1009) this._end(3, "message size limit"); // and so would the next connection
+    if (code === 1009)
+      this._end(3, "message size limit"); // and so would the next connection
     else if (isTerminal(code)) this._end(code, reason);
     else this._reconnect(code, reason || "connection closed");
   }
@@ -625,7 +636,8 @@ export class Client extends Stateful {
   }
 
   _forget(subscription) {
-    if (this.#subscriptions.get(subscription.channel) === subscription) this.#subscriptions.delete(subscription.channel);
+    if (this.#subscriptions.get(subscription.channel) === subscription)
+      this.#subscriptions.delete(subscription.channel);
   }
 
   _restError({ code, reason } = {}) {

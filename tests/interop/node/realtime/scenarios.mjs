@@ -11,14 +11,24 @@ function until(condition, what, ...targets) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`waited in vain: ${what}`)), 15_000);
     const check = () => condition() && (clearTimeout(timer), resolve());
-    for (const target of targets)
-      for (const type of EVENTS) target.on(type, () => queueMicrotask(check));
+    for (const target of targets) for (const type of EVENTS) target.on(type, () => queueMicrotask(check));
     check();
   });
 }
 
-const EVENTS = ["connecting", "connected", "disconnected", "message", "subscribing", "subscribed", "unsubscribed", "publication",
-  "join", "leave", "error"]; // prettier-ignore
+const EVENTS = [
+  "connecting",
+  "connected",
+  "disconnected",
+  "message",
+  "subscribing",
+  "subscribed",
+  "unsubscribed",
+  "publication",
+  "join",
+  "leave",
+  "error",
+];
 
 // All events of a client or a subscription from now on.
 function record(target) {
@@ -74,9 +84,21 @@ export const scenarios = {
     await ada.publish(`room:${channel}`, { text: "four" });
     await until(() => heard.every(({ data }) => data().length === 4), "publications", ...rooms);
     for (const { all, data } of heard) {
-      equal(data().map(({ text }) => text), ["one", "two", "你好 \u{1f44b}", "four"], "texts");
-      equal(all("publication").map(({ offset }) => offset), [1, 2, 3, 4], "offsets");
-      equal(all("publication").map(({ info }) => info.user), ["ada", "ada", "ada", "ada"], "users");
+      equal(
+        data().map(({ text }) => text),
+        ["one", "two", "你好 \u{1f44b}", "four"],
+        "texts",
+      );
+      equal(
+        all("publication").map(({ offset }) => offset),
+        [1, 2, 3, 4],
+        "offsets",
+      );
+      equal(
+        all("publication").map(({ info }) => info.user),
+        ["ada", "ada", "ada", "ada"],
+        "users",
+      );
     }
     rooms[1].unsubscribe();
     await rooms[0].publish({ text: "five" });
@@ -154,7 +176,11 @@ export const scenarios = {
     const heard = [secret, unknown].map(record);
     client.connect();
     await until(() => heard.every(({ all }) => all("unsubscribed").length), "unsubscribed", secret, unknown);
-    equal(heard.map(({ all }) => all("unsubscribed")[0].code), [103, 102], "codes");
+    equal(
+      heard.map(({ all }) => all("unsubscribed")[0].code),
+      [103, 102],
+      "codes",
+    );
     equal(await client.rpc("echo", 1), 1, "the connection goes on");
   },
 
@@ -172,7 +198,11 @@ export const scenarios = {
       equal([wasRecovering, recovered], [true, true], "recovered");
       await until(() => heard.data().length === 4 * (round + 1), "missed publications", room);
     }
-    equal(heard.all("publication").map(({ offset }) => offset), range(1, 12), "offsets");
+    equal(
+      heard.all("publication").map(({ offset }) => offset),
+      range(1, 12),
+      "offsets",
+    );
     equal(heard.all("subscribing").length, 3, "times lost");
   },
 
@@ -188,7 +218,11 @@ export const scenarios = {
     equal([wasRecovering, recovered], [true, false], "recovered");
     await room.publish({ text: "after" });
     await until(() => heard.data().length, "publication", room);
-    equal(heard.data().map(({ text }) => text), ["after"], "texts");
+    equal(
+      heard.data().map(({ text }) => text),
+      ["after"],
+      "texts",
+    );
   },
 
   async "kicked for good"(open, channel) {
@@ -223,7 +257,11 @@ export const scenarios = {
     await client.publish(`room:${channel}`, { text: "1" });
     await kick(client, { code: 3011, channel: `room:${channel}`, publish: 3 });
     await until(() => heard.data().length === 4, "missed publications", client);
-    equal(heard.all("publication").map(({ offset }) => offset), range(1, 4), "offsets");
+    equal(
+      heard.all("publication").map(({ offset }) => offset),
+      range(1, 4),
+      "offsets",
+    );
     equal(heard.all("subscribed")[1].recovered, true, "recovered");
     await client.rpc("subscribe", { channel: `room:${channel}2` });
     await until(() => heard.all("subscribed").length === 3, "subscribed by push", client);
@@ -259,7 +297,8 @@ export const scenarios = {
     let fetched = 0;
     const name = `private:${channel}`;
     const getToken = async () => (
-      fetched++, (await fetch(`${url}/token?user=ada&ttl=2&channel=${encodeURIComponent(name)}`)).text()
+      fetched++,
+      (await fetch(`${url}/token?user=ada&ttl=2&channel=${encodeURIComponent(name)}`)).text()
     );
     const client = open({ data: { user: "ada" } });
     const room = client.subscribe(name, { getToken });
