@@ -2,7 +2,7 @@
 
     python -m benchmarks.stores
 
-For each store, publishers publish 200 bytes at a time in 50 channels that keep 100 publications each, and wait for the
+For each store, publishers publish 200 bytes at a time in channels that keep 100 publications each, and wait for the
 answer before they go on. Then a client asks for the newest 100 of a channel: of one that somebody subscribes to, which
 is in memory, and of one that has to be read from the disk.
 """
@@ -25,7 +25,6 @@ from trunkline.realtime.brokers.sqlite import SQLiteBroker
 from trunkline.realtime.brokers.sqlite_store import Synchronous
 from trunkline.testing.brokers import Events
 
-CHANNELS = 50
 SIZE = 100
 DATA = b"x" * 200
 RECOVERIES = 200
@@ -40,10 +39,10 @@ class Counter(Events):
         self.delivered += 1
 
 
-async def publish(broker: Broker, publishers: int, each: int) -> None:
+async def publish(broker: Broker, publishers: int, each: int, channels: int) -> None:
     async def one(number: int) -> None:
         for index in range(each):
-            channel = f"room {(number + index) % CHANNELS}"
+            channel = f"room {(number + index) % channels}"
             await broker.publish(channel, Publication(DATA), size=SIZE, ttl=300)
 
     await asyncio.gather(*(one(number) for number in range(publishers)))
@@ -61,15 +60,15 @@ async def recover(broker: Broker, channel: str) -> float:
     return statistics.median(seconds)
 
 
-async def measure(name: str, make: Callable[[], Broker], publications: int) -> None:
+async def measure(name: str, make: Callable[[], Broker], publications: int, channels: int) -> None:
     for publishers in (1, 50, 1000):
         broker, events = make(), Counter()
         await broker.start(events)
-        for number in range(CHANNELS):
+        for number in range(channels):
             await broker.subscribe(f"room {number}")
-        each = max(publications // publishers, 2 * CHANNELS * SIZE // publishers)
+        each = max(publications // publishers, -(-2 * channels * SIZE // publishers))
         started, cpu = time.perf_counter(), time.process_time()
-        await publish(broker, publishers, each)
+        await publish(broker, publishers, each, channels)
         rate = publishers * each / (time.perf_counter() - started)
         cost = (time.process_time() - cpu) / (publishers * each)
         assert events.delivered == publishers * each, "what was accepted was delivered"
@@ -84,14 +83,16 @@ async def measure(name: str, make: Callable[[], Broker], publications: int) -> N
         )
 
 
-async def main(publications: int) -> None:
+async def main(publications: int, channels: int) -> None:
     print(
         f"{'store':<24} {'publishers':>10} {'a second':>12} {'µs CPU each':>12} {'recover, µs':>12} {'unread, µs':>12}"
     )
-    await measure("memory://", MemoryBroker, publications)
+    await measure("memory://", MemoryBroker, publications, channels)
     for synchronous in get_args(Synchronous):
         with tempfile.TemporaryDirectory(dir=".") as directory:  # not in memory, as /tmp may be
-            await measure(f"sqlite, {synchronous}", partial(new_store, Path(directory), synchronous), publications)
+            await measure(
+                f"sqlite, {synchronous}", partial(new_store, Path(directory), synchronous), publications, channels
+            )
 
 
 def new_store(directory: Path, synchronous: Synchronous) -> Broker:
@@ -101,5 +102,7 @@ def new_store(directory: Path, synchronous: Synchronous) -> Broker:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stores", description=__doc__)
     parser.add_argument("--publications", type=int, default=20_000, help="for each figure (default: 20000)")
-    asyncio.run(main(parser.parse_args().publications))
+    parser.add_argument("--channels", type=int, default=50, help="that are published in (default: 50)")
+    options = parser.parse_args()
+    asyncio.run(main(options.publications, options.channels))
     sys.exit()
