@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchmarks.peers import (
     AIOHTTP,
+    BOTH,
     COMPATIBLE,
     FLOOR_PEER,
     INTERPRETED,
@@ -15,6 +16,7 @@ from benchmarks.peers import (
     TRANSPORTS,
     TRUNKLINE,
     Peer,
+    on,
     selected,
 )
 
@@ -22,6 +24,8 @@ Metric = Literal["cpu", "rss"]
 TEXT, BINARY = 1, 2
 LIBRARIES = (*TRUNKLINE, *COMPATIBLE, *AIOHTTP)
 EVERYONE = (FLOOR_PEER, *PICOWS, *LIBRARIES)
+NEAREST = (FLOOR_PEER, *TRUNKLINE, *on(("uvloop",), "picows", "picows.websockets"), *on(BOTH, "websockets"))
+"""Those who say most, for rows that resemble others."""
 TLS = (*PICOWS, *LIBRARIES, *TRANSPORTS)
 
 
@@ -79,7 +83,7 @@ def echo(
     size: int,
     opcode: int = BINARY,
     *,
-    peers: tuple[Peer, ...] = (*EVERYONE, *INTERPRETED),
+    peers: tuple[Peer, ...],
     tls: bool = False,
     headline: bool = True,
 ) -> Workload:
@@ -144,22 +148,29 @@ def client(depth: int) -> Workload:
 
 SHAPES = ((1, 1), (64, 1), (16, 16), (16, 1), (4, 1))
 SIZES = (32, 2**10, 16 * 2**10, 2**20)
-HEADLINE_ECHOES = {
-    *((1, 1, 32, BINARY), (64, 1, 32, BINARY), (64, 1, 32, TEXT), (16, 16, 32, BINARY), (16, 16, 32, TEXT)),
-    *((64, 1, 2**10, BINARY), (16, 1, 16 * 2**10, BINARY), (16, 1, 16 * 2**10, TEXT)),
-    *((4, 1, 2**20, BINARY), (4, 1, 2**20, TEXT)),
-}
+MAIN_ECHOES = (
+    *((1, 1, 32, BINARY), (64, 1, 32, BINARY), (16, 16, 32, BINARY)),
+    *((16, 1, 16 * 2**10, BINARY), (4, 1, 2**20, BINARY)),
+)
+OTHER_ECHOES = (
+    *((64, 1, 32, TEXT), (16, 16, 32, TEXT), (64, 1, 2**10, BINARY)),
+    *((16, 1, 16 * 2**10, TEXT), (4, 1, 2**20, TEXT)),
+)
 JSON_SIZE = 400
 
 WORKLOADS = (
     *(
-        echo(*shape, size, opcode, headline=(*shape, size, opcode) in HEADLINE_ECHOES)
+        echo(
+            *(*shape, size, opcode),
+            peers=(*EVERYONE, *INTERPRETED) if (*shape, size, opcode) in MAIN_ECHOES else NEAREST,
+            headline=(*shape, size, opcode) in (*MAIN_ECHOES, *OTHER_ECHOES),
+        )
         for size in SIZES
         for shape in SHAPES
         for opcode in (BINARY, TEXT)
     ),
     echo(64, 1, 32, tls=True, peers=TLS),
-    echo(16, 1, 16 * 2**10, tls=True, peers=TLS),
+    echo(16, 1, 16 * 2**10, tls=True, peers=(*PICOWS, *LIBRARIES)),
     echo(4, 1, 2**20, tls=True, peers=TLS, headline=False),
     fanout("broadcast", (*TRUNKLINE, *PICOWS, *COMPATIBLE)),
     fanout("gather", LIBRARIES),
@@ -226,7 +237,7 @@ WORKLOADS = (
         amount=10_000,
         rounds=1,
     ),
-    idle(10_000, "", peers=(*PICOWS, *LIBRARIES)),
+    idle(10_000, "", peers=(*NEAREST[1:], *AIOHTTP)),
     idle(10_000, " with permessage-deflate", "-deflate", peers=LIBRARIES, size=JSON_SIZE, deflate=True),
     idle(1_000, " with TLS", "-tls", peers=TLS, tls=True),
     client(1),
