@@ -447,6 +447,25 @@ def test_the_file_stays_small(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_ids_are_known_as_long_as_promised(tmp_path: Path) -> None:
+    """However soon a channel is forgotten, and whichever channel comes next: an id belongs to its channel."""
+
+    async def main() -> None:
+        clock = Clock()
+        async with opened(tmp_path / "store.db", clock=clock, idle=1) as broker:
+            first = await broker.publish("old", Publication(b"1"), size=9, ttl=1, id="a")
+            await clock.advance(200)
+            await publish(broker, "clock", b"")
+            assert await broker.publish("old", Publication(b"2"), size=9, ttl=1, id="a") == first
+            await clock.advance(200)
+            await publish(broker, "clock", b"")
+        async with opened(tmp_path / "store.db", clock=clock, idle=1) as broker:
+            await broker.publish("new", Publication(b"3"), size=9, ttl=1, id="a")
+            assert [each.data for each in (await broker.history("new")).publications] == [b"3"]
+
+    asyncio.run(main())
+
+
 # Life
 
 

@@ -139,7 +139,7 @@ class SQLiteStore:
         self.epoch = ""
         self.floor = 0
         self._synchronous = synchronous
-        self._idle = round(idle * 1000)
+        self._idle = milliseconds(max(idle, ID_TTL))  # a channel must not be forgotten before its ids
         self._tidy_at = 0
         self._last_id = 0
         self._channels: dict[str, _Channel] = {}
