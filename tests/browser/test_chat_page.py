@@ -349,6 +349,24 @@ def test_rooms_have_pages_of_their_own(open_page: OpenPage) -> None:
     assert lobby.locator("#messages .message").count() == 1
 
 
+def test_another_room_is_a_name_away(open_page: OpenPage) -> None:
+    page = open_page("Ada")
+    page.get_by_text("Nothing has been said yet").wait_for()
+    say(page, "in the lobby")
+    heard(page, "in the lobby")
+    page.get_by_label("Another room").fill("a/b")
+    page.get_by_label("Another room").press("Enter")  # no room may be called so
+    assert page.get_by_role("heading", level=1).inner_text() == "Lobby"
+    page.get_by_label("Another room").fill("té & tea")
+    page.get_by_label("Another room").press("Enter")
+    page.get_by_role("heading", name="té & tea").wait_for()
+    wait_for_state(page, "connected")
+    page.get_by_text("Nothing has been said yet").wait_for()
+    say(page, "two lumps")
+    heard(page, "two lumps")
+    assert page.locator("#people bdi").all_inner_texts() == ["Ada"]
+
+
 def test_a_foreign_page_cannot_enter(chat: ChatProcess, open_page: OpenPage) -> None:
     page = open_page("Ada")
     page.goto("data:text/html,<title>elsewhere</title>")

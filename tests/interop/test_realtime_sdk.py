@@ -5,9 +5,11 @@ Each runs the scenarios of `node/realtime/scenarios.mjs` in Node and in a headle
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,9 +39,9 @@ async ([client, format, url]) => {
 """
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A realtime server as the scenarios expect it, which also serves what a page needs of this directory."""
+@contextlib.contextmanager
+def realtime_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A realtime server as the scenarios expect it, and its address. It serves the files of this directory, too."""
     if not (NODE / "node_modules" / "centrifuge").exists():
         pytest.skip("the npm package centrifuge is not installed: run `npm install` in tests/interop/node")
     with subprocess.Popen(
@@ -52,8 +54,15 @@ def url() -> Iterator[str]:
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found, "the server did not start"
-        yield found[0]
+        yield process, found[0]
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of a realtime server."""
+    with realtime_server() as (_, url):
+        yield url
 
 
 def assert_all_well(results: dict[str, Any]) -> None:
@@ -83,3 +92,32 @@ def test_in_chromium(url: str, client: str, format: str) -> None:
             bundle = {"json": "centrifuge.js", "protobuf": "centrifuge.protobuf.js"}[format]
             page.add_script_tag(url=f"/tests/node_modules/centrifuge/dist/{bundle}")
         assert_all_well(page.evaluate(IN_CHROMIUM, [client, format, url]))
+
+
+def test_trunkline_js_leaves_a_server_that_falls_silent() -> None:
+    with chromium() as browser, realtime_server() as (process, url):
+        page = browser.new_page()
+        page.goto(f"{url}/tests/realtime/page.html")
+        page.evaluate(
+            """async (url) => {
+                const { Client } = await import("/trunkline.js");
+                window.client = new Client("/connection/websocket", { pingDelay: 1000, timeout: 1000, maxDelay: 500 });
+                window.room = client.subscribe("room:silent");
+                window.heard = [];
+                for (const type of ["connecting", "subscribed"])
+                    for (const target of [client, room])
+                        target.addEventListener(type, ({ reason, recovered }) => heard.push(reason ?? recovered));
+                room.addEventListener("publication", ({ data }) => heard.push(data.text));
+                client.connect();
+                await room.ready();
+                await room.publish({ text: "before" });
+            }""",
+            url,
+        )
+        process.send_signal(signal.SIGSTOP)
+        page.wait_for_function("() => heard.includes('no ping')")
+        process.send_signal(signal.SIGCONT)
+        page.wait_for_function("() => heard.includes(true)")
+        page.evaluate("room.publish({ text: 'after' })")
+        page.wait_for_function("() => heard.includes('after')")
+        assert page.evaluate("heard.filter((each) => each === 'before' || each === 'after')") == ["before", "after"]

@@ -58,6 +58,7 @@ room.addEventListener("subscribed", async ({ recovered }) => {
     await null; // the missed publications follow this event at once
   else await catchUp();
   if (room.state === "subscribed") outbox.dispatchAll(); // what has arrived after all is confirmed by now
+  messages.showWhetherEmpty();
 });
 
 room.addEventListener("publication", (publication) => (waiting ? waiting.push(publication) : show(publication)));
@@ -141,6 +142,7 @@ $("composer").addEventListener("submit", (event) => {
   const text = $("text").value;
   if (text.trim()) {
     outbox.add(text);
+    messages.showWhetherEmpty();
     messages.scrollToEnd();
     lastSign = 0;
   }
@@ -218,6 +220,11 @@ room.addEventListener("unsubscribed", showState);
 $("retry").addEventListener("click", () => client.connect());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && client.state === "connecting") client.connect(); // somebody is waiting
+});
+
+$("elsewhere").addEventListener("submit", (event) => {
+  event.preventDefault();
+  location.assign(`/rooms/${encodeURIComponent($("other-room").value)}`);
 });
 
 messages.entitle(roomName || "Lobby");

@@ -20,10 +20,15 @@ export function show(message) {
   if (!isSameDay(last, message)) $("messages").append(dayElement(message));
   $("messages").append(messageElement(message));
   last = message;
-  $("empty").hidden = true;
+  showWhetherEmpty();
   while ($("messages").childElementCount > MESSAGES_SHOWN) $("messages").firstElementChild.remove();
   if (follow) scrollToEnd();
   if ((!follow || document.hidden) && !message.own) countUnread(unread + 1);
+}
+
+/** Say so if nothing has been said, nor is about to be. */
+export function showWhetherEmpty() {
+  $("empty").hidden = $("messages").hasChildNodes() || $("outbox").hasChildNodes();
 }
 
 /** Append a line that nobody said. */

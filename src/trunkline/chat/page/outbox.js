@@ -58,7 +58,6 @@ export function dispatchAll() {
 /** Show again what waits, and for what. */
 export function showOutbox() {
   $("outbox").replaceChildren(...[...outbox].map(([id, entry]) => outgoingElement(id, entry)));
-  if (outbox.size) $("empty").hidden = true;
 }
 
 function dispatch(id) {
