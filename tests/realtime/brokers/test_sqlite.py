@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -225,19 +226,37 @@ def test_format_of_the_future(tmp_path: Path) -> None:
     assert "has format 99" in refused(tmp_path / "store.db")
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_to_write(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with opened(tmp_path / "store.db"):
-            pass
+PERMISSIONS = """
+import asyncio, os, sys
+from trunkline.realtime.brokers.sqlite import SQLiteBroker
+from trunkline.testing.brokers import Events
 
-    asyncio.run(main())
-    (tmp_path / "store.db").chmod(0o400)
-    tmp_path.chmod(0o500)
-    try:
-        assert "may not be written" in refused(tmp_path / "store.db")
-    finally:
-        tmp_path.chmod(0o700)
+if os.geteuid() == 0:  # who may write everywhere
+    os.seteuid(65534)
+asyncio.run(SQLiteBroker(sys.argv[1], patience=0.05).start(Events()))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("file", "directory"), [(0o444, 0o555), (0o000, 0o755), (0o444, 0o777)])
+def test_no_permission(file: int, directory: int) -> None:
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, into which nobody else may look
+        path = Path(name) / "store.db"
+
+        async def main() -> None:
+            async with opened(path):
+                pass
+
+        asyncio.run(main())
+        path.chmod(file)
+        path.parent.chmod(directory)
+        command = [sys.executable, "-c", PERMISSIONS, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+        path.parent.chmod(0o755)
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert "BrokerError" in last
+        assert "look at the permissions of" in last or "at the permissions of both" in last
 
 
 def test_read_only(tmp_path: Path) -> None:

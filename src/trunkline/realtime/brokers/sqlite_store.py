@@ -63,10 +63,11 @@ FORGOTTEN: Final = 50  # channels at each look, so that it doesn't take long
 # What SQLite's result codes (https://sqlite.org/rescode.html) mean to who runs the server.
 ADVICE: Final = {
     sqlite3.SQLITE_BUSY: "another process uses it, and only one may; stop that one, or give each a store of its own",
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened; look whether its directory exists, and may be written",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened; look whether its directory exists, and at the permissions of both",
     sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, and bring back a copy or start with an empty one",
     sqlite3.SQLITE_FULL: "the disk is full; make room",
-    sqlite3.SQLITE_IOERR: "the disk fails, or is full; look into the system's log",
+    sqlite3.SQLITE_IOERR: "the disk fails, or is full; look into the log of the system",
+    sqlite3.SQLITE_IOERR_LOCK: "it can't be locked; look at the permissions of file and directory, and where it lies",
     sqlite3.SQLITE_NOTADB: "it is no SQLite database; choose another path",
     sqlite3.SQLITE_PERM: "it may not be opened; look at the permissions of file and directory",
     sqlite3.SQLITE_READONLY: "it may not be written; look at the permissions of file and directory",
@@ -364,8 +365,8 @@ def describe(path: str | Path, error: Exception) -> BrokerError:
     """An error of a store in words for who runs the server."""
     if isinstance(error, BrokerError):
         return error
-    # The lower eight bits are the kind of error, the others tell more of it (sqlite.org/rescode.html).
-    advice = ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    code = getattr(error, "sqlite_errorcode", 0)
+    advice = ADVICE.get(code) or ADVICE.get(code & 0xFF)  # the lower eight bits are the kind of error
     return BrokerError(f"the store {path} failed ({error})" + (f": {advice}" if advice else ""))
 
 
