@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("trio")
-
 from trunkline.testing import conformance
 from trunkline.testing.conformance import Scenario
 from trunkline.testing.drivers.trio import TrioDriver

@@ -13,6 +13,7 @@ from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import MAX_REDIRECTS, BaseConnect, no_response, opening_request
+from trunkline.frames import CloseCode
 from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
@@ -242,19 +243,36 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         if connection is not None:
             await connection.__aexit__(*exc_info)
 
-    async def __aiter__(self) -> AsyncIterator[ClientConnection]:
-        while True:
+    def __aiter__(self) -> AsyncIterator[ClientConnection]:
+        return Reconnecting(self)
+
+
+class Reconnecting(AsyncIterator[ClientConnection]):
+    """The connections that `async for` gets, each open until the next turn, or until the loop is left.
+
+    It is no asynchronous generator: those that aren't exhausted are closed by trio in a cancelled task, with a warning.
+    """
+
+    def __init__(self, connector: connect) -> None:
+        self._connector = connector
+        self._connection: ClientConnection | None = None
+
+    async def __anext__(self) -> ClientConnection:
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+        while self._connection is None:
             try:
-                connection = await self.connect()
+                self._connection = await self._connector.connect()
             except Exception as error:
-                await trio.sleep(self.delay_after(error))
-                continue
-            self.succeeded()
-            try:
-                yield connection
-            finally:
-                # Also when the loop is left: that is no error of the connection, so it is closed with 1000.
-                await connection.aclose()
+                await trio.sleep(self._connector.delay_after(error))
+        self._connector.succeeded()
+        return self._connection
+
+    def __del__(self) -> None:
+        # Leaving the loop is no error of the connection; its own tasks wait for the answer to the close frame.
+        if self._connection is not None and trio.lowlevel.in_trio_task():
+            self._connection.start_closing(CloseCode.NORMAL_CLOSURE, "")
 
 
 def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:

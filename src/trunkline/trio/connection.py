@@ -133,15 +133,17 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         if self.streaming_broken and not fragment:
             raise ConcurrencyError(STREAMING_BROKEN)
         item = self._take(fragment)
-        if item is not None:
+        if item is not None or self.session.phase != 1:  # there may be nothing to wait for
             await cancel_shielded_checkpoint()
-            return item
         self.receiving = True
         try:
             while item is None:
                 if iterating and self.session.phase != 1 and self.session.ended_normally():
                     # The loop over messages ends with the close frame, not only with TCP.
                     raise StopAsyncIteration
+                if self.session.pending_fault is not None:
+                    self.session.settle(trio.current_time())
+                    self._attend()
                 if self.lost:
                     raise self.session.close_exception()
                 await self._wait_for_more()
@@ -411,6 +413,9 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
                 graceful = seconds(self.options.close_timeout)
         except LOST as lost:
             error = lost.__cause__ or lost
+        except trio.Cancelled:  # most likely the program ends: tell the peer, but don't wait for it
+            self.start_closing(CloseCode.GOING_AWAY, "")
+            raise
         except Exception as unexpected:
             self.logger.error("unexpected internal error", exc_info=True)
             error = unexpected
@@ -434,8 +439,11 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     def _receive_data(self, data: bytes) -> None:
         session = self.session
         session.receive_data(data, trio.current_time())
-        if self.receiver is not None and len(session.inbox) > 0:
-            self._wake_receiver()
+        if self.receiver is not None:
+            if len(session.inbox) > 0:
+                self._wake_receiver()
+            elif session.pending_fault is not None:
+                session.settle(session.now)
         if session.inbox.overflows() and session.phase == 1:
             session.inbox.paused = True
         if session.attention:
@@ -475,9 +483,11 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     def _flush(self) -> None:
         """Write what the session has to send, as far as that goes without waiting."""
         outgoing = self.session.take_outgoing()
-        if not outgoing or self.lost:
-            return
-        data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        if outgoing and not self.lost:
+            self.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+
+    def write(self, data: bytes) -> None:
+        """Write at once what can be written at once, the rest in a task."""
         written = 0
         if not self.writing:
             try:
@@ -493,9 +503,9 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
             self.session.set_backlogged(True)
         if not self.writing:
             self.writing = True
-            self.spawn(self._write)
+            self.spawn(self._write_backlog)
 
-    async def _write(self) -> None:
+    async def _write_backlog(self) -> None:
         """The task that writes what could not be written at once."""
         try:
             while self.backlog:

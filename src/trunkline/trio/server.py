@@ -75,7 +75,7 @@ class ServerConnection(Connection):
         if response.status_code != 101 or self.handshake.exception is not None:
             await self._reject(response)
             return False
-        await self.stream.send_all(response.serialize())
+        self.write(response.serialize())
         self.log_info("connection open")
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small
@@ -145,9 +145,6 @@ class ServerConnection(Connection):
             await self.server.handler(self)
         except Exception as error:
             self._handler_failed(error)
-        except BaseException:  # cancelled: tell the peer, but don't wait for it
-            self.start_closing(CloseCode.GOING_AWAY, "")
-            raise
         self.start_closing(CloseCode.NORMAL_CLOSURE, "")
 
     def _handler_failed(self, error: Exception) -> None:

@@ -19,6 +19,7 @@ def max_size_limits_messages(world: World) -> None:
             peer.send_frame(BINARY, bytes(60), fin=False)
             peer.send_frame(CONT, bytes(40))
             assert ws.recv() == ws.recv() == bytes(100)
+            receiving = ws.start("recv")
             if fragmented:
                 peer.send(peer.frame(BINARY, bytes(60), fin=False) + peer.frame(CONT, bytes(41)))
             else:
@@ -26,7 +27,7 @@ def max_size_limits_messages(world: World) -> None:
             assert peer.read_close() == 1009
             peer.close()
             with expect(ConnectionClosedError) as caught:
-                ws.recv()
+                receiving.result()
             assert isinstance(caught.value.__cause__, PayloadTooBig)
 
 
@@ -37,9 +38,12 @@ def max_size_limits_fragments(world: World) -> None:
         peer.send_frame(BINARY, bytes(50), fin=False)
         peer.send_frame(CONT, bytes(50))
         assert ws.recv() == bytes(100)
+        receiving = ws.start("recv")
         peer.send_frame(BINARY, bytes(51))
         assert peer.read_close() == 1009
         peer.close()
+        with expect(ConnectionClosedError):
+            receiving.result()
 
 
 @scenario(*BOTH)

@@ -1,0 +1,270 @@
+"""What the documentation of `websockets` 17.4 says of its trio server, and what ours adds."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import websockets.trio.client
+import websockets.trio.server
+
+from tests.trio.support import connecting, echo, port_of, run, serving, uri_of
+from trunkline.core.session import State
+from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from trunkline.trio.client import connect
+from trunkline.trio.connection import Connection
+from trunkline.trio.server import Server, ServerConnection, basic_auth, broadcast, serve
+
+
+def test_parameters_are_those_of_websockets() -> None:
+    for name in ("serve", "broadcast", "basic_auth"):
+        theirs = inspect.signature(getattr(websockets.trio.server, name)).parameters
+        ours = inspect.signature(globals()[name]).parameters
+        for parameter in theirs.values():
+            assert ours[parameter.name].kind == parameter.kind
+            if parameter.name != "server_header":
+                assert ours[parameter.name].default == parameter.default, parameter.name
+    for name in ("aclose", "serve_forever", "connections"):
+        assert hasattr(Server, name)
+    assert list(inspect.signature(Server.aclose).parameters) == ["self", "close_connections", "code", "reason"]
+
+
+def test_serve_runs_until_the_server_is_closed() -> None:
+    async def main() -> None:
+        returned = trio.Event()
+
+        async def run_server(task_status: Any) -> None:
+            await serve(echo, 0, host="127.0.0.1", task_status=task_status)
+            returned.set()
+
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(run_server)
+            uri = uri_of(server)
+            assert isinstance(server, Server)
+            async with connecting(server) as ws:
+                assert len(server.connections) == 1
+                assert isinstance(next(iter(server.connections)), ServerConnection)
+                await server.aclose()
+                with pytest.raises(ConnectionClosedOK) as caught:
+                    await ws.recv()
+                assert caught.value.rcvd.code == 1001
+            await returned.wait()
+            assert server.connections == set()
+            await server.aclose()  # does nothing
+            with pytest.raises(OSError, match="all attempts"):
+                await connect(uri, proxy=None).connect(nursery)
+
+    run(main)
+
+
+def test_server_on_listeners_of_the_caller() -> None:
+    async def main() -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        server = Server(listeners, echo)
+        assert server.listeners == listeners
+        async with trio.open_nursery() as nursery:
+            assert await nursery.start(server.serve_forever) is server
+            async with connecting(server) as ws:
+                await ws.send("a")
+                assert await ws.recv() == "a"
+            await server.aclose()
+
+    run(main)
+
+
+@pytest.mark.parametrize("options", [{}, {"port": 0, "listeners": []}])
+def test_port_or_listeners(options: dict[str, Any]) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="port or listeners"):
+            await serve(echo, **options)
+
+    run(main)
+
+
+def test_a_server_is_an_asynchronous_resource() -> None:
+    async def main() -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with trio.open_nursery() as nursery:
+            async with Server(listeners, echo) as server:
+                await nursery.start(server.serve_forever)
+            assert server.closing
+
+    run(main)
+
+
+def test_cancelling_the_nursery_tells_the_clients() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def run_server(task_status: Any) -> None:
+                with scope:
+                    await serve(echo, 0, host="127.0.0.1", task_status=task_status)
+
+            server = await nursery.start(run_server)
+            async with connecting(server) as ws:
+                await ws.send("a")
+                assert await ws.recv() == "a"
+                scope.cancel()
+                with pytest.raises(ConnectionClosedOK) as caught:
+                    await ws.recv()
+                assert caught.value.rcvd.code == 1001
+
+    run(main)
+
+
+def test_errors_of_one_handler_end_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async def handler(ws: ServerConnection) -> None:
+            async for message in ws:
+                if message == "group":
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(ws.send, 5)
+                if message == "raise":
+                    raise ValueError("broken")
+                await ws.send(message)
+
+        async with serving(handler) as server, connecting(server) as other:
+            for message in ("group", "raise"):
+                async with connecting(server) as ws:
+                    await ws.send(message)
+                    with pytest.raises(ConnectionClosedError) as caught:
+                        await ws.recv()
+                    assert caught.value.rcvd.code == 1011
+            await other.send("still here")
+            assert await other.recv() == "still here"
+
+    run(main)
+    assert caplog.messages == ["connection handler failed"] * 2
+
+
+def test_closing_refuses_handshakes_in_progress() -> None:
+    async def main() -> None:
+        hooked = trio.Event()
+
+        async def process_request(ws: ServerConnection, request: Any) -> None:
+            hooked.set()
+            await trio.sleep_forever()
+
+        async with serving(process_request=process_request) as server, trio.open_nursery() as nursery:
+
+            async def refused() -> None:
+                with pytest.raises(InvalidStatus) as caught:
+                    async with connecting(server):
+                        pass
+                assert caught.value.response.status_code == 503
+
+            nursery.start_soon(refused)
+            await hooked.wait()
+            await server.aclose()
+
+    run(main)
+
+
+def test_slow_handshake_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with (
+            serving(open_timeout=0.01) as server,
+            await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream,
+        ):
+            await stream.send_all(b"GET / HTTP/1.1\r\n")
+            assert await stream.receive_some() == b""
+
+    with caplog.at_level(logging.INFO):
+        run(main)
+    assert "connection handshake timed out" in caplog.messages
+
+
+def test_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving() as server, connecting(server):
+            pass
+
+    with caplog.at_level(logging.INFO, "websockets.server"):
+        run(main)
+    assert caplog.messages[0].startswith("server listening on 127.0.0.1:")
+    assert caplog.messages[1] == "connection open"
+    assert sorted(caplog.messages[2:]) == ["connection closed", "server closed", "server closing"]
+
+
+def test_hooks_may_be_coroutine_functions() -> None:
+    async def main() -> None:
+        async def process_request(ws: ServerConnection, request: Any) -> Any:
+            await trio.sleep(0)
+            return ws.respond(403, "no\n") if request.path == "/no" else None
+
+        async def process_response(ws: ServerConnection, request: Any, response: Any) -> None:
+            await trio.sleep(0)
+            response.headers["X-Test"] = "a"
+
+        async def check(username: str, password: str) -> bool:
+            await trio.sleep(0)
+            return username == password
+
+        async with serving(process_request=process_request, process_response=process_response) as server:
+            async with connecting(server) as ws:
+                assert ws.response.headers["X-Test"] == "a"
+            with pytest.raises(InvalidStatus) as caught:
+                async with connecting(server, "/no"):
+                    pass
+            assert caught.value.response.body == b"no\n"
+        async with serving(process_request=basic_auth(check_credentials=check)) as server:
+            async with connecting(server, additional_headers={"Authorization": "Basic YTph"}):
+                assert next(iter(server.connections)).username == "a"
+            with pytest.raises(InvalidStatus):
+                async with connecting(server):
+                    pass
+
+    run(main)
+
+
+def test_subclass_of_the_connection() -> None:
+    class Mine(ServerConnection):
+        pass
+
+    async def main() -> None:
+        async with serving(create_connection=Mine) as server, connecting(server):
+            assert {type(connection) for connection in server.connections} == {Mine}
+            assert all(isinstance(connection, Connection) for connection in server.connections)
+
+    run(main)
+
+
+def test_connections_are_those_that_are_open() -> None:
+    async def main() -> None:
+        async with serving() as server:
+            async with connecting(server) as ws:
+                (connection,) = server.connections
+                await broadcast(server.connections, "hello")
+                assert await ws.recv() == "hello"
+            await connection.wait_closed()
+            assert connection.state is State.CLOSED
+            assert server.connections == set()
+
+    run(main)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_talks_to_the_client_of_websockets(compression: str | None) -> None:
+    async def main() -> None:
+        async with (
+            serving(max_size=None) as server,
+            websockets.trio.client.connect(uri_of(server), proxy=None, compression=compression, max_size=None) as ws,
+        ):
+            for message in ("é" * 1000, b"\0" * 300_000, "", b""):
+                await ws.send(message)
+                assert await ws.recv() == message
+            await ws.send(["a", "b"])
+            assert await ws.recv() == "ab"
+            await (await ws.ping()).wait()
+            (connection,) = server.connections
+            await connection.aclose(4321, "bye")
+            with pytest.raises(websockets.ConnectionClosedError) as caught:
+                await ws.recv()
+            assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4321, "bye")
+
+    run(main)
