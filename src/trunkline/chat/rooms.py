@@ -29,6 +29,7 @@ ZERO_WIDTH_JOINER = "\u200d"  # not printable, but it holds emoji together
 UNESCAPED = "!'()*"  # what encodeURIComponent of JavaScript leaves alone, and quote does not
 HISTORY_TTL = 30 * 24 * 3600.0  # seconds
 CHANNELS = 8  # of one client: a page has two
+SIGNS = Rate(10, 20)  # that somebody is typing, in a room
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Rooms:
 
     async def close(self) -> None:
         """Disconnect everybody, and close the store."""
+        self._forgets = False
         for task in self._forgetting:
             task.cancel()
         await self.realtime.close()
@@ -115,11 +117,10 @@ class Rooms:
         room.on_publish(self._say)
         room.from_plain(from_plain)
         room.to_plain(to_plain)
-        if self._forgets:
-            room.on_unsubscribe(lambda client, **parameters: self._left(room.pattern.format(**parameters)))
-        typing = self.realtime.channel(f"typing:{pattern}", publish="subscribers")
+        room.on_unsubscribe(lambda client, **parameters: self._left(room.pattern.format(**parameters)))
+        typing = self.realtime.channel(f"typing:{pattern}", publish="subscribers", rate=SIGNS)
         typing(check_name)
-        typing.on_publish(self._type)
+        typing.on_publish(lambda client, anything: {})  # the sign is all there is to say
 
     def _connect(self, client: Client, who: Who | None) -> dict[str, Any]:
         name = clean_name(who.name if who else "") or self._guest()
@@ -127,14 +128,6 @@ class Rooms:
         return {"name": name, "max_size": self.limits.max_size}
 
     def _say(self, client: Client, message: Message) -> Message:
-        self._check_rate(client)
-        return message  # without what it may have had besides
-
-    def _type(self, client: Client, anything: Any) -> dict[str, str]:
-        self._check_rate(client)
-        return {}
-
-    def _check_rate(self, client: Client) -> None:
         if client.data is None:
             client.data = Speaker(self.limits)
         if not client.data.may_speak(asyncio.get_running_loop().time()):
@@ -143,14 +136,16 @@ class Rooms:
                 f"not sent: at most {self.limits.rate:g} messages per second are passed on, "
                 f"wait a moment and send it again ({client.data.refused} refused so far)",
             )
+        return message  # without what it may have had besides
 
     def _guest(self) -> str:
         return f"guest-{next(self._guests)}"
 
     def _left(self, channel: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._forget(channel))
-        self._forgetting.add(task)
-        task.add_done_callback(self._forgetting.discard)
+        if self._forgets:
+            task = asyncio.get_running_loop().create_task(self._forget(channel))
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
 
     async def _forget(self, channel: str) -> None:
         """Without this, whoever walks through ever new rooms would fill the memory."""
