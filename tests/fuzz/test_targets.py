@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fuzz import __main__ as program
-from fuzz import heads, sessions, twins
+from fuzz import heads, rooms, sessions, twins
 from fuzz.sessions import Step
 from tests.support.raw import encode_frame
 
@@ -89,3 +89,32 @@ def test_what_a_target_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> N
     finding = program.run("heads", 1)
     assert finding is not None
     assert "ZeroDivisionError" in finding
+
+
+def test_a_client_that_leaves_something_behind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(*arguments: Any) -> None:
+        pass
+
+    monkeypatch.setattr("trunkline.realtime.commands.Commands._take_leave", forget)
+    assert any("left behind" in (program.run("rooms", seed) or "") for seed in range(5))
+
+
+def test_clients_of_rooms_get_somewhere() -> None:
+    """So that the target looks behind the first command: some are carried out, some refused, some disconnected."""
+    codes: set[int | None] = set()
+    results: set[str] = set()
+
+    def judge(talkers: list[Any]) -> None:
+        for talker in talkers:
+            codes.add(talker.connection.closed and talker.connection.closed[0])
+            if talker.client.codec.name == "json":
+                for reply in talker.connection.take():
+                    codes.add(reply.get("error", {}).get("code"))
+                    results.update(reply)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms, "_judge", judge)
+        for seed in range(60):
+            rooms.fuzz(random.Random(seed))
+    assert {"subscribe", "unsubscribe", "publish", "presence", "history", "rpc", "push"} <= results
+    assert {102, 103, 105, 107, 108, 3008, 3501} <= codes
