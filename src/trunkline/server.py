@@ -116,7 +116,8 @@ class ServerProtocol(Protocol):
             self.state = OPEN
             self._receive_frames(self._handshake.remaining)
         else:
-            self.logger.info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+            what = "HTTP response sent" if self.handshake_exc is None else "connection rejected"
+            self.logger.info("%s (%d %s)", what, response.status_code, response.reason_phrase)
             self._session.eof_wanted = True
 
     def _receive_handshake(self, data: bytes) -> None:

@@ -377,7 +377,18 @@ def test_server_logs_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
             await refusal(server)
 
     run_clean(main)
-    assert "connection rejected (403 Forbidden)" in messages(caplog, logging.INFO)
+    assert {"connection rejected (403 Forbidden)", "connection closed"} <= set(messages(caplog, logging.INFO))
+
+
+def test_server_logs_an_answer_of_process_request(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main() -> None:
+        async with serve(process_request=lambda ws, request: ws.respond(404, "no such room")) as server:
+            await refusal(server)
+
+    run_clean(main)
+    assert {"HTTP response sent (404 Not Found)", "connection closed"} <= set(messages(caplog, logging.INFO))
 
 
 def test_logger_can_be_given(caplog: pytest.LogCaptureFixture) -> None:

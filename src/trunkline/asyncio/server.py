@@ -119,10 +119,8 @@ class ServerConnection(Connection):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self._cancel_opening_timer()
-        opened = self.session.state is not State.CONNECTING
         super().connection_lost(error)
-        if opened:
-            self.log_info("connection closed")
+        self.log_info("connection closed")
         self._forget_when_over()
 
     # The opening handshake
@@ -178,7 +176,7 @@ class ServerConnection(Connection):
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.rejected = True
         self.response = response
-        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        self.log_refusal(response, self.handshake.exception)
         self.transport.write(response.serialize())
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():

@@ -276,6 +276,11 @@ class BaseConnection:
         if self.base_logger.isEnabledFor(logging.INFO):
             self.logger.info(message, *arguments)
 
+    def log_refusal(self, response: Response, error: Exception | None) -> None:
+        """Log a response that opens no connection; `error` is what was wrong with the request, if anything."""
+        what = "HTTP response sent" if error is None else "connection rejected"
+        self.log_info("%s (%d %s)", what, response.status_code, response.reason_phrase)
+
     def _log_frame(self, sent: bool, frame: Frame) -> None:
         self.logger.debug("%s %s", ">" if sent else "<", frame)
 

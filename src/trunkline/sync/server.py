@@ -129,7 +129,7 @@ class ServerConnection(Connection):
 
     def _reject(self, response: Response, deadline: Deadline) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
-        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        self.log_refusal(response, self.handshake.exception)
         self.stream.write([response.serialize()])
         push_all(self.stream, deadline)
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
@@ -145,7 +145,7 @@ class ServerConnection(Connection):
                 return False
             self.answered = True
         self.response = self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
-        self.log_info("connection rejected (%d %s)", self.response.status_code, self.response.reason_phrase)
+        self.log_refusal(self.response, None)
         self.stream.write([self.response.serialize()])
         self.stream.push()
         self.abort()

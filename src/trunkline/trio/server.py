@@ -123,7 +123,7 @@ class ServerConnection(Connection):
     async def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.response = response
-        self.log_info("connection rejected (%d %s)", response.status_code, response.reason_phrase)
+        self.log_refusal(response, self.handshake.exception)
         with trio.move_on_after(self.options.close_timeout or 10):
             await self.stream.send_all(response.serialize())
             # Closing with unread data resets the connection, and the client may never see the response.
