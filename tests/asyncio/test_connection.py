@@ -297,6 +297,55 @@ def test_receiving_in_another_thread(run: Callable[[Test], None]) -> None:
 # Broadcast
 
 
+def test_send_nowait_takes_what_the_peer_keeps_up_with(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        calls: list[str] = []
+        ws.on_writable = lambda: calls.append("writable")
+        assert ws.send_nowait(PreparedMessage("a"))
+        assert texts(transport) == ["a"]
+        ws.pause_writing()
+        assert not ws.send_nowait(PreparedMessage("b"))
+        assert transport.take() == []
+        ws.resume_writing()
+        assert calls == ["writable"]
+        assert ws.send_nowait(PreparedMessage("c"))
+        assert texts(transport) == ["c"]
+        ws.start_closing(1000, "")
+        assert not ws.send_nowait(PreparedMessage("d"))
+        assert [frame.opcode for frame in transport.take()] == [CLOSE]
+
+    run(main)
+
+
+def test_send_nowait_is_corked_as_send_is_and_never_breaks_into_a_fragmented_message(
+    run: Callable[[Test], None],
+) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+
+        async def answer() -> None:
+            async for _ in ws:
+                assert ws.send_nowait(PreparedMessage("a"))
+                assert ws.send_nowait(PreparedMessage("b"))
+
+        async def fragments() -> AsyncIterator[str]:
+            yield "one"
+            await asyncio.Event().wait()
+
+        answering = await started(answer())
+        await arrive(ws, frames(ws, "x"))
+        assert len(transport.batches) == 1
+        assert texts(transport) == ["a", "b"]
+        sending = await started(ws.send(fragments()))
+        assert not ws.send_nowait(PreparedMessage("between"))
+        for task in (answering, sending):
+            task.cancel()
+        await turns()
+
+    run(main)
+
+
 def test_broadcast_waits_for_nobody(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         servers = [connected() for _ in range(3)]

@@ -1,0 +1,48 @@
+import pytest
+
+from trunkline.realtime.auth import overridden, verify_connection, verify_subscription
+from trunkline.realtime.channels import ChannelOptions
+from trunkline.realtime.codes import Disconnected, Refused
+from trunkline.realtime.tokens import Key, Tokens
+
+NOW = 1000.0
+tokens = Tokens(Key("HS256", "secret" * 8), clock=lambda: NOW)
+old = Tokens(Key("HS256", "secret" * 8), clock=lambda: NOW - 100)
+strange = Tokens(Key("HS256", "other!" * 8), clock=lambda: NOW)
+
+
+def test_good_tokens() -> None:
+    assert verify_connection(tokens, tokens.connection("ada")).user == "ada"
+    assert verify_subscription(tokens, tokens.subscription("ada", "a"), user="ada", channel="a").channel == "a"
+
+
+def test_whose_time_is_over_may_get_a_new_one() -> None:
+    with pytest.raises(Refused, match="109: token expired"):
+        verify_connection(tokens, old.connection("ada", ttl=10))
+    with pytest.raises(Refused, match="109: token expired"):
+        verify_subscription(tokens, old.subscription("ada", "a", ttl=10), user="ada", channel="a")
+
+
+@pytest.mark.parametrize("token", ["", "x", strange.connection("ada"), tokens.subscription("ada", "a")])
+def test_no_good_for_a_connection(token: str) -> None:
+    with pytest.raises(Disconnected, match="3500: invalid token"):
+        verify_connection(tokens, token)
+
+
+@pytest.mark.parametrize(
+    "token", ["", tokens.connection("ada"), tokens.subscription("bob", "a"), tokens.subscription("ada", "b")]
+)
+def test_no_good_for_a_subscription(token: str) -> None:
+    with pytest.raises(Refused, match="103: permission denied"):
+        verify_subscription(tokens, token, user="ada", channel="a")
+
+
+def test_a_token_may_say_otherwise() -> None:
+    options = ChannelOptions(history=1)
+    assert overridden(options, {}) is options
+    assert overridden(options, {"presence": True}).presence
+    assert overridden(options, {"join_leave": True}).join_leave
+    assert not overridden(options, {"join_leave": True, "force_push_join_leave": False}).join_leave
+    assert not overridden(options, {"force_recovery": False}).recoverable
+    assert overridden(ChannelOptions(history=1, recover=None), {"force_positioning": True}).recoverable
+    assert not overridden(ChannelOptions(), {"force_recovery": True}).recoverable
