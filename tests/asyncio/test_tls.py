@@ -244,6 +244,22 @@ def test_strangers_are_dropped(engine: str, data: bytes, ending: str) -> None:
     run_clean(main)
 
 
+@compiled
+def test_context_of_a_client_is_no_good_for_a_server() -> None:
+    async def main() -> None:
+        reported: list[dict[str, Any]] = []
+        async with serve(echo, "reactor", ssl=tls_contexts()[1]) as server:
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+            before = descriptors()
+            async with await RawPeer.connect(port_of(server)) as peer:
+                assert await peer.outcome() is None
+            await settled(lambda: descriptors() <= before)
+            assert descriptors() <= before
+        assert "PROTOCOL_TLS_CLIENT" in str(reported[0]["exception"])
+
+    asyncio.run(main())
+
+
 @engines
 def test_server_that_says_nothing(engine: str) -> None:
     async def main() -> None:

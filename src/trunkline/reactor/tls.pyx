@@ -302,7 +302,11 @@ cdef class TlsListener(Listener):
     cdef object accepted(self, int fd, bytes peer):
         cdef TlsTransport transport = TlsTransport()
         self.carry(transport, fd, peer)
-        transport.shake_hands(self.settings, self.factory, None)
+        try:
+            transport.shake_hands(self.settings, self.factory, None)
+        except BaseException:
+            transport.abort()
+            raise
 
 
 async def listen(create, factory, *, ssl, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, **kwargs):
