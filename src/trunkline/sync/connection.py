@@ -35,7 +35,7 @@ from trunkline.endpoint.connection import (
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
 from trunkline.options import Options
-from trunkline.sync.stream import Stream, shut_down, wait_for
+from trunkline.sync.stream import Readable, Stream, shut_down, wait_for
 from trunkline.sync.watcher import Watcher, watcher
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Connection(BaseConnection):
     def __init__(self, stream: Stream, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
         super().__init__(side, options, logger)
         self.stream = stream
+        self.readable = Readable(stream.sock)
         self.watcher: Watcher = watcher()
         self.mutex = threading.Lock()
         self.changed = threading.Condition(self.mutex)
@@ -225,7 +226,7 @@ class Connection(BaseConnection):
         self.mutex.release()
         ready = False
         try:
-            ready = wait_for(self.stream.sock, False, remaining)
+            ready = self.readable.wait(remaining)
         finally:
             self.mutex.acquire()
             self.reading = False
@@ -305,6 +306,7 @@ class Connection(BaseConnection):
         self.session.pings.clear()
         if self.cancel_deadline is not None:
             self.cancel_deadline()
+        self.watcher.forget(self)
         self.changed.notify_all()
         self._close_socket()
 
@@ -423,22 +425,20 @@ class Connection(BaseConnection):
             UnicodeEncodeError: if a str has lone surrogates.
         """
         self._before_use()
-        if not self._send(self.put, message, text, compress):
-            self._send_fragments(message, text, compress)
-
-    def _send(self, put: Callable[..., Any], *arguments: Any) -> Any:
-        """Let `put` add frames to what the session has to send, and wait until they have left."""
+        session = self.session
         try:
             with self.writing:
                 with self.mutex:
-                    if self.session.phase != 1 or self.fragmenting:
+                    if session.phase != 1 or self.fragmenting:
                         self._wait_for_leave_to_send()
-                    result = put(*arguments)
-                    chunks = self.session.take_outgoing()
+                    whole = self.put(message, text, compress)
+                    chunks = session.take_outgoing()
                 self._write(chunks)
         finally:
-            self._done_writing()
-        return result
+            if session.outgoing_size or session.eof_wanted or self.lost:
+                self._done_writing()
+        if not whole:
+            self._send_fragments(message, text, compress)
 
     def _wait_for_leave_to_send(self) -> None:
         """With both locks; meanwhile others must be able to take them.
@@ -470,9 +470,7 @@ class Connection(BaseConnection):
             if not self.stream.push():
                 self._wait_for_peer()
         except OSError as error:
-            with self.mutex:
-                failure = self._write_failed(error)
-            raise failure from error
+            raise self._write_failed(error) from error
         if self.session.backlogged:
             with self.mutex:
                 self.session.set_backlogged(False)
@@ -486,19 +484,19 @@ class Connection(BaseConnection):
             wait_for(self.stream.sock, True, None)
 
     def _write_failed(self, error: OSError) -> Exception:
-        """With `mutex`. What the peer said before it went away may tell why: hear all of it."""
-        self._fail(error)
-        while not self.lost:
-            self._wait(None)
-        return self.session.close_exception()
+        """What the peer said before it went away may tell why: hear all of it."""
+        with self.mutex:
+            self._fail(error)
+            while not self.lost:
+                self._wait(None)
+            return self.session.close_exception()
 
     def _done_writing(self) -> None:
         """Without `writing`: others may have left something to us."""
-        if self.session.outgoing_size or self.session.eof_wanted or self.lost:
-            with self.mutex:
-                self._flush()
-                if self.lost:
-                    self._close_socket()
+        with self.mutex:
+            self._flush()
+            if self.lost:
+                self._close_socket()
 
     def _flush(self, backlogged: bool = False) -> None:
         """With `mutex`: send what the session has to send without waiting, unless another thread is about to."""

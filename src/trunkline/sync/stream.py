@@ -87,6 +87,22 @@ def wait_for(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
     return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
 
 
+class Readable:
+    """`wait_for` bytes, prepared: one thread at a time waits, but often."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.poll = select.poll() if hasattr(select, "poll") else None
+        if self.poll is not None:
+            self.poll.register(sock, select.POLLIN)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Whether there is something to read, the end of the stream included, within so many seconds."""
+        if self.poll is None:
+            return wait_for(self.sock, False, timeout)
+        return bool(self.poll.poll(None if timeout is None else timeout * 1000))
+
+
 class SocketStream:
     """Bytes to and from a socket, which it owns.
 
@@ -113,7 +129,11 @@ class SocketStream:
     def push(self) -> bool:
         try:
             while self.backlog:
-                self._sent(self._send())
+                sent = self._send()
+                if len(self.backlog) == 1 and sent == len(self.backlog[0]):
+                    self.backlog = []
+                else:
+                    self._sent(sent)
         except WOULD_BLOCK:
             return False
         return True
@@ -126,9 +146,6 @@ class SocketStream:
         return self.sock.send(b"".join(self.backlog))
 
     def _sent(self, n: int) -> None:
-        if len(self.backlog) == 1 and n == len(self.backlog[0]):
-            self.backlog = []
-            return
         for i, chunk in enumerate(self.backlog):
             if n < len(chunk):
                 self.backlog = [memoryview(chunk)[n:], *self.backlog[i + 1 :]]  # type: ignore[list-item]

@@ -40,7 +40,7 @@ class Watcher:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a signal handler may close a server
         self.requests: deque[tuple[Any, ...]] = deque()  # (connection, function, arguments...)
-        self.recent: list[Connection] = []  # from which a thread received not long ago
+        self.recent: set[Connection] = set()  # from which a thread received not long ago
         self.timers: list[tuple[float, int, list[Connection]]] = []
         self.serial = itertools.count()
         self.wakes_at = 0.0
@@ -60,8 +60,13 @@ class Watcher:
         with self.lock:
             if not self.recent:
                 self.next_round = monotonic() + ROUND
-            self.recent.append(connection)
+            self.recent.add(connection)
             self._wake_by(self.next_round)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is over."""
+        with self.lock:
+            self.recent.discard(connection)
 
     def schedule(self, connection: Connection, deadline: float) -> Callable[[], None]:
         """Call `connection.on_deadline` at a time; returns a function that cancels it."""
@@ -94,16 +99,20 @@ class Watcher:
 
     def run(self) -> None:
         while True:
-            for key, events in self.selector.select(self._pause()):
-                if key.data is None:
-                    self.alarm.recv(4096)
-                else:
-                    self._guard(key.data, key.data.on_ready, events)
+            self._handle_events(self.selector.select(self._pause()))
             self._serve_requests()
             now = monotonic()
             self._run_timers(now)
             if now >= self.next_round:
                 self._make_round(now)
+
+    def _handle_events(self, found: list[tuple[selectors.SelectorKey, int]]) -> None:
+        # A function of its own: the variables of run() would keep the last connection alive while it sleeps.
+        for key, events in found:
+            if key.data is None:
+                self.alarm.recv(4096)
+            else:
+                self._guard(key.data, key.data.on_ready, events)
 
     def _serve_requests(self) -> None:
         while self.requests:
@@ -157,12 +166,12 @@ class Watcher:
 
     def _make_round(self, now: float) -> None:
         with self.lock:
-            recent, self.recent = self.recent, []
+            recent, self.recent = self.recent, set()
             self.next_round = now + ROUND
         kept = [connection for connection in recent if connection.is_in_use()]
         if kept:
             with self.lock:
-                self.recent += kept
+                self.recent.update(kept)
 
 
 _watcher: Watcher | None = None

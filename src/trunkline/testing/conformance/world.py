@@ -219,10 +219,13 @@ class World:
 
     def _check_that_nothing_is_left(self) -> None:
         eventually(lambda: descriptors() <= self._descriptors, "all descriptors are closed again")
-        if any(reference() is not None for reference in self._watched):
-            gc.collect()
-        left = [connection for reference in self._watched if (connection := reference()) is not None]
-        assert not left, f"connections that are still referred to: {left}"
+        eventually(lambda: not self._is_any_left(), "connections are not referred to any more")
+
+    def _is_any_left(self) -> bool:
+        if not any(reference() is not None for reference in self._watched):
+            return False
+        gc.collect()
+        return any(reference() is not None for reference in self._watched)
 
     def watch(self, connection: Any) -> None:
         """See that a connection is forgotten in the end."""
