@@ -1,14 +1,14 @@
-"""The event loops that peers run on."""
+"""The event loops that peers run on; with `threads`, one that only waits for the end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 
-LOOPS = ("asyncio", "uvloop", "aiofastnet")
+LOOPS = ("asyncio", "uvloop", "aiofastnet", "threads")
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     """What `asyncio.Runner` needs to run on the loop with this name."""
-    if name == "asyncio":
+    if name in ("asyncio", "threads"):
         return None
     if name == "aiofastnet":
         import aiofastnet

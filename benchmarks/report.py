@@ -5,6 +5,7 @@ from benchmarks.peers import BOTH, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, judge
 from benchmarks.workloads import BARS, Bar, Workload
 
+COLUMNS = (*BOTH, "threads")
 Results = list[tuple[Workload, Result]]
 
 INTRODUCTION = """\
@@ -74,11 +75,11 @@ def _environment(environment: Environment) -> str:
 
 def bars(results: Results) -> str:
     """The table of what trunkline has to clear, and whether it does."""
-    loops = [f"on {loop}" for loop in BOTH]
+    loops = [f"on {loop}" for loop in COLUMNS]
     lines = ["## Bars\n", *_head(["Workload", "Against", "At most", *loops], "llr" + "r" * len(loops))]
     for bar in BARS:
         subjects = {peer.loop: peer for peer in bar.subjects}
-        verdicts = [_verdict(judge(bar, subjects[loop], results)) if loop in subjects else "" for loop in BOTH]
+        verdicts = [_verdict(judge(bar, subjects[loop], results)) if loop in subjects else "" for loop in COLUMNS]
         variant = f" ({bar.subjects[0].variant})" if bar.subjects[0].variant else ""
         lines.append(_row([f"`{bar.workload}`{variant}", _yardstick(bar), f"{bar.limit:,}", *verdicts]))
     return "\n".join(lines) + "\n"

@@ -1,6 +1,6 @@
 """What is measured, as a table, and the bars that trunkline has to clear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -13,6 +13,7 @@ from benchmarks.peers import (
     PICOWS,
     REALTIME,
     SOCKETIO,
+    THREADS,
     TRANSPORTS,
     TRUNKLINE,
     Peer,
@@ -242,11 +243,17 @@ WORKLOADS = (
     idle(1_000, " with TLS", "-tls", peers=TLS, tls=True),
     client(1),
     client(16),
+    *(
+        replace(workload, name=f"threads-{workload.name}", group="Threads", peers=(FLOOR_PEER, *THREADS))
+        for workload in (echo(50, 1, 32), client(1))
+    ),
+    replace(idle(1_000, " of a server with threads", "-threads", peers=THREADS), group="Threads"),
 )
 
 PICOWS_UVLOOP = Peer("picows", "uvloop")
 PICOWS_WEBSOCKETS = Peer("picows.websockets", "uvloop")
 WEBSOCKETS = Peer("websockets", "uvloop")
+TRUNKLINE_SYNC, WEBSOCKETS_SYNC = THREADS
 UNCOMPILED_ECHOES = ("echo-64x1-32", "echo-16x16-32", "echo-16x1-16k", "echo-4x1-1m")
 
 BARS = (
@@ -281,6 +288,7 @@ BARS = (
     Bar("idle-10000-rooms", None, 12288, REALTIME),
     Bar("client-1", PICOWS_WEBSOCKETS, 0.8),
     Bar("client-16", PICOWS_WEBSOCKETS, 0.3),
+    *(Bar(name, WEBSOCKETS_SYNC, 0.6, (TRUNKLINE_SYNC,)) for name in ("threads-echo-50x1-32", "threads-client-1")),
     *(
         Bar(name, Peer("websockets", subject.loop), 1.3, (subject,))
         for name in UNCOMPILED_ECHOES

@@ -100,6 +100,7 @@ TESTEES = (
     trunkline("reactor", "compiled"),
     trunkline("transports", "compiled"),
     trunkline("transports", "interpreted"),  # the reactor exists only as an extension module
+    Testee("trunkline/sync", "trunkline_sync", "trunkline"),
     Testee("trunkline/trio", "trunkline_trio", "trunkline"),
     Testee("websockets", "websockets", "websockets", {"WEBSOCKETS_MAX_FRAGMENTS": "1000000"}),  # group 9 has 65,536
     Testee("picows.websockets", "picows_websockets", "picows"),

@@ -20,12 +20,17 @@ Connect = Callable[[str], Awaitable[tuple[Send, Receive]]]
 
 def main(connect: Connect) -> None:
     """Connect with `connect`, which returns how to send and how to receive, and exchange messages when told to."""
+    arguments = parse()
+    run(_talk(connect, f"ws://127.0.0.1:{arguments.port}/", arguments.depth), arguments.loop)
+
+
+def parse() -> argparse.Namespace:
+    """What every client is told."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--depth", type=int, default=1, help="messages in flight")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
-    arguments = parser.parse_args()
-    run(_talk(connect, f"ws://127.0.0.1:{arguments.port}/", arguments.depth), arguments.loop)
+    return parser.parse_args()
 
 
 async def _talk(connect: Connect, uri: str, depth: int) -> None:
