@@ -66,7 +66,7 @@ def _complaint(records: list[logging.LogRecord]) -> str | None:
 
 
 async def _talk(draw: random.Random) -> str | None:
-    async with Node(limits=Limits(channels=3, history=5, queue=3000, rate=Rate(0, 50))) as node:
+    async with Node(limits=Limits(channels=3, history=5, queue=1000, rate=Rate(0, 50))) as node:
         room = node.channel("room:{name}", history=5, presence=True, join_leave=True, publish="subscribers")
         node.channel("quiet", publish="anyone", binary=True)
         node.channel("cache", history=1, recover="cache", slow="drop_oldest", publish="anyone")

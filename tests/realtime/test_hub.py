@@ -165,6 +165,41 @@ def test_publishers_dont_wait_for_those_who_are_gone(how: str) -> None:
     scene(play)
 
 
+def test_two_that_publish_and_dont_read_dont_hold_each_other_up_for_ever() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", slow="block", publish="subscribers")
+        ada, bob = await node.connected("a"), await node.connected("a")
+        for talker in (ada, bob):
+            talker.connection.room = 0
+        frame = "\n".join(['{"id":1,"publish":{"channel":"a","data":"x"}}'] * 50)
+        talking = [asyncio.create_task(node.commands.receive(talker.client, frame)) for talker in (ada, bob)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in talking)
+        for client in (ada.client, bob.client):
+            client.on_deadline(node.clock.now + 25)
+            client.on_deadline(node.clock.now + 33)
+        assert ada.connection.closed == bob.connection.closed == (3012, "no pong")
+        await asyncio.gather(*talking)
+
+    scene(play)
+
+
+def test_who_is_disconnected_by_its_own_reply_leaves_nothing_behind() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=100)
+        await publish(node, "a", *range(50))
+        talker = await node.connected()
+        talker.connection.room = 0
+        request = '{"id":1,"subscribe":{"channel":"a","recover":true}}'
+        await node.commands.receive(talker.client, request)
+        assert talker.connection.closed == (3008, "slow")
+        await node.commands.settle()
+        assert not node.hub.rooms
+
+    scene(play)
+
+
 def test_replies_wait_too_and_are_never_dropped() -> None:
     async def play(node: Node) -> None:
         talker = await node.connected()

@@ -186,7 +186,7 @@ class Client:
         if self.state is not State.CLOSED:
             outbox = self.late()
             outbox.append(message)
-            if outbox.full:
+            if outbox.overflowing:  # not earlier: publishers that wait for room may just have filled it
                 self.disconnect(codes.SLOW)
 
     def late(self) -> Outbox:
@@ -295,7 +295,7 @@ class Client:
         assert self.pong_due is not None, "the caller checked"
         if now < self.pong_due:
             return
-        if self.busy:  # the answer may stand behind the command that we are busy with
+        if self.busy and self.outbox is None:  # the answer may stand behind the command that we are busy with
             self.pong_due = now + self.timeouts.pong
         else:
             self.disconnect(codes.NO_PONG)

@@ -487,14 +487,19 @@ class Commands:
             check_json(data)
         changed = await self._call(channel.publish_hook, client, data, parameters)
         info = client.shown if subscription is None else subscription.info
-        await self.publish(channel, name, Publication(data if changed is None else changed, info=info))
+        await self.publish(channel, name, Publication(data if changed is None else changed, info=info), by=client)
 
     async def publish(
-        self, channel: Channel, name: str, publication: Publication, id: str | None = None
+        self,
+        channel: Channel,
+        name: str,
+        publication: Publication,
+        id: str | None = None,
+        by: Client | None = None,
     ) -> StreamPosition:
         """Publish, once there is room for it where the channel makes publishers wait."""
         if channel.options.slow == "block":
-            await self.hub.wait_writable(name)
+            await self.hub.wait_writable(name, by)
         return await self.broker.publish(
             name, publication, size=channel.options.history, ttl=channel.options.ttl, id=id
         )

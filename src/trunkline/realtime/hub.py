@@ -122,12 +122,14 @@ class Hub:
 
     def start(self, client: Client, subscription: Subscription) -> None:
         """Its reply is on its way: let what was delivered meanwhile follow, but nothing that it has."""
-        room = self.rooms[subscription.name]
+        room = self.rooms.get(subscription.name)
         buffer, subscription.buffer = subscription.buffer or [], None
         for publication in buffer:
-            if not publication.offset or publication.offset > subscription.skip:
+            if room is not None and (not publication.offset or publication.offset > subscription.skip):
                 self._deliver([client], room, publication)
-        if room.offset >= subscription.skip:
+        # The reply, or what followed it, may have been too much for a client that reads too slowly.
+        still_there = client.subscriptions.get(subscription.name) is subscription
+        if room is not None and still_there and room.offset >= subscription.skip:
             self._join_audience(room, client)
 
     def leave(self, client: Client, name: str) -> Room | None:
@@ -238,7 +240,7 @@ class Hub:
         outbox.append(message)
         if slow == "block" and outbox.full:
             room.full.add(client)
-        if outbox.size > outbox.limit * (2 if slow == "block" else 1):
+        if outbox.overflowing if slow == "block" else outbox.full:
             room.slow += 1
             client.disconnect(codes.SLOW)
 
@@ -259,10 +261,13 @@ class Hub:
 
     # Back-pressure
 
-    async def wait_writable(self, name: str) -> None:
-        """Wait until no queue in a channel is full that makes publishers wait."""
+    async def wait_writable(self, name: str, publisher: Client | None = None) -> None:
+        """Wait until no queue in a channel that makes publishers wait is full, but that of the publisher itself.
+
+        It may read only when it has said all that it wants to say.
+        """
         room = self.rooms.get(name)
-        while room is not None and room.full:
+        while room is not None and room.full - {publisher}:
             if room.writable is None:
                 room.writable = asyncio.Event()
             await room.writable.wait()
@@ -277,6 +282,6 @@ class Hub:
 
     def _not_full(self, room: Room, client: Client) -> None:
         room.full.discard(client)
-        if not room.full and room.writable is not None:
+        if room.writable is not None:
             room.writable.set()
             room.writable = None

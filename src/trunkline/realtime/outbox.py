@@ -44,8 +44,13 @@ class Outbox:
         """Whether more waits than may."""
         return self.size > self.limit
 
+    @property
+    def overflowing(self) -> bool:
+        """Whether even those who waited for room have filled it: twice as much waits as may."""
+        return self.size > 2 * self.limit
+
     def append(self, message: PreparedMessage) -> None:
-        """Add a message that mustn't get lost; `full` tells whether that was too much."""
+        """Add a message that mustn't get lost; `full` and `overflowing` tell whether that was too much."""
         self._number += 1
         self._entries[self._number] = message, ""
         self.size += len(message)

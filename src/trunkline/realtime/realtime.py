@@ -43,7 +43,8 @@ class Limits:
     Attributes:
         channels: subscriptions.
         history: publications that it may recover, or read at a time.
-        queue: bytes that wait for it when it reads slowly.
+        queue: bytes that may wait for it when it reads slowly; up to twice as many with replies, and where publishers
+            wait for room.
         calls: `rpc` commands carried out at the same time.
         rate: of commands. What is above it is refused with error 111; a client that doesn't heed that is disconnected.
     """
@@ -97,7 +98,7 @@ class Realtime:
         rt = Realtime()
         chat = rt.channel("chat:{room}", history=100, presence=True, publish="subscribers")
 
-        async with rt.serve("localhost", 8765) as server:
+        async with rt, rt.serve("localhost", 8765) as server:
             await server.serve_forever()
 
     Args:
@@ -302,7 +303,7 @@ class Realtime:
         Args:
             host: address or name to listen on; None for all interfaces.
             port: TCP port, 0 for any that is free.
-            kwargs: as for `trunkline.serve`.
+            kwargs: as for `trunkline.serve`, such as `origins`, which says whose pages may connect.
         """
         kwargs.setdefault("select_subprotocol", select_subprotocol)
         kwargs.setdefault("process_request", trunkline_js)
