@@ -158,7 +158,7 @@ def test_a_reply_comes_before_all_pushes_of_its_channel() -> None:
                 await gate.wait()
                 return found
 
-        node.commands.broker = SlowBroker()
+        node.commands.broker = node.commands.subscriptions.broker = SlowBroker()
         await node.commands.broker.start(node.hub)
         talker = node.talker()
         await talker.connect()

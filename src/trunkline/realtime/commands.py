@@ -14,22 +14,23 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.core.writer import PreparedMessage
-from trunkline.realtime import codes, messages, recovery
+from trunkline.realtime import codes, messages
 from trunkline.realtime.auth import overridden, verify_connection, verify_subscription
 from trunkline.realtime.brokers.base import Broker, BrokerError
 from trunkline.realtime.channels import Channel, Channels, Who
 from trunkline.realtime.client import Client, State, Subscription
 from trunkline.realtime.codecs import CODECS, InvalidFrame, InvalidPayload
 from trunkline.realtime.codes import Disconnected, Refused
-from trunkline.realtime.hooks import Hook, encode
-from trunkline.realtime.hub import Hub, Room
+from trunkline.realtime.hooks import Hook, call, encode
+from trunkline.realtime.hub import Hub
 from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+from trunkline.realtime.subscriptions import Gone, Subscriptions
 from trunkline.version import __version__
 
 if TYPE_CHECKING:
@@ -52,10 +53,6 @@ class ServerSide(NamedTuple):
     info: bytes | None = None
     data: bytes | None = None
     override: Mapping[str, bool] = {}
-
-
-class Gone(Exception):  # noqa: N818  # nobody's error
-    """The client, or its subscription, ended while a command waited."""
 
 
 class Commands:
@@ -88,6 +85,7 @@ class Commands:
         self.limits = limits
         self.clock = clock
         self.wall_clock = wall_clock
+        self.subscriptions = Subscriptions(hub, channels, broker, presence, limits)
         self.connect_hook: Hook | None = None
         self.message_hook: Hook | None = None
         self.refresh_hook: Callable[[Client, str], Any] | None = None
@@ -199,7 +197,7 @@ class Commands:
             result = await self._accept(client, request)
         except BaseException:
             for subscription in list(client.subscriptions.values()):
-                await self._end(client, subscription)
+                await self.subscriptions.end(client, subscription)
             self.hub.remove(client)
             if client.state is not State.CLOSED:
                 client.connect_refused(self.clock())
@@ -212,21 +210,21 @@ class Commands:
             self.hub.start(client, subscription)
         self._end_after(client, client.ttl)
         for subscription in subscriptions:
-            await self._announce(client, subscription)
+            await self.subscriptions.announce(client, subscription)
 
     async def _accept(self, client: Client, request: messages.ConnectRequest) -> messages.ConnectResult:
         client.name, client.version, client.token = request.name[:64], request.version[:64], request.token
         server_side = self._authenticate(client)
-        data = await self._call(self.connect_hook, client, as_bytes(request.data), {})
+        data = await call(self.connect_hook, client, as_bytes(request.data), {})
         if client.state is State.CLOSED:
             raise Gone
         self._introduce(client)
         subs: dict[str, SubscribeResult] = {}
         for name in client.channels:
-            subscription = self._begin(client, name, server_side=True)
+            subscription = self.subscriptions.begin(client, name, server_side=True)
             granted = server_side.get(name, ServerSide())
             subscription.options = overridden(subscription.options, granted.override)
-            subs[name] = await self._enter(
+            subs[name] = await self.subscriptions.enter(
                 client, subscription, request.subs.get(name, SubscribeRequest()), granted.info
             )
             subs[name].data = client.codec.payload(granted.data)
@@ -310,13 +308,15 @@ class Commands:
     # subscribe
 
     async def _subscribe(self, client: Client, id: int, request: SubscribeRequest) -> None:
-        async with self._joining(client, request.channel) as subscription:
+        async with self.subscriptions.joining(client, request.channel) as subscription:
             _refuse_what_is_for_later(request)
             token = self._token_of(client, request)
             if token is not None:
                 subscription.options = overridden(subscription.options, token.override)
             data = await self._permit(client, subscription, as_bytes(request.data), with_token=token is not None)
-            result = await self._enter(client, subscription, request, None if token is None else token.info)
+            result = await self.subscriptions.enter(
+                client, subscription, request, None if token is None else token.info
+            )
             ttl = None if token is None else self._ttl(token.ends_at)
             self._end_subscription_after(client, subscription, ttl)
             result.expires, result.ttl = ttl is not None, seconds(ttl)
@@ -328,30 +328,6 @@ class Commands:
             return None
         return verify_subscription(self.tokens, request.token, user=client.user, channel=request.channel)
 
-    @contextlib.asynccontextmanager
-    async def _joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
-        """Begin a subscription, start it when all went well, else end it. The last step inside must not wait."""
-        subscription = self._begin(client, name, server_side=server_side)
-        try:
-            yield subscription
-        except BaseException:
-            await self._end(client, subscription)
-            raise
-        self.hub.start(client, subscription)
-        await self._announce(client, subscription)
-
-    def _begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
-        """Take a place for a subscription."""
-        found = self.channels.find(name)
-        if found is None:
-            raise Refused(codes.UNKNOWN_CHANNEL)
-        if name in client.subscriptions:
-            raise Refused(codes.ALREADY_SUBSCRIBED)
-        if len(client.subscriptions) >= self.limits.channels:
-            raise Refused(codes.LIMIT_EXCEEDED)
-        subscription = client.subscriptions[name] = Subscription(name, *found, server_side=server_side)
-        return subscription
-
     async def _permit(
         self, client: Client, subscription: Subscription, data: bytes | None, *, with_token: bool = False
     ) -> bytes | None:
@@ -360,109 +336,15 @@ class Commands:
         who = channel.options.subscribe
         if not (self._may(who, client, subscription) or (with_token and who != "nobody")):
             raise Refused(codes.PERMISSION_DENIED)
-        return await self._call(channel.subscribe_hook, client, data, subscription.parameters)
-
-    async def _enter(
-        self, client: Client, subscription: Subscription, request: SubscribeRequest, info: bytes | None = None
-    ) -> SubscribeResult:
-        """Enter the room, and find out where the subscription begins. From here to `hub.start` nothing may wait."""
-        options = subscription.options
-        shown = client.shown or ClientInfo()
-        subscription.info = shown if info is None else ClientInfo(shown.user, shown.client, shown.conn_info, info)
-        self._check(client, subscription)
-        room = self.hub.enter(client, subscription)
-        await self._listen(room)
-        self._check(client, subscription)
-        if options.presence and subscription.info is not None:
-            await self.presence.add(subscription.name, client.id, subscription.info)
-            self._check(client, subscription)
-        if not options.recoverable:
-            return SubscribeResult()
-        found = await self._recover(subscription, request)
-        self._check(client, subscription)
-        if subscription.lost:
-            raise Disconnected(codes.INSUFFICIENT_STATE)
-        if request.recover and not found.recovered and request.flag & messages.REJECT_UNRECOVERED:
-            raise Refused(codes.UNRECOVERABLE_POSITION)
-        subscription.skip = found.top
-        return SubscribeResult(
-            recoverable=True,
-            positioned=options.recover == "stream",
-            epoch=found.position.epoch,
-            offset=found.position.offset,
-            publications=[client.codec.publication(each) for each in found.publications],
-            recovered=found.recovered,
-            was_recovering=request.recover,
-        )
-
-    async def _listen(self, room: Room) -> None:
-        if not room.listening:
-            async with room.lock:
-                if not room.listening:
-                    await self.broker.subscribe(room.name)
-                    room.listening = True
-
-    async def _recover(self, subscription: Subscription, request: SubscribeRequest) -> recovery.Recovery:
-        name = subscription.name
-        since = await self._position(name, request.offset, request.epoch) if request.recover else None
-        if subscription.options.recover == "cache":
-            newest = await self.broker.history(name, limit=1, reverse=True)
-            return recovery.recover_newest(since, newest, subscription.buffer or [])
-        if since is None:
-            return recovery.begin((await self.broker.history(name, limit=0)).position)
-        missed = await self.broker.history(name, since=since, limit=self.limits.history + 1)
-        return recovery.recover(since, missed, subscription.buffer or [], self.limits.history)
-
-    async def _position(self, name: str, offset: int, epoch: str) -> StreamPosition:
-        """A position that a client names. Who names no epoch means the current one, such as for the beginning."""
-        return StreamPosition(offset, epoch or (await self.broker.history(name, limit=0)).position.epoch)
-
-    def _check(self, client: Client, subscription: Subscription) -> None:
-        if client.subscriptions.get(subscription.name) is not subscription:
-            raise Gone
-
-    async def _announce(self, client: Client, subscription: Subscription) -> None:
-        if subscription.options.join_leave and subscription.info is not None:
-            await self.broker.publish_join(subscription.name, subscription.info)
+        return await call(channel.subscribe_hook, client, data, subscription.parameters)
 
     # unsubscribe
 
     async def _unsubscribe(self, client: Client, id: int, request: messages.UnsubscribeRequest) -> None:
         subscription = client.subscriptions.get(request.channel)
         if subscription is not None:
-            await self._end(client, subscription)
+            await self.subscriptions.end(client, subscription)
         client.reply(id, unsubscribe=messages.UnsubscribeResult())
-
-    async def _end(self, client: Client, subscription: Subscription) -> None:
-        """End a subscription, if nobody else did."""
-        if client.subscriptions.get(subscription.name) is subscription:
-            del client.subscriptions[subscription.name]
-            self.hub.leave(client, subscription.name)
-            await self._take_leave(client, subscription)
-
-    async def _take_leave(self, client: Client, subscription: Subscription) -> None:
-        """Tell others that a subscription is over: presence, subscribers, the program, the broker."""
-        name, options = subscription.name, subscription.options
-        if subscription.info is not None:
-            if options.presence:
-                await self.presence.remove(name, client.id)
-            if subscription.buffer is None:
-                if options.join_leave:
-                    await self.broker.publish_leave(name, subscription.info)
-                await self._call(subscription.channel.unsubscribe_hook, client, None, subscription.parameters)
-        room = self.hub.rooms.get(name)
-        if room is not None and not len(room):
-            await self._stop_listening(room)
-
-    async def _stop_listening(self, room: Room) -> None:
-        async with room.lock:
-            if len(room):
-                return
-            if room.listening:
-                room.listening = False
-                await self.broker.unsubscribe(room.name)
-            if not len(room) and self.hub.rooms.get(room.name) is room:
-                del self.hub.rooms[room.name]
 
     # publish
 
@@ -485,7 +367,7 @@ class Commands:
             raise Refused(codes.TOO_MANY_REQUESTS)
         if not channel.options.binary:
             check_json(data)
-        changed = await self._call(channel.publish_hook, client, data, parameters)
+        changed = await call(channel.publish_hook, client, data, parameters)
         info = client.shown if subscription is None else subscription.info
         await self.publish(channel, name, Publication(data if changed is None else changed, info=info), by=client)
 
@@ -511,7 +393,7 @@ class Commands:
         if not channel.options.history:
             raise Refused(codes.NOT_AVAILABLE)
         name, asked = request.channel, request.since
-        since = None if asked is None else await self._position(name, asked.offset, asked.epoch)
+        since = None if asked is None else await self.subscriptions.position(name, asked.offset, asked.epoch)
         most = self.limits.history
         limit = most if request.limit < 0 else min(request.limit, most)
         found = await self.broker.history(name, since=since, limit=limit, reverse=request.reverse)
@@ -551,17 +433,17 @@ class Commands:
         procedure = self.procedures.get(request.method)
         if procedure is None:
             raise Refused(codes.METHOD_NOT_FOUND)
-        call = self._call_procedure(client, id, procedure, as_bytes(request.data))
+        calling = self._call_procedure(client, id, procedure, as_bytes(request.data))
         running = self._calls.get(client, 0)
         if inspect.iscoroutinefunction(procedure.function) and running < self.limits.calls:
             self._calls[client] = running + 1
-            self.spawn(self._call_beside(client, id, call))
+            self.spawn(self._call_beside(client, id, calling))
         else:
-            await call
+            await calling
 
-    async def _call_beside(self, client: Client, id: int, call: Awaitable[None]) -> None:
+    async def _call_beside(self, client: Client, id: int, calling: Awaitable[None]) -> None:
         try:
-            await self._answer(client, id, call)
+            await self._answer(client, id, calling)
         except Disconnected as error:
             client.disconnect(error.code, error.reason)
         finally:
@@ -576,7 +458,7 @@ class Commands:
     async def _send(self, client: Client, id: int, request: messages.SendRequest) -> None:
         if self.message_hook is None:
             raise Disconnected(3508)
-        await self._call(self.message_hook, client, as_bytes(request.data), {})
+        await call(self.message_hook, client, as_bytes(request.data), {})
 
     async def _ping(self, client: Client, id: int, request: messages.Ping) -> None:
         client.reply(id, ping=messages.Ping())
@@ -592,9 +474,9 @@ class Commands:
         client.connected(self.clock())
         self._introduce(client)
         with contextlib.suppress(Gone):
-            async with self._joining(client, name) as subscription:
+            async with self.subscriptions.joining(client, name) as subscription:
                 await self._permit(client, subscription, None)
-                await self._enter(client, subscription, SubscribeRequest())
+                await self.subscriptions.enter(client, subscription, SubscribeRequest())
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""
@@ -615,8 +497,8 @@ class Commands:
         if name in client.subscriptions or client.state is not State.CONNECTED:
             return
         with contextlib.suppress(Gone):
-            async with self._joining(client, name, server_side=True) as subscription:
-                result = await self._enter(client, subscription, SubscribeRequest())
+            async with self.subscriptions.joining(client, name, server_side=True) as subscription:
+                result = await self.subscriptions.enter(client, subscription, SubscribeRequest())
                 push = messages.Subscribe(result.recoverable, result.epoch, result.offset, result.positioned)
                 client.push(messages.Push(name, subscribe=push))
 
@@ -626,7 +508,7 @@ class Commands:
         if subscription is not None:
             if subscription.buffer is None:
                 client.push(messages.Push(name, unsubscribe=messages.Unsubscribe(code, codes.UNSUBSCRIBES[code])))
-            await self._end(client, subscription)
+            await self.subscriptions.end(client, subscription)
 
     def _position_lost(self, client: Client, subscription: Subscription) -> None:
         self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
@@ -641,12 +523,12 @@ class Commands:
     async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
         for subscription in subscriptions:
             try:
-                await self._take_leave(client, subscription)
+                await self.subscriptions.take_leave(client, subscription)
             except Exception as error:
                 logger.error("client %s couldn't leave %s", client.id, subscription.name, exc_info=error)
         if client.shown is not None:
             try:
-                await self._call(self.disconnect_hook, client, None, {})
+                await call(self.disconnect_hook, client, None, {})
             except Exception as error:
                 logger.error("the disconnect hook failed for client %s", client.id, exc_info=error)
 
@@ -665,15 +547,6 @@ class Commands:
         if who == "subscribers":
             return subscription is not None and subscription.info is not None
         return who == "anyone" or (who == "users" and client.user != "")
-
-    async def _call(
-        self, hook: Hook | None, client: Client, data: bytes | None, parameters: dict[str, str]
-    ) -> bytes | None:
-        """What a hook returns, as a payload; None if there is no hook, or it returns None."""
-        if hook is None:
-            return None
-        result = await hook(client, data, parameters)
-        return None if result is None else encode(result)
 
 
 def _refuse_what_is_for_later(request: SubscribeRequest) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from trunkline import json
 from trunkline.realtime import codes
 
-__all__ = ["Hook", "encode", "parameters_of", "type_of", "typed"]
+__all__ = ["Hook", "call", "encode", "parameters_of", "type_of", "typed"]
 
 
 class Hook:
@@ -51,6 +51,12 @@ class Hook:
         arguments = (client, typed(data, self.type)) if self.takes_data else (client,)
         result = self.function(*arguments, **{name: parameters[name] for name in self.names})
         return await result if inspect.isawaitable(result) else result
+
+
+async def call(hook: Hook | None, client: object, data: bytes | None, parameters: dict[str, str]) -> bytes | None:
+    """What a hook returns, as a payload; None if there is no hook, or it returns None."""
+    result = None if hook is None else await hook(client, data, parameters)
+    return None if result is None else encode(result)
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -1,0 +1,166 @@
+"""The life of a subscription: a client enters a room, recovers what it missed, and leaves.
+
+Everything here may wait for the broker, and meanwhile the client may have gone: then `Gone` is raised, and what was
+begun is ended by whoever saw it go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from trunkline.realtime import codes, messages, recovery
+from trunkline.realtime.client import Client, Subscription
+from trunkline.realtime.codes import Disconnected, Refused
+from trunkline.realtime.hooks import call
+from trunkline.realtime.messages import SubscribeRequest, SubscribeResult
+from trunkline.realtime.publication import ClientInfo, StreamPosition
+
+if TYPE_CHECKING:
+    from trunkline.realtime.brokers.base import Broker
+    from trunkline.realtime.channels import Channels
+    from trunkline.realtime.hub import Hub, Room
+    from trunkline.realtime.presence import Presence
+    from trunkline.realtime.realtime import Limits
+
+__all__ = ["Gone", "Subscriptions"]
+
+
+class Gone(Exception):  # noqa: N818  # nobody's error
+    """The client, or its subscription, ended while a command waited."""
+
+
+class Subscriptions:
+    """Begins and ends subscriptions; arguments as for `Commands`."""
+
+    def __init__(self, hub: Hub, channels: Channels, broker: Broker, presence: Presence, limits: Limits) -> None:
+        self.hub = hub
+        self.channels = channels
+        self.broker = broker
+        self.presence = presence
+        self.limits = limits
+
+    @contextlib.asynccontextmanager
+    async def joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
+        """Begin a subscription, start it when all went well, else end it. The last step inside must not wait."""
+        subscription = self.begin(client, name, server_side=server_side)
+        try:
+            yield subscription
+        except BaseException:
+            await self.end(client, subscription)
+            raise
+        self.hub.start(client, subscription)
+        await self.announce(client, subscription)
+
+    def begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
+        """Take a place for a subscription."""
+        found = self.channels.find(name)
+        if found is None:
+            raise Refused(codes.UNKNOWN_CHANNEL)
+        if name in client.subscriptions:
+            raise Refused(codes.ALREADY_SUBSCRIBED)
+        if len(client.subscriptions) >= self.limits.channels:
+            raise Refused(codes.LIMIT_EXCEEDED)
+        subscription = client.subscriptions[name] = Subscription(name, *found, server_side=server_side)
+        return subscription
+
+    async def enter(
+        self, client: Client, subscription: Subscription, request: SubscribeRequest, info: bytes | None = None
+    ) -> SubscribeResult:
+        """Enter the room, and find out where the subscription begins. From here to `hub.start` nothing may wait."""
+        options = subscription.options
+        shown = client.shown or ClientInfo()
+        subscription.info = shown if info is None else ClientInfo(shown.user, shown.client, shown.conn_info, info)
+        self.check(client, subscription)
+        room = self.hub.enter(client, subscription)
+        await self._listen(room)
+        self.check(client, subscription)
+        if options.presence and subscription.info is not None:
+            await self._appear(client, subscription, subscription.info)
+        if not options.recoverable:
+            return SubscribeResult()
+        found = await self._recover(subscription, request)
+        self.check(client, subscription)
+        if subscription.lost:
+            raise Disconnected(codes.INSUFFICIENT_STATE)
+        if request.recover and not found.recovered and request.flag & messages.REJECT_UNRECOVERED:
+            raise Refused(codes.UNRECOVERABLE_POSITION)
+        subscription.skip = found.top
+        return SubscribeResult(
+            recoverable=True,
+            positioned=options.recover == "stream",
+            epoch=found.position.epoch,
+            offset=found.position.offset,
+            publications=[client.codec.publication(each) for each in found.publications],
+            recovered=found.recovered,
+            was_recovering=request.recover,
+        )
+
+    async def _appear(self, client: Client, subscription: Subscription, info: ClientInfo) -> None:
+        await self.presence.add(subscription.name, client.id, info)
+        if client.subscriptions.get(subscription.name) is not subscription:
+            # Who went meanwhile was perhaps removed before it was added.
+            await self.presence.remove(subscription.name, client.id)
+            raise Gone
+
+    async def _listen(self, room: Room) -> None:
+        if not room.listening:
+            async with room.lock:
+                if not room.listening:
+                    await self.broker.subscribe(room.name)
+                    room.listening = True
+
+    async def _recover(self, subscription: Subscription, request: SubscribeRequest) -> recovery.Recovery:
+        name = subscription.name
+        since = await self.position(name, request.offset, request.epoch) if request.recover else None
+        if subscription.options.recover == "cache":
+            newest = await self.broker.history(name, limit=1, reverse=True)
+            return recovery.recover_newest(since, newest, subscription.buffer or [])
+        if since is None:
+            return recovery.begin((await self.broker.history(name, limit=0)).position)
+        missed = await self.broker.history(name, since=since, limit=self.limits.history + 1)
+        return recovery.recover(since, missed, subscription.buffer or [], self.limits.history)
+
+    async def position(self, name: str, offset: int, epoch: str) -> StreamPosition:
+        """A position that a client names. Who names no epoch means the current one, such as for the beginning."""
+        return StreamPosition(offset, epoch or (await self.broker.history(name, limit=0)).position.epoch)
+
+    def check(self, client: Client, subscription: Subscription) -> None:
+        if client.subscriptions.get(subscription.name) is not subscription:
+            raise Gone
+
+    async def announce(self, client: Client, subscription: Subscription) -> None:
+        if subscription.options.join_leave and subscription.info is not None:
+            await self.broker.publish_join(subscription.name, subscription.info)
+
+    async def end(self, client: Client, subscription: Subscription) -> None:
+        """End a subscription, if nobody else did."""
+        if client.subscriptions.get(subscription.name) is subscription:
+            del client.subscriptions[subscription.name]
+            self.hub.leave(client, subscription.name)
+            await self.take_leave(client, subscription)
+
+    async def take_leave(self, client: Client, subscription: Subscription) -> None:
+        """Tell others that a subscription is over: presence, subscribers, the program, the broker."""
+        name, options = subscription.name, subscription.options
+        if subscription.info is not None:
+            if options.presence:
+                await self.presence.remove(name, client.id)
+            if subscription.buffer is None:
+                if options.join_leave:
+                    await self.broker.publish_leave(name, subscription.info)
+                await call(subscription.channel.unsubscribe_hook, client, None, subscription.parameters)
+        room = self.hub.rooms.get(name)
+        if room is not None and not len(room):
+            await self._stop_listening(room)
+
+    async def _stop_listening(self, room: Room) -> None:
+        async with room.lock:
+            if len(room):
+                return
+            if room.listening:
+                room.listening = False
+                await self.broker.unsubscribe(room.name)
+            if not len(room) and self.hub.rooms.get(room.name) is room:
+                del self.hub.rooms[room.name]
