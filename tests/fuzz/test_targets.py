@@ -78,7 +78,7 @@ def test_a_split_that_matters_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert program.main(["--seed", "1"]) == 0
-    assert "nothing found: 1 deflate, 1 heads, 1 sessions" in capsys.readouterr().out
+    assert "nothing found: 1 deflate, 1 heads, 1 rooms, 1 sessions" in capsys.readouterr().out
     monkeypatch.setitem(program.TARGETS, "heads", lambda draw: "a finding" if draw.random() else None)
     assert program.main(["--seconds", "5", "--target", "heads"]) == 1
     assert "a finding" in capsys.readouterr().out
