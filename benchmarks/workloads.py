@@ -245,7 +245,7 @@ WORKLOADS = (
     client(16),
     *(
         replace(workload, name=f"threads-{workload.name}", group="Threads", peers=(FLOOR_PEER, *THREADS))
-        for workload in (echo(50, 1, 32), client(1))
+        for workload in (echo(50, 1, 32, peers=THREADS), client(1))
     ),
     replace(idle(1_000, " of a server with threads", "-threads", peers=THREADS), group="Threads"),
 )
