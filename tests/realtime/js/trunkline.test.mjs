@@ -652,6 +652,39 @@ test("subscriptions have tokens, too", async () => {
   assert.deepEqual(asked, ["c", "c", "c"]);
 });
 
+test("a subscription whose new token is refused ends, on both sides", async () => {
+  const tokens = ["late", "wrong"];
+  const client = connected();
+  const subscription = client.subscribe("c", { token: "first", getToken: async () => tokens.shift() });
+  const events = record(subscription, "code");
+  socket().answer("subscribe", { expires: true, ttl: 10 });
+  clock.advance(10_000);
+  await turns();
+  socket().refuse("sub_refresh", 109); // has expired on its way
+  clock.advance(500);
+  await turns();
+  assert.deepEqual(socket().last("sub_refresh").sub_refresh, { channel: "c", token: "wrong" });
+  socket().refuse("sub_refresh", 103);
+  assert.deepEqual(events, [
+    ["subscribed", undefined],
+    ["error", undefined],
+    ["unsubscribed", 103],
+  ]);
+  assert.deepEqual(socket().last("unsubscribe").unsubscribe, { channel: "c" });
+});
+
+test("what the server does not know of need not be taken back", async () => {
+  const client = connected();
+  client.subscribe("a", { getToken: () => new Promise(() => {}) }).unsubscribe();
+  client.subscribe("b");
+  socket().refuse("subscribe", 103);
+  subscribed(client, "c");
+  socket().receive({ push: { channel: "c", unsubscribe: { code: 2000, reason: "server" } } });
+  assert.equal(socket().last("unsubscribe"), undefined);
+  client.subscribe("d").unsubscribe(); // is on its way
+  assert.deepEqual(socket().last("unsubscribe").unsubscribe, { channel: "d" });
+});
+
 test("subscriptions made by the server", () => {
   const client = newClient();
   const events = record(client, "channel", "data");

@@ -197,8 +197,11 @@ class Stateful extends EventTarget {
     };
     const answered = (error, result) => {
       if (error?.code === CONNECTION_LOST) return; // the next connection shows the new token anyway
-      if (error && !error.temporary) return this._refused(error);
-      if (error) return again();
+      if (error && !error.temporary && error.code !== TOKEN_EXPIRED) return this._end(error.code, error.message);
+      if (error) {
+        this._emit("error", { error });
+        return again();
+      }
       this.#attempt = 0;
       this._refreshLater(result, refresh);
     };
@@ -263,6 +266,7 @@ const subscribed = (channel, result) => ({
 export class Subscription extends Stateful {
   #client;
   #feed;
+  #isKnown = false; // to the server, or about to be
 
   constructor(client, channel, options) {
     super("unsubscribed", "subscribed", client._settings, options);
@@ -281,9 +285,7 @@ export class Subscription extends Stateful {
 
   /** Leave the channel for good. To come back, call `client.subscribe` again. */
   unsubscribe() {
-    if (this.state === "unsubscribed") return;
-    this.#client._unsubscribe(this.channel);
-    this._end(0, "unsubscribe called");
+    if (this.state !== "unsubscribed") this._end(0, "unsubscribe called");
   }
 
   /** Like those of the client, but they wait until the subscription is there. */
@@ -303,6 +305,7 @@ export class Subscription extends Stateful {
     const subscribe = () => {
       const options = { token: this._token, data, recoverable, positioned, join_leave: joinLeave };
       const request = { channel: this.channel, ...options, ...this.#feed.request() };
+      this.#isKnown = true;
       this.#client._request("subscribe", request, (error, result) => this.#answered(error, result));
     };
     this._withToken(subscribe, (reason) => this._retry(CONNECTION_LOST, reason));
@@ -312,7 +315,10 @@ export class Subscription extends Stateful {
     if (this.state !== "subscribing") return;
     if (error?.code === TIMEOUT) return this.#client._reconnect(3, "subscribe timeout");
     if (error?.code === CONNECTION_LOST) return; // the client starts us again
-    if (error) return this._refused(error);
+    if (error) {
+      this.#isKnown = false;
+      return this._refused(error);
+    }
     this.#feed.accept(result);
     this._refreshLater(result, (done) =>
       this.#client._request("sub_refresh", { channel: this.channel, token: this._token }, done),
@@ -324,6 +330,7 @@ export class Subscription extends Stateful {
   _push(push) {
     if (this.state !== "subscribed") return; // left over from an earlier subscription
     if (!push.unsubscribe) return this.#feed.push(push);
+    this.#isKnown = false;
     const { code = 0, reason = "" } = push.unsubscribe;
     if (code < RESUBSCRIBE_FROM) return this._end(code, reason);
     this._lost(code, reason);
@@ -333,6 +340,7 @@ export class Subscription extends Stateful {
   // Not subscribed any more, but about to be again.
   _lost(code, reason) {
     this._stop();
+    this.#isKnown = false;
     if (this.state === "subscribed") this._move("subscribing", { channel: this.channel, code, reason });
   }
 
@@ -343,6 +351,8 @@ export class Subscription extends Stateful {
 
   _end(code, reason) {
     this._stop();
+    if (this.#isKnown) this.#client._unsubscribe(this.channel);
+    this.#isKnown = false;
     this.#client._forget(this);
     this._move("unsubscribed", { channel: this.channel, code, reason });
   }
