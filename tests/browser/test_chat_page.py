@@ -166,7 +166,7 @@ def test_a_network_that_goes_and_comes_loses_nothing_and_doubles_nothing(
             heard(bo, f"meanwhile {round}")
             assert ada.locator("#people bdi").all_inner_texts() == ["Ada", "Bo"]
             line.mend()
-            ada.get_by_role("button", name="Retry now").click()
+            ada.locator("#retry").dispatch_event("click")  # no click: the button may vanish at any moment
             wait_for_state(ada, "connected")
             heard(bo, f"from the dark {round}")
             heard(ada, f"from the dark {round}")
