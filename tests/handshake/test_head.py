@@ -16,7 +16,7 @@ from trunkline.exceptions import (
     StatusLineTooLong,
     TooManyHeaders,
 )
-from trunkline.handshake.head import RequestReader, ResponseReader
+from trunkline.handshake.head import RequestReader, ResponseReader, request_of, response_of
 from trunkline.http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
 REQUEST = b"GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -345,3 +345,31 @@ def test_sixteen_megabytes_of_headers():
     with pytest.raises(TooManyHeaders):  # noqa: PT012
         for _ in range(16 * 1024):
             reader.receive_data(b"A: " + b"x" * 1019 + b"\r\n")
+
+
+# Once more
+
+
+@given(
+    st.text("abcXYZ019-", min_size=1, max_size=10).map("/{}".format),
+    st.lists(
+        st.tuples(
+            st.text("abcXYZ019-_", min_size=1, max_size=10).map("X-{}".format),
+            st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20),
+        ),
+        max_size=8,
+    ),
+    st.sampled_from(["", " ", "\t ", "  "]),
+)
+def test_a_head_gives_the_same_request_and_response_again(path, headers, white_space):
+    lines = "".join(f"{name}:{white_space}{value}{white_space}\r\n" for name, value in headers)
+    head = f"GET {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode()
+    reader = RequestReader()
+    request = reader.receive_data(head + b"frames")
+    assert reader.head == head
+    again = request_of(reader.head)
+    assert again == request
+    assert list(again.headers.raw_items()) == list(request.headers.raw_items())
+    response = Response(101, "Switching Protocols", Headers(headers))
+    again = response_of(response.serialize())
+    assert (again, list(again.headers.raw_items())) == (response, list(response.headers.raw_items()))

@@ -1,5 +1,3 @@
-cimport cython
-
 from trunkline.asyncio.awaitables cimport Waiter
 from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
@@ -8,7 +6,6 @@ from trunkline.endpoint.connection cimport BaseConnection
 cdef Py_ssize_t CORK_LIMIT
 cdef int BUDGET
 
-@cython.freelist(64)
 cdef class Receive(Waiter):
     cdef Connection connection
     cdef bint iterating
@@ -18,16 +15,27 @@ cdef class Receive(Waiter):
     cdef object _wait_a_turn(self)
     cdef object _nothing_there(self)
 
+cdef class Spares:
+    cdef Receive newer, older
+
+    cdef object put(self, Receive ended)
+    cdef Receive take(self)
+
+cdef Spares spares
+
 cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
 
 cdef class Drain(Waiter):
     cdef Connection connection
 
+ctypedef object (*write_chunks)(object transport, list chunks)
+
 cdef class Connection(BaseConnection):
     cdef readonly object loop
     cdef unsigned long thread
-    cdef object sent
+    cdef object shared, sent
     cdef public object transport
+    cdef write_chunks write_chunks
     cdef public object receiver
     cdef bint streaming_broken
     cdef list drains
@@ -38,12 +46,10 @@ cdef class Connection(BaseConnection):
     cdef bint eof_sent
     cdef readonly bint lost
     cdef object closed_waiter
-    cdef object timer
-    cdef double timer_due
+    cdef double drop_at, due
 
-    cpdef object receive_data(self, bytes data)
-    cpdef object after_receiving(self, bint may_wake_now)
+    cdef object after_receiving(self, bint may_wake_now)
     cdef object _wake_receiver(self, bint may_wake_now)
-    cpdef object leave(self)
-    cpdef object flush(self)
+    cdef object leave(self)
+    cdef object flush(self)
     cpdef bint send_nowait(self, PreparedMessage message)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.asyncio.awaitables import Pause, Sent, Waiter
+from trunkline.asyncio.deadlines import Deadlines
 from trunkline.core.inbox import convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage
@@ -42,7 +43,9 @@ except ImportError:
 
 if cython.compiled:
     from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident
+    from cython.cimports.cpython.ref import Py_REFCNT as refcount
     from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
+    from cython.cimports.trunkline.core.inbox import Inbox
 else:
     from threading import get_ident
 
@@ -59,24 +62,34 @@ BUDGET = 1024  # messages that a task may receive or send without giving the loo
 WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
 
-# A `Sent` refers to its loop: with a strong reference here no loop would ever be freed.
-_sent_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Sent]] = weakref.WeakKeyDictionary()
+class Shared:
+    """What the connections on one loop have in common."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.sent = Sent(loop)
+        self.deadlines = Deadlines(loop)
 
 
-def sent_on(loop: asyncio.AbstractEventLoop) -> Sent:
-    """The one `Sent` of a loop, as long as there are connections."""
-    reference = _sent_by_loop.get(loop)
-    sent = None if reference is None else reference()
-    if sent is None:
-        sent = Sent(loop)
-        _sent_by_loop[loop] = weakref.ref(sent)
-    return sent
+# It refers to its loop: with a strong reference here no loop would ever be freed.
+_shared_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Shared]] = weakref.WeakKeyDictionary()
+
+
+def shared_on(loop: asyncio.AbstractEventLoop) -> Shared:
+    """The one `Shared` of a loop, as long as there are connections."""
+    reference = _shared_by_loop.get(loop)
+    shared = None if reference is None else reference()
+    if shared is None:
+        shared = Shared(loop)
+        _shared_by_loop[loop] = weakref.ref(shared)
+    return shared
 
 
 @cython.cfunc
 def receive(connection: Connection, iterating: cython.bint = False, fragment: cython.bint = False) -> Receive:
-    """Make a `Receive`; passing by `__init__` saves most of the time."""
-    made: Receive = Receive.__new__(Receive)
+    """Make a `Receive`, or use one again; passing by `__init__` saves most of the time."""
+    made: Receive | None = spares.take()
+    if made is None:
+        made = Receive.__new__(Receive)
     made.loop = connection.loop
     made.connection = connection
     made.iterating = iterating
@@ -90,46 +103,54 @@ class Receive(Waiter):
     """Awaitable of `recv()`, of one turn of `async for`, and of one fragment."""
 
     if not cython.compiled:
-        connection: Connection
+        connection: Connection | None
         iterating: bool
         fragment: bool
 
     @cython.cfunc
     def step(self) -> object:
-        connection: Connection = self.connection
+        connection: Connection | None = self.connection
+        inbox: Inbox
         message: object
+        if connection is None:
+            raise RuntimeError("cannot reuse already awaited recv()")
+        inbox = connection.session.inbox
         if connection.receiver is not None and connection.receiver is not self:
             raise ConcurrencyError("cannot call recv while another task is already running recv or recv_streaming")
         connection.budget -= 1
         if connection.budget < 0:
             return self._wait_a_turn()
-        message = connection.session.inbox.take_fragment() if self.fragment else connection.session.inbox.take()
-        if connection.session.inbox.paused:
+        message = inbox.take_fragment() if self.fragment else inbox.take()
+        if inbox.paused:
             connection.resume_if_drained()
         if message is None:
             return self._nothing_there()
         connection.receiver = None
+        self.connection = None
+        spares.put(self)
         return message
 
     @cython.cfunc
     def has_something(self) -> cython.bint:
         """Whether there is a reason to wake up."""
-        session: Session = self.connection.session
+        connection: Connection = cython.cast(Connection, self.connection)
+        session: Session = connection.session
         if self.fragment:
-            return len(session.inbox) > 0
+            return session.inbox.size() > 0
         return session.inbox.ready() or (self.iterating and session.attention and session.ended_normally())
 
     @cython.cfunc
     def _wait_a_turn(self) -> object:
         """A task that finds messages all the time lets the others run now and then."""
-        self.connection.budget = BUDGET
-        self.connection.receiver = self
+        connection: Connection = cython.cast(Connection, self.connection)
+        connection.budget = BUDGET
+        connection.receiver = self
         self.loop.call_soon(self.resume)
         return self.wait()
 
     @cython.cfunc
     def _nothing_there(self) -> object:
-        connection: Connection = self.connection
+        connection: Connection = cython.cast(Connection, self.connection)
         if self.iterating and connection.session.phase != 1 and connection.session.ended_normally():
             # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to
             # this peer.
@@ -146,8 +167,52 @@ class Receive(Waiter):
 
     @cython.cfunc
     def release(self) -> None:
-        if self.connection.receiver is self:
-            self.connection.receiver = None
+        connection: Connection | None = self.connection
+        if connection is not None and connection.receiver is self:
+            connection.receiver = None
+
+
+@cython.final
+@cython.cclass
+class Spares:
+    """The last `Receive` objects that ended, to be used again: there is one for each message.
+
+    There are two, because a task that was woken asks for the next one while the one that woke it is still in use.
+    """
+
+    def __init__(self) -> None:
+        self.newer: Receive | None = None
+        self.older: Receive | None = None
+
+    @cython.cfunc
+    def put(self, ended: Receive) -> None:
+        if not cython.compiled:
+            return
+        ended.phase = 0
+        ended.loop = None  # type: ignore[assignment]  # it must not outlive its connections
+        ended.context = ended.cancel_message = ended._asyncio_future_blocking = None
+        if self.newer is not None:
+            self.older = self.newer
+        self.newer = ended
+
+    @cython.cfunc
+    def take(self) -> Receive | None:
+        """One that nobody else has any more, or None."""
+        taken: Receive | None
+        if not cython.compiled:
+            return None
+        taken = self.older
+        if taken is not None and refcount(taken) == 2:  # `older` and `taken`
+            self.older = None
+            return taken
+        taken = self.newer
+        if taken is not None and refcount(taken) == 2:
+            self.newer = None
+            return taken
+        return None
+
+
+spares: Spares = Spares()
 
 
 @cython.final
@@ -166,6 +231,8 @@ class Drain(Waiter):
             raise connection.session.close_exception()
         if not connection.writing_paused:
             return None
+        if connection.drains is None:
+            connection.drains = []
         connection.drains.append(self)
         return self.wait()
 
@@ -194,6 +261,9 @@ class Connection(BaseConnection):
     A connection belongs to one event loop. Any number of tasks may send; one at a time may receive.
     """
 
+    if not cython.compiled:
+        write_chunks: Any  # the reactor's way to write; C only
+
     def __init__(
         self,
         protocol: Side | Protocol,
@@ -204,11 +274,12 @@ class Connection(BaseConnection):
         super().__init__(protocol, options, logger, **limits)
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
-        self.sent = sent_on(self.loop)
+        self.shared = shared_on(self.loop)
+        self.sent = self.shared.sent
         self.transport: Any = None
         self.receiver: Waiter | None = None
         self.streaming_broken = False
-        self.drains: list[Waiter] = []
+        self.drains: list[Waiter] | None = None
         self.fragmenting: asyncio.Future[None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.budget = BUDGET
@@ -216,9 +287,9 @@ class Connection(BaseConnection):
         self.writing_paused = False
         self.eof_sent = False
         self.lost = False
-        self.closed_waiter: asyncio.Future[None] = self.loop.create_future()
-        self.timer: asyncio.TimerHandle | None = None
-        self.timer_due = 0.0
+        self.closed_waiter: asyncio.Future[None] | None = None
+        self.drop_at = 0.0  # when to abort the transport, whatever the session thinks; 0 for never
+        self.due = 0.0  # when `on_due` will be called, 0 for never
 
     @property
     def local_address(self) -> Any:
@@ -351,13 +422,13 @@ class Connection(BaseConnection):
         if self.session.phase != 1 or self.fragmenting is not None or self.thread != get_ident():
             return self._send_later(message, text, compress)
         try:
-            if not self.put(message, text, compress):
+            if not BaseConnection.put(self, message, text, compress):  # no look-up in compiled code
                 return self._send_fragments(message, text, compress)
         except UnicodeEncodeError as error:
             return _fail(error)
         return self.leave()  # type: ignore[no-any-return]
 
-    @cython.ccall
+    @cython.cfunc
     def leave(self) -> Any:
         """Let what was sent leave; the awaitable of `send`."""
         if not self.corked or self.session.outgoing_size > CORK_LIMIT:
@@ -376,7 +447,7 @@ class Connection(BaseConnection):
         while self.fragmenting is not None:
             await asyncio.shield(self.fragmenting)
         if self.session.phase != 1:
-            await asyncio.shield(self.closed_waiter)
+            await self.wait_closed()
             raise self.session.close_exception()
         await self.send(message, text=text, compress=compress)
 
@@ -449,7 +520,7 @@ class Connection(BaseConnection):
 
     async def _ready_to_send(self) -> None:
         if self.session.phase != 1:
-            await asyncio.shield(self.closed_waiter)
+            await self.wait_closed()
             raise self.session.close_exception()
 
     # Closing
@@ -484,6 +555,10 @@ class Connection(BaseConnection):
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, TCP included."""
+        if self.lost:
+            return
+        if self.closed_waiter is None:
+            self.closed_waiter = self.loop.create_future()
         await asyncio.shield(self.closed_waiter)
 
     async def __aenter__(self) -> Self:
@@ -523,14 +598,13 @@ class Connection(BaseConnection):
         else:
             self.receive_data(data)
 
-    @cython.ccall
     def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, monotonic())
         self.after_receiving(asyncio.current_task(self.loop) is None)
         if self.session.outgoing_size > 0:
             self.flush()
 
-    @cython.ccall
+    @cython.cfunc
     def after_receiving(self, may_wake_now: cython.bint) -> None:
         """Received bytes went through the session: wake who waits, look after the rest. Answers leave with a flush."""
         session: Session = self.session
@@ -564,13 +638,15 @@ class Connection(BaseConnection):
         self.session.inbox.paused = True
         self.transport.pause_reading()
 
-    @cython.ccall
+    @cython.cfunc
     def flush(self) -> None:
         """Write what the session has to send."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
             return
-        if WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
+        if cython.compiled and self.write_chunks != cython.NULL:
+            self.write_chunks(self.transport, outgoing)
+        elif WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
             self.transport.write(b"".join(outgoing))
         else:
             self.transport.writelines(outgoing)
@@ -579,10 +655,8 @@ class Connection(BaseConnection):
         """Something besides messages happened in the session: pongs, closing, deadlines."""
         session = self.session
         session.attention = False
-        for waiter, latency in session.acknowledged:
-            if not waiter.done():
-                waiter.set_result(latency)
-        session.acknowledged = []
+        if session.acknowledged:
+            self._complete_pings()
         if session.phase == 2:
             self._read_to_the_end()
         self.flush()
@@ -591,6 +665,12 @@ class Connection(BaseConnection):
         elif session.eof_wanted and not self.eof_sent and not self.lost:
             self._end_stream()
         self.schedule()
+
+    def _complete_pings(self) -> None:
+        acknowledged, self.session.acknowledged = self.session.acknowledged, []
+        for waiter, latency in acknowledged:
+            if not waiter.done():
+                waiter.set_result(latency)
 
     def _end_stream(self) -> None:
         """Half-close, where the transport can; TLS can't (RFC 8446 section 6.1)."""
@@ -613,9 +693,7 @@ class Connection(BaseConnection):
         timeout = self.options.close_timeout
         if self.session.state is not State.CLOSED or timeout is None or self.transport.get_write_buffer_size() == 0:
             return
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.loop.call_later(timeout, self.transport.abort)
+        self.drop_after(timeout)
 
     def eof_received(self) -> None:
         self.session.receive_eof(monotonic())
@@ -624,9 +702,9 @@ class Connection(BaseConnection):
     def connection_lost(self, error: BaseException | None) -> None:
         self.end(error, monotonic())
         self.lost = True
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self.due > 0:
+            self.shared.deadlines.remove(self, self.due)
+            self.due = 0.0
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -638,7 +716,7 @@ class Connection(BaseConnection):
                 waiter.set_exception(self.session.close_exception())
                 waiter.exception()  # whoever doesn't wait for a pong isn't told that it was never retrieved
         self.session.pings.clear()
-        if not self.closed_waiter.done():
+        if self.closed_waiter is not None and not self.closed_waiter.done():
             self.closed_waiter.set_result(None)
 
     def pause_writing(self) -> None:
@@ -648,8 +726,8 @@ class Connection(BaseConnection):
     def resume_writing(self) -> None:
         self.writing_paused = False
         self.session.set_backlogged(False)
-        drains, self.drains = self.drains, []
-        for drain in drains:
+        drains, self.drains = self.drains, None
+        for drain in drains or ():
             drain.wake_soon()
         self.flush()
         if self.on_writable is not None:
@@ -657,22 +735,37 @@ class Connection(BaseConnection):
 
     # Deadlines
 
-    def schedule(self) -> None:
-        """Keep a timer for the session's deadline; one that fires too early is cheaper than moving it."""
+    def deadline(self) -> float | None:
+        """When something is to be done, on the clock of `monotonic`; None for never."""
         deadline = self.session.deadline()
-        if deadline is None or self.lost or (self.timer is not None and self.timer_due <= deadline):
-            return
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer_due = deadline
-        self.timer = self.loop.call_later(max(0.0, deadline - monotonic()), self._on_timer)
+        if self.drop_at > 0 and (deadline is None or self.drop_at < deadline):
+            return self.drop_at
+        return deadline
 
-    def _on_timer(self) -> None:
-        self.timer = None
+    def schedule(self) -> None:
+        """See to it that `on_due` is called at the deadline; being called too early is cheaper than moving it."""
+        deadline = self.deadline()
+        if deadline is None or self.lost or 0 < self.due <= deadline:
+            return
+        if self.due > 0:
+            self.shared.deadlines.remove(self, self.due)
+        self.due = self.shared.deadlines.add(self, deadline)
+
+    def drop_after(self, seconds: float) -> None:
+        """Abort the transport after a while, unless `drop_at` is set to 0 before."""
+        self.drop_at = monotonic() + seconds
+        self.schedule()
+
+    def on_due(self, due: float) -> None:
+        if due != self.due:
+            return
+        self.due = 0.0
+        now = max(due, monotonic())  # a loop may call us early, by as much as the resolution of its clock
         deadline = self.session.deadline()
-        # A loop may call us early by as much as the resolution of its clock.
-        now = max(monotonic(), self.timer_due)
-        if deadline is not None and deadline <= now:
+        if 0 < self.drop_at <= now:
+            self.drop_at = 0.0
+            self.on_drop()
+        elif deadline is not None and deadline <= now:
             pings = len(self.session.pings)
             self.session.on_deadline(now)
             if self.debug and len(self.session.pings) > pings:
@@ -680,6 +773,9 @@ class Connection(BaseConnection):
             self.attend()
         else:
             self.schedule()
+
+    def on_drop(self) -> None:
+        self.transport.abort()
 
     # Sending without waiting
 
@@ -701,6 +797,10 @@ class Connection(BaseConnection):
     @cython.ccall
     def broadcast(self, message: PreparedMessage) -> object:
         """Send without waiting; returns why that was not possible, or None."""
+        return self.deliver(message)
+
+    @cython.cfunc
+    def deliver(self, message: PreparedMessage) -> object:
         if self.fragmenting is not None:
             return "sending a fragmented message"
         if self.writing_paused and self.transport.get_write_buffer_size() > BROADCAST_BACKLOG:

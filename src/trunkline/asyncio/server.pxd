@@ -3,7 +3,6 @@ from trunkline.asyncio.connection cimport Connection
 cdef class ServerConnection(Connection):
     cdef readonly object server
     cdef readonly object handshake
-    cdef object opening
     cdef object task
     cdef int running
     cdef bint rejected

@@ -62,7 +62,6 @@ class ServerConnection(Connection):
         super().__init__(Side.SERVER, server.options, server.logger)
         self.server = server
         self.handshake = server.new_handshake(self)
-        self.opening: asyncio.Handle | None = None
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
@@ -83,12 +82,12 @@ class ServerConnection(Connection):
         self.server.track(self)
         timeout = self.options.open_timeout
         if timeout is not None:
-            self.opening = self.loop.call_later(timeout, self._opening_timeout)
+            self.drop_after(timeout)
 
-    def _opening_timeout(self) -> None:
-        if self.session.state is State.CONNECTING:
+    def on_drop(self) -> None:
+        if self.session.state is State.CONNECTING and not self.rejected:
             self.logger.info("connection handshake timed out")
-            self.transport.abort()
+        super().on_drop()
 
     def receive_handshake(self, data: bytes) -> None:
         if self.rejected:
@@ -118,7 +117,6 @@ class ServerConnection(Connection):
             super().eof_received()
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self._cancel_opening_timer()
         super().connection_lost(error)
         self.log_info("connection closed")
         self._forget_when_over()
@@ -164,11 +162,14 @@ class ServerConnection(Connection):
             self._reject(response)
 
     def _open(self, response: Response) -> None:
-        self.transport.write(response.serialize())
-        self._cancel_opening_timer()
+        head = response.serialize()
+        self.transport.write(head)
+        self.drop_at = 0.0
         self.transport.resume_reading()
         self.log_info("connection open")
         handshake = self.handshake
+        if not self.running:  # no hook has seen them
+            self._request, self._response = handshake.head, head
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small
         self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
 
@@ -182,15 +183,9 @@ class ServerConnection(Connection):
         if self.transport.can_write_eof():
             self.write_eof()
             self.transport.resume_reading()
-            self._cancel_opening_timer()
-            self.opening = self.loop.call_later(self.options.close_timeout or 10, self.transport.abort)
+            self.drop_after(self.options.close_timeout or 10)
         else:
             self.transport.close()
-
-    def _cancel_opening_timer(self) -> None:
-        if self.opening is not None:
-            self.opening.cancel()
-            self.opening = None
 
     # The handler
 

@@ -130,7 +130,7 @@ class Reader:
         self.message_bytes = 0
         self.message_frames = 0
         self.message_charge = 0
-        self.validator = TextValidator()
+        self.validator: Any = None  # `TextValidator` of text that comes in pieces
 
     def receive_data(self, data: bytes) -> None:
         """Read `data`, all that came, in any split.
@@ -363,6 +363,7 @@ class Reader:
         payload: Any = payload_done(self.payload, self.is_ascii)
         self.payload = None
         if isinstance(payload, str):
+            self.validator = None
             self.sink.message(payload)
         else:
             self._deliver(payload, checked)
@@ -429,6 +430,7 @@ class Reader:
         self._charge(len(payload))
         self.sink.fragment(Fragment(payload, text, self.fin))
         if self.fin:
+            self.validator = None
             self.message_opcode = 0
             self.message_bytes = self.message_frames = self.message_charge = 0
         return 0

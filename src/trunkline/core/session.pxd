@@ -23,8 +23,8 @@ cdef class Session(FrameSink):
     cdef public object close_rcvd, close_sent, close_rcvd_then_sent
     cdef public object failure
     cdef public object ping_interval, ping_timeout, close_timeout
-    cdef readonly dict pings
-    cdef public list acknowledged
+    cdef dict _pings
+    cdef list _acknowledged
     cdef public double latency
     cdef readonly bint backlogged
     cdef bytes owed_pong

@@ -152,8 +152,8 @@ class Session(FrameSink):
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.close_timeout = close_timeout
-        self.pings: dict[bytes, tuple[Any, float]] = {}  # payload -> (token of the caller, when sent), in order
-        self.acknowledged: list[tuple[Any, float]] = []  # (token, latency) of pings that were answered
+        self._pings: dict[bytes, tuple[Any, float]] | None = None
+        self._acknowledged: list[tuple[Any, float]] | None = None
         self.latency = 0.0
         self.backlogged = False
         self.owed_pong: bytes | None = None
@@ -173,6 +173,20 @@ class Session(FrameSink):
     @property
     def state(self) -> State:
         return STATES[self.phase]
+
+    @property
+    def pings(self) -> dict[bytes, tuple[Any, float]]:
+        """Pings that wait for their pongs, in order: payload -> (token of the caller, when sent)."""
+        return {} if self._pings is None else self._pings
+
+    @property
+    def acknowledged(self) -> list[tuple[Any, float]]:
+        """(token, latency) of pings that were answered, until the driver sets it to []."""
+        return [] if self._acknowledged is None else self._acknowledged
+
+    @acknowledged.setter
+    def acknowledged(self, acknowledged: list[tuple[Any, float]]) -> None:
+        self._acknowledged = acknowledged or None
 
     def open(self, now: float, extensions: Sequence[Extension] = ()) -> None:
         """The opening handshake is done."""
@@ -318,17 +332,24 @@ class Session(FrameSink):
             self.send(10, payload)
 
     def _receive_pong(self, payload: bytes) -> None:
-        if payload not in self.pings:
+        if self._pings is None or payload not in self._pings:
             return  # unsolicited: section 5.5.3 expects no response
-        for sent_payload in list(self.pings):
-            token, sent_at = self.pings.pop(sent_payload)
+        for sent_payload in list(self._pings):
+            token, sent_at = self._pings.pop(sent_payload)
             self.latency = self.now - sent_at
             if token is None:
                 self._keepalive_answered(sent_at)
             else:
-                self.acknowledged.append((token, self.latency))
+                self._acknowledge(token)
             if sent_payload == payload:
-                return
+                break
+        if not self._pings:
+            self._pings = None
+
+    def _acknowledge(self, token: object) -> None:
+        if self._acknowledged is None:
+            self._acknowledged = []
+        self._acknowledged.append((token, self.latency))
 
     def _receive_close(self, payload: bytes) -> None:
         self.close_rcvd = Close.parse(payload)
@@ -437,7 +458,9 @@ class Session(FrameSink):
         elif payload in self.pings:
             raise ValueError("already waiting for a pong with the same data")
         self.send(9, payload)
-        self.pings[payload] = (token, now)
+        if self._pings is None:
+            self._pings = {}
+        self._pings[payload] = (token, now)
 
     def _fresh_ping_payload(self) -> bytes:
         payload = os.urandom(4)

@@ -9,7 +9,7 @@ cdef class BaseConnection:
     cdef object _id, _logger
     cdef readonly bint debug
     cdef readonly Session session
-    cdef public object request, response
+    cdef object _request, _response
     cdef readonly object negotiated_subprotocol
     cdef readonly tuple extensions
     cdef object _protocol
@@ -17,3 +17,4 @@ cdef class BaseConnection:
 
     cpdef bint put(self, object message, object text, object compress)
     cpdef object broadcast(self, PreparedMessage message)
+    cdef object deliver(self, PreparedMessage message)

@@ -17,6 +17,7 @@ from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed
 from trunkline.frames import CloseCode, Frame
+from trunkline.handshake.head import request_of, response_of
 from trunkline.options import Options
 
 try:
@@ -82,8 +83,9 @@ class BaseConnection:
             self.session.trace = self._log_frame
         self._id: uuid.UUID | None = None
         self._logger: LoggerLike | None = None
-        self.request: Request | None = None
-        self.response: Response | None = None
+        # Their heads as bytes until somebody asks: objects are ten times as large, and most are never looked at.
+        self._request: Request | bytes | None = None
+        self._response: Response | bytes | None = None
         self.negotiated_subprotocol: Subprotocol | None = None
         self.extensions: tuple[Extension, ...] = ()
         self.skipped_broadcasts = 0
@@ -121,6 +123,28 @@ class BaseConnection:
 
             self._protocol = Protocol.of(self)
         return self._protocol
+
+    @property
+    def request(self) -> Request | None:
+        """Request of the opening handshake, None before it."""
+        if isinstance(self._request, bytes):
+            self._request = request_of(self._request)
+        return self._request
+
+    @request.setter
+    def request(self, request: Request | None) -> None:
+        self._request = request
+
+    @property
+    def response(self) -> Response | None:
+        """Response of the opening handshake, None before it."""
+        if isinstance(self._response, bytes):
+            self._response = response_of(self._response)
+        return self._response
+
+    @response.setter
+    def response(self, response: Response | None) -> None:
+        self._response = response
 
     @property
     def local_address(self) -> Any:
@@ -270,6 +294,11 @@ class BaseConnection:
     def broadcast(self, message: PreparedMessage) -> object:
         """Send without waiting; returns why that was not possible, or None."""
         raise NotImplementedError
+
+    @cython.cfunc
+    def deliver(self, message: PreparedMessage) -> object:
+        """`broadcast` for the function of that name; a compiled driver saves the look-up."""
+        return self.broadcast(message)
 
     def log_info(self, message: str, *arguments: object) -> None:
         """Log, but don't even make a logger if nobody listens."""
@@ -430,7 +459,7 @@ def broadcast(
         if connection.session.phase != 1:
             continue
         try:
-            problem: Any = connection.broadcast(prepared)
+            problem: Any = connection.deliver(prepared)
             if problem is None:
                 continue
             error: Exception = ConcurrencyError(problem)

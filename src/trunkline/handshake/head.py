@@ -26,7 +26,7 @@ from ..exceptions import (
 )
 from ..http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
-__all__ = ["RequestReader", "ResponseReader"]
+__all__ = ["RequestReader", "ResponseReader", "request_of", "response_of"]
 
 # Whole lines, none empty, none that continues the line before (obs-fold, RFC 9112 section 5.2)
 _lines = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)*+" % (MAX_LINE_LENGTH - 1))
@@ -102,10 +102,11 @@ class _Head:
 
 
 class RequestReader:
-    """Reads one request, which has no body."""
+    """Reads one request, which has no body; ``head`` holds its bytes then."""
 
     def __init__(self) -> None:
         self._head = _Head("request", RequestLineTooLong)
+        self.head = b""
         self.remaining = b""
 
     def receive_data(self, data: bytes) -> Request | None:
@@ -120,8 +121,8 @@ class RequestReader:
         parts = self._head.receive_data(data)
         if parts is None:
             return None
-        head, self.remaining = parts
-        return self._parse(head)
+        self.head, self.remaining = parts
+        return self._parse(self.head)
 
     def receive_eof(self) -> NoReturn:
         """Take note that no more bytes come, before the request was complete.
@@ -233,6 +234,29 @@ class ResponseReader:
     def _complete(self, response: Response) -> Response:
         response.body = b"".join(self._fields.body)
         return response
+
+
+def request_of(head: bytes) -> Request:
+    """Return the request that a reader made of ``head``, once more."""
+    line, headers = _take_apart(head)
+    method, path, protocol = line.split(" ")
+    return Request(path, headers, method, protocol)
+
+
+def response_of(head: bytes) -> Response:
+    """Return the response of which ``head`` is the serialization; it has no body."""
+    line, headers = _take_apart(head)
+    _, status, reason_phrase = line.split(" ", 2)
+    return Response(int(status), reason_phrase, headers)
+
+
+def _take_apart(head: bytes) -> tuple[str, Headers]:
+    line, *fields = head.decode("iso-8859-1").removesuffix("\r\n\r\n").split("\r\n")
+    headers = Headers()
+    for field in fields:
+        name, _, value = field.partition(":")
+        headers.set_insecure(name, value.strip(" \t"))
+    return line, headers
 
 
 class _Fields:

@@ -57,6 +57,7 @@ class ServerHandshake:
         TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
 
     Attributes:
+        head: the bytes of the request.
         remaining: what followed the request. It belongs to the session.
         exception: why the request was refused, or None. What isn't an InvalidHandshake is a fault of the program.
         origin: the value of the Origin header, or None.
@@ -79,6 +80,7 @@ class ServerHandshake:
         self._available_subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
         self._reader: RequestReader | None = RequestReader()
+        self.head = b""
         self.remaining = b""
         self.exception: Exception | None = None
         self.origin: Origin | None = None
@@ -97,7 +99,7 @@ class ServerHandshake:
         request = self._reader.receive_data(data)
         if request is None:
             return None
-        self.remaining = self._reader.remaining
+        self.head, self.remaining = self._reader.head, self._reader.remaining
         self._reader = None
         # RFC 6455 section 5.1: the second byte of a client's frame has the mask bit set. Text hasn't.
         if len(self.remaining) > 1 and not self.remaining[1] & 0x80:

@@ -14,8 +14,8 @@ cdef class Watched:
     cdef int fd
     cdef uint32_t serial, interest
 
-    cdef object on_event(self, uint32_t events)
-    cdef object watch(self, uint32_t interest)
+    cdef int on_event(self, uint32_t events) except -1
+    cdef int watch(self, uint32_t interest) except -1
 
 cdef class Reactor:
     cdef object loop
@@ -24,23 +24,27 @@ cdef class Reactor:
     cdef uint32_t next_serial
     cdef list watched  # by descriptor; None where there is none
     cdef Py_ssize_t count
+    cdef Transport alone  # if there is nothing else
     cdef double now  # when this batch began
-    cdef list corked  # connections with answers that leave at the end of this batch
+    cdef list corked  # transports with answers that leave at the end of this batch
     cdef unsigned char* buffer
 
     cdef object add(self, Watched watched)
     cdef object remove(self, Watched watched)
     cdef object _close(self)
     cdef object control(self, int operation, Watched watched, uint32_t interest)
+    cdef Transport _find_alone(self)
     cdef object _uncork(self)
-    cdef object _on_event(self, uint64_t key, uint32_t events)
+    cdef int _on_event(self, uint64_t key, uint32_t events) except -1
+    cdef int _handle(self, Watched watched, uint32_t events) except -1
     cdef object _report(self, error)
 
 cdef class Transport(Watched):
     cdef object __weakref__
     cdef object loop
     cdef Connection connection
-    cdef list backlog  # bytes that the socket did not take yet
+    cdef list backlog  # bytes that the socket did not take yet, or None
+    cdef Py_ssize_t backlog_start  # the first of them that it did not take, in the first chunk
     cdef Py_ssize_t backlog_size, high, low
     cdef bint reading, closing, lost, writing_paused, eof_wanted
     cdef bytes peer, own
@@ -48,12 +52,13 @@ cdef class Transport(Watched):
 
     cdef object register(self, Reactor reactor, object loop, int fd)
     cdef object start(self, Connection connection)
-    cdef object receive(self)
-    cdef object deliver(self, const unsigned char* data, Py_ssize_t n, bint direct)
+    cdef int receive(self) except -1
+    cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1
     cdef object receive_eof(self)
     cdef object update(self)
-    cdef object send(self, list chunks)
-    cdef object _keep(self, list chunks)
+    cdef int send(self, list chunks) except -1
+    cdef int _drop_sent(self, Py_ssize_t sent) except -1
+    cdef int _limit_backlog(self) except -1
     cdef object _send_backlog(self)
     cdef object backlog_sent(self)
     cdef object fail(self, error)

@@ -89,6 +89,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     BATCH = 256  # events handled in one turn of the loop
     COALESCE = 16384  # up to so much is copied together, to leave in one buffer
+    CORK = 8192  # answers up to so much wait for the end of the batch; more leave while they are in the cache
     VECTORS = 64
     ACCEPTS = 128  # connections accepted in one turn
 
@@ -117,14 +118,14 @@ cdef class Watched:
         if self.fd >= 0:
             c_close(self.fd)
 
-    cdef object on_event(self, uint32_t events):
+    cdef int on_event(self, uint32_t events) except -1:
         raise NotImplementedError
 
-    cdef object watch(self, uint32_t interest):
+    cdef int watch(self, uint32_t interest) except -1:
         """Change what is waited for; 0 for nothing, hang-ups included."""
         cdef int operation
         if interest == self.interest or self.fd < 0:
-            return None
+            return 0
         if self.interest == 0:
             operation = EPOLL_CTL_ADD
         elif interest == 0:
@@ -133,6 +134,7 @@ cdef class Watched:
             operation = EPOLL_CTL_MOD
         self.reactor.control(operation, self, interest)
         self.interest = interest
+        return 0
 
 
 cdef class Reactor:
@@ -166,12 +168,21 @@ cdef class Reactor:
             self.watched.append(None)
         self.watched[watched.fd] = watched
         self.count += 1
+        self.alone = self._find_alone()
+
+    cdef Transport _find_alone(self):
+        if self.count == 1:
+            for watched in self.watched:
+                if isinstance(watched, Transport):
+                    return watched
+        return None
 
     cdef object remove(self, Watched watched):
         """Forget a descriptor and close it. The last one takes the reactor along."""
         watched.watch(0)
         self.watched[watched.fd] = None
         self.count -= 1
+        self.alone = self._find_alone()
         c_close(watched.fd)
         watched.fd = -1
         if self.count == 0:
@@ -197,40 +208,47 @@ cdef class Reactor:
         """Called by the event loop, which means that no task is running."""
         cdef epoll_event events[BATCH]
         cdef int i, n
-        with nogil:
-            n = epoll_wait(self.epoll, events, BATCH, 0)
         self.now = monotonic()
         try:
-            for i in range(n):
-                self._on_event(events[i].data.u64, events[i].events)
+            if self.alone is not None:  # as most clients are: there is nothing to ask
+                self._handle(self.alone, self.alone.interest)
+            else:
+                n = epoll_wait(self.epoll, events, BATCH, 0)
+                for i in range(n):
+                    self._on_event(events[i].data.u64, events[i].events)
         finally:
             if self.corked:
                 self._uncork()
 
     cdef object _uncork(self):
         """Send all answers, one behind the other: peers that wait for them wake up once, not for each anew."""
-        cdef Connection connection
+        cdef Transport transport
         cdef list corked = self.corked
         self.corked = []
-        for connection in corked:
-            connection.corked = False
-        for connection in corked:
+        for transport in corked:
+            transport.connection.corked = False
+        for transport in corked:
             try:
-                connection.flush()
+                transport.connection.flush()
             except Exception as error:
                 self._report(error)
-                connection.transport.abort()
+                transport.abort()
 
-    cdef object _on_event(self, uint64_t key, uint32_t events):
-        cdef Watched watched = self.watched[<int>(key & 0xFFFFFFFF)]
-        if watched is None or watched.serial != <uint32_t>(key >> 32):
-            return None  # closed earlier in this batch, and perhaps reused
+    cdef int _on_event(self, uint64_t key, uint32_t events) except -1:
+        cdef Watched watched = self.watched[<int><uint32_t>key]
+        if watched is not None and watched.serial == <uint32_t>(key >> 32):
+            self._handle(watched, events)
+        # else it was closed earlier in this batch, and perhaps reused
+        return 0
+
+    cdef int _handle(self, Watched watched, uint32_t events) except -1:
         try:
             watched.on_event(events)
         except Exception as error:
             self._report(error)
             if isinstance(watched, Transport):
                 (<Transport>watched).abort()
+        return 0
 
     cdef object _report(self, error):
         self.loop().call_exception_handler({"message": "unexpected error in the reactor", "exception": error})
@@ -244,30 +262,30 @@ cdef class Transport(Watched):
         self.reactor = reactor
         self.loop = loop
         self.fd = fd
-        self.backlog = []
         self.reading = True
-        self.own = own_address(fd)
         reactor.add(self)
 
     cdef object start(self, Connection connection):
         self.connection = connection
+        connection.write_chunks = write_chunks
         connection.connection_made(self)
         self.update()
 
     # Reading
 
-    cdef object on_event(self, uint32_t events):
+    cdef int on_event(self, uint32_t events) except -1:
         if events & EPOLLOUT:
             self._send_backlog()
         if self.fd < 0 or self.lost:
-            return None
+            return 0
         if self.reading:
             if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
                 self.receive()
         elif events & (EPOLLHUP | EPOLLERR):
             self.watch(0)  # resume_reading() will find out
+        return 0
 
-    cdef object receive(self):
+    cdef int receive(self) except -1:
         """Receive once, into the object that the application gets if there is one already."""
         cdef Reader reader = self.connection.session.reader
         cdef unsigned char* buffer = self.reactor.buffer
@@ -284,8 +302,9 @@ cdef class Transport(Watched):
             self.receive_eof()
         elif errno != EAGAIN and errno != EINTR:
             self.fail(os_error())
+        return 0
 
-    cdef object deliver(self, const unsigned char* data, Py_ssize_t n, bint direct):
+    cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1:
         """Hand received bytes to the connection; `direct` if they are in the memory of its reader."""
         cdef Connection connection = self.connection
         cdef Session session = connection.session
@@ -294,14 +313,17 @@ cdef class Transport(Watched):
             session.receive_direct(n)
         elif session.phase == 0:
             connection.receive_handshake(PyBytes_FromStringAndSize(<const char*>data, n))
-            return None
+            return 0
         else:
             session.now = self.reactor.now
             session.receive_memory(data, n)
         connection.after_receiving(True)
-        if session.outgoing_size > 0 and not connection.corked:
+        if session.outgoing_size > CORK:
+            connection.flush()
+        elif session.outgoing_size > 0 and not connection.corked:
             connection.corked = True
-            self.reactor.corked.append(connection)
+            self.reactor.corked.append(self)
+        return 0
 
     cdef object receive_eof(self):
         self.reading = False
@@ -332,39 +354,62 @@ cdef class Transport(Watched):
         self.send([data])
 
     def writelines(self, list chunks not None):
-        self.send(chunks)
+        self.send(chunks[:])
 
-    cdef object send(self, list chunks):
-        cdef Py_ssize_t sent
+    cdef int send(self, list chunks) except -1:
+        cdef Py_ssize_t size, sent
         if self.lost or self.eof_wanted:
-            return None
-        if not self.backlog:
-            sent = send_chunks(self.fd, chunks)
-            if sent < 0:
-                self.fail(os_error())
-                return None
-            if sent == size_of(chunks):
-                return None
-            chunks = rest_of(chunks, sent)
-        self._keep(chunks)
+            return 0
+        size = size_of(chunks)
+        if self.backlog is not None:
+            self.backlog.extend(chunks)
+            self.backlog_size += size
+            self._limit_backlog()
+            return 0
+        sent = send_chunks(self.fd, chunks, 0)
+        if sent < 0:
+            self.fail(os_error())
+        elif sent < size:
+            self.backlog = chunks
+            self.backlog_size = size
+            self._drop_sent(sent)
+            self.update()
+            self._limit_backlog()
+        return 0
 
-    cdef object _keep(self, list chunks):
-        cdef bytes chunk
-        for chunk in chunks:
-            self.backlog.append(chunk)
-            self.backlog_size += PyBytes_GET_SIZE(chunk)
-        self.update()
+    cdef int _drop_sent(self, Py_ssize_t sent) except -1:
+        """So much of the backlog is on its way."""
+        cdef Py_ssize_t i = 0, size
+        self.backlog_size -= sent
+        sent += self.backlog_start
+        while i < len(self.backlog):
+            size = PyBytes_GET_SIZE(<bytes>self.backlog[i])
+            if sent < size:
+                break
+            sent -= size
+            i += 1
+        self.backlog_start = sent
+        if i > 0:
+            del self.backlog[:i]
+        if not self.backlog:
+            self.backlog = None
+        return 0
+
+    cdef int _limit_backlog(self) except -1:
         if self.backlog_size > self.high and not self.writing_paused:
             self.writing_paused = True
             self.connection.pause_writing()
+        return 0
 
     cdef object _send_backlog(self):
-        cdef Py_ssize_t sent = send_chunks(self.fd, self.backlog)
+        cdef Py_ssize_t sent
+        if self.backlog is None:
+            return None
+        sent = send_chunks(self.fd, self.backlog, self.backlog_start)
         if sent < 0:
             self.fail(os_error())
             return None
-        self.backlog = rest_of(self.backlog, sent)
-        self.backlog_size -= sent
+        self._drop_sent(sent)
         self.update()
         if self.writing_paused and self.backlog_size <= self.low:
             self.writing_paused = False
@@ -436,8 +481,8 @@ cdef class Transport(Watched):
         self.watch(0)
         self.lost = True
         self.reading = False
-        self.backlog = []
-        self.backlog_size = 0
+        self.backlog = None
+        self.backlog_size = self.backlog_start = 0
         self.loop.call_soon(self._close, error)
 
     def _close(self, error):
@@ -445,6 +490,7 @@ cdef class Transport(Watched):
             return
         if self.sock is not None:
             self.sock.close()
+        self.own = own_address(self.fd)
         self.reactor.remove(self)
         self.ended(error)
 
@@ -457,7 +503,8 @@ cdef class Transport(Watched):
         if name == "peername":
             return default if self.peer is None else parse_address(self.peer)
         if name == "sockname":
-            return default if self.own is None else parse_address(self.own)
+            own = self.own if self.fd < 0 else own_address(self.fd)
+            return default if own is None else parse_address(own)
         if name == "socket" and (self.fd >= 0 or self.sock is not None):
             return TransportSocket(self._socket())
         return default
@@ -475,22 +522,29 @@ cdef class Transport(Watched):
         raise RuntimeError("a transport of the reactor keeps its connection; use engine='transports' to replace it")
 
 
-cdef Py_ssize_t send_chunks(int fd, list chunks):
-    """Send as much as the socket takes; returns how much that was, or -1 with errno set."""
+cdef object write_chunks(object transport, list chunks):
+    (<Transport>transport).send(chunks)
+
+
+cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start):
+    """Send as much as the socket takes of what follows the first `start` bytes, which are less than the first chunk.
+
+    Returns how much that was, or -1 with errno set.
+    """
     cdef Py_ssize_t n = len(chunks)
     cdef ssize_t sent
     cdef bytes chunk
     if n == 1:
         chunk = chunks[0]
-        sent = c_send(fd, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), MSG_NOSIGNAL)
+        sent = c_send(fd, PyBytes_AS_STRING(chunk) + start, PyBytes_GET_SIZE(chunk) - start, MSG_NOSIGNAL)
     else:
-        sent = send_many(fd, chunks, n)
+        sent = send_many(fd, chunks, n, start)
     if sent < 0 and (errno == EAGAIN or errno == EINTR):
         return 0
     return sent
 
 
-cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n):
+cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start):
     """Small chunks are copied together, large ones are gathered by the kernel."""
     cdef char together[COALESCE]
     cdef iovec vectors[VECTORS]
@@ -504,12 +558,14 @@ cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n):
         memcpy(together + size, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
         size += PyBytes_GET_SIZE(chunk)
     else:
-        return c_send(fd, together, size, MSG_NOSIGNAL)
+        return c_send(fd, together + start, size - start, MSG_NOSIGNAL)
     n = min(n, <Py_ssize_t>VECTORS)
     for i in range(n):
         chunk = chunks[i]
         vectors[i].iov_base = PyBytes_AS_STRING(chunk)
         vectors[i].iov_len = PyBytes_GET_SIZE(chunk)
+    vectors[0].iov_base = <char*>vectors[0].iov_base + start
+    vectors[0].iov_len -= start
     memset(&message, 0, sizeof(message))
     message.msg_iov = vectors
     message.msg_iovlen = n
@@ -524,25 +580,12 @@ cdef Py_ssize_t size_of(list chunks):
     return size
 
 
-cdef list rest_of(list chunks, Py_ssize_t sent):
-    """What is left after `sent` bytes of it."""
-    cdef Py_ssize_t i, size
-    cdef bytes chunk
-    for i in range(len(chunks)):
-        chunk = chunks[i]
-        size = PyBytes_GET_SIZE(chunk)
-        if sent < size:
-            return [chunk[sent:], *chunks[i + 1:]] if sent else chunks[i:]
-        sent -= size
-    return []
-
-
 # Listening
 
 cdef class Socket(Watched):
     """A listening socket; descriptors are duplicates, so that closing either one leaves the other alone."""
 
-    cdef object on_event(self, uint32_t events):
+    cdef int on_event(self, uint32_t events) except -1:
         cdef sockaddr_storage address
         cdef socklen_t size
         cdef int fd, i
@@ -553,9 +596,10 @@ cdef class Socket(Watched):
                 self.listener.accepted(fd, PyBytes_FromStringAndSize(<char*>&address, size))
             elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                 self.listener.accept_later(self, os_error())
-                return None
+                break
             elif errno != ECONNABORTED and errno != EINTR:
-                return None
+                break
+        return 0
 
     cdef object close(self):
         if self.fd >= 0:

@@ -117,7 +117,7 @@ cdef class TlsTransport(Transport):
 
     # Reading
 
-    cdef object receive(self):
+    cdef int receive(self) except -1:
         cdef unsigned char* buffer = self.reactor.buffer
         cdef ssize_t n
         cdef int i
@@ -132,7 +132,8 @@ cdef class TlsTransport(Transport):
             elif errno != EAGAIN and errno != EINTR:
                 self.fail(os_error())
             if n < RECEIVE or self.lost or not self.reading:
-                return None
+                break
+        return 0
 
     cdef object _advance(self):
         """Do what can be done with what was received."""
@@ -200,11 +201,11 @@ cdef class TlsTransport(Transport):
 
     # Writing
 
-    cdef object send(self, list chunks):
+    cdef int send(self, list chunks) except -1:
         cdef bytes chunk
         cdef Py_ssize_t size = 0
         if self.lost or self.closing:
-            return None
+            return 0
         for chunk in chunks:
             size += PyBytes_GET_SIZE(chunk)
         if size <= TOGETHER and len(chunks) > 1:
@@ -217,6 +218,7 @@ cdef class TlsTransport(Transport):
             self.fail(error)
         else:
             Transport.send(self, records)
+        return 0
 
     cdef object _encrypt(self, bytes chunk, list records):
         """One record at a time, so that the BIO never holds more: it doesn't give back its memory."""

@@ -1,1 +1,2 @@
 def Py_INCREF(o: object) -> None: ...  # noqa: N802
+def Py_REFCNT(o: object) -> int: ...  # noqa: N802

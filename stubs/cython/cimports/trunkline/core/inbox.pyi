@@ -1,0 +1,1 @@
+from trunkline.core.inbox import Inbox as Inbox
