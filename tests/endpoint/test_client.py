@@ -1,0 +1,82 @@
+"""What clients of all drivers decide: redirects, and when to connect again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from trunkline.client import process_exception
+from trunkline.datastructures import Headers
+from trunkline.endpoint.client import BaseConnect, no_response
+from trunkline.exceptions import InvalidStatus, SecurityError
+from trunkline.http11 import Response
+from trunkline.options import Options
+
+
+def delays() -> Iterator[float]:
+    yield from (1.0, 2.0, 3.0)
+
+
+def connect(uri: str = "wss://example.com/a", **options: Any) -> BaseConnect:
+    defaults: dict[str, Any] = dict.fromkeys(
+        ("origin", "extensions", "subprotocols", "compression", "additional_headers", "extra_headers"), None
+    )
+    defaults |= {"user_agent_header": None, "proxy": None, "logger": None, "arguments": {}}
+    defaults |= {"process_exception": process_exception, "reconnect_delays": delays}
+    return BaseConnect(uri, Options(), **(defaults | options))
+
+
+def redirect(location: str) -> InvalidStatus:
+    return InvalidStatus(Response(302, "Found", Headers(Location=location)))
+
+
+@pytest.mark.parametrize(
+    ("location", "uri"),
+    [("/b", "wss://example.com/b"), ("wss://example.org/", "wss://example.org/"), ("?x", "wss://example.com/a?x")],
+)
+def test_redirect(location: str, uri: str) -> None:
+    connecting = connect()
+    connecting.follow(redirect(location))
+    assert connecting.uri == uri
+
+
+def test_redirect_without_tls() -> None:
+    with pytest.raises(SecurityError, match="non-secure"):
+        connect().follow(redirect("ws://example.com/"))
+
+
+def test_redirect_from_a_given_place() -> None:
+    with pytest.raises(ValueError, match="with sock given"):
+        connect(arguments={"sock": object()}).follow(redirect("wss://example.org/"))
+
+
+def test_other_errors_are_raised() -> None:
+    error = OSError()
+    with pytest.raises(OSError) as caught:  # noqa: PT011  # it is this very object
+        connect().follow(error)
+    assert caught.value is error
+
+
+def test_credentials_stay_with_their_origin() -> None:
+    connecting = connect(additional_headers={"Authorization": "x", "Cookie": "y", "X-Color": "red"})
+    connecting.follow(redirect("/b"))
+    assert "Cookie" in Headers(connecting.additional_headers)
+    connecting.follow(redirect("wss://example.org/"))
+    assert list(Headers(connecting.additional_headers)) == ["x-color"]
+
+
+def test_delays_start_again_after_a_success() -> None:
+    connecting = connect()
+    assert [connecting.delay_after(OSError()) for _ in range(2)] == [1.0, 2.0]
+    connecting.succeeded()
+    assert connecting.delay_after(no_response_caused_by_eof()) == 1.0
+    with pytest.raises(ZeroDivisionError):
+        connecting.delay_after(ZeroDivisionError())
+
+
+def no_response_caused_by_eof() -> Exception:
+    error = no_response(None)
+    assert isinstance(error.__cause__, EOFError)
+    return error
