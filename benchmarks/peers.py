@@ -13,8 +13,8 @@ class Peer:
 
     library: str
     loop: str
-    """`asyncio`, `uvloop`, `aiofastnet` (asyncio with the transports of that package), `threads`, or
-    `epoll` for C."""
+    """`asyncio`, `uvloop`, `aiofastnet` (asyncio with the transports of that package), `trio`,
+    `threads`, or `epoll` for C."""
     variant: Literal["", "interpreted", "transports"] = ""
     """trunkline without its extension modules, or without its own transports."""
 
@@ -66,6 +66,7 @@ COMPATIBLE = on(BOTH, "picows.websockets", "websockets")
 PICOWS = on(BOTH, "picows")
 AIOHTTP = on(BOTH, "aiohttp")
 THREADS = on(("threads",), "trunkline.sync", "websockets.sync")
+TRIO = on(("trio",), "trunkline.trio", "websockets.trio")
 REALTIME = on(BOTH, "trunkline.realtime")
 SOCKETIO = on(BOTH, "socketio.aiohttp", "socketio.uvicorn")
 

@@ -5,7 +5,7 @@ from benchmarks.peers import BOTH, TRUNKLINE
 from benchmarks.results import Cost, Result, Verdict, judge
 from benchmarks.workloads import BARS, Bar, Workload
 
-COLUMNS = (*BOTH, "threads")
+COLUMNS = (*BOTH, "threads", "trio")
 Results = list[tuple[Workload, Result]]
 
 INTRODUCTION = """\

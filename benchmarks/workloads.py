@@ -15,6 +15,7 @@ from benchmarks.peers import (
     SOCKETIO,
     THREADS,
     TRANSPORTS,
+    TRIO,
     TRUNKLINE,
     Peer,
     on,
@@ -147,6 +148,17 @@ def client(depth: int) -> Workload:
     )
 
 
+def trio_echo(connections: int, depth: int) -> Workload:
+    return Workload(
+        name=f"trio-echo-{connections}x{depth}-32",
+        group="Trio",
+        title=f"echo on trio, {connections} x {depth}, 32 B binary",
+        peers=TRIO,
+        generator="echo",
+        arguments=(str(connections), str(depth), "32", str(BINARY)),
+    )
+
+
 SHAPES = ((1, 1), (64, 1), (16, 16), (16, 1), (4, 1))
 SIZES = (32, 2**10, 16 * 2**10, 2**20)
 MAIN_ECHOES = (
@@ -248,6 +260,8 @@ WORKLOADS = (
         for workload in (echo(50, 1, 32, peers=THREADS), client(1))
     ),
     replace(idle(1_000, " of a server with threads", "-threads", peers=THREADS), group="Threads"),
+    trio_echo(64, 1),
+    trio_echo(16, 16),
 )
 
 PICOWS_UVLOOP = Peer("picows", "uvloop")
@@ -289,6 +303,7 @@ BARS = (
     Bar("client-1", PICOWS_WEBSOCKETS, 0.8),
     Bar("client-16", PICOWS_WEBSOCKETS, 0.3),
     *(Bar(name, WEBSOCKETS_SYNC, 0.6, (TRUNKLINE_SYNC,)) for name in ("threads-echo-50x1-32", "threads-client-1")),
+    *(Bar(name, TRIO[1], 0.6, TRIO[:1]) for name in ("trio-echo-64x1-32", "trio-echo-16x16-32")),
     *(
         Bar(name, Peer("websockets", subject.loop), 1.3, (subject,))
         for name in UNCOMPILED_ECHOES
