@@ -5,32 +5,26 @@ import contextlib
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from trunkline import Request, Response, Server, ServerConnection, serve
-from trunkline.realtime import Realtime, select_subprotocol
+from trunkline.realtime import Realtime, select_subprotocol, trunkline_js
 
 PAGES = Path(__file__).parent / "pages"
-CLIENT = files("trunkline.realtime") / "js" / "trunkline.js"
 
 
 def site(page: str) -> Callable[[ServerConnection, Request], Response | None]:
     """Answer plain HTTP requests with a page, and leave the others to the handler."""
-    resources = {
-        "/": (PAGES / page, "text/html"),
-        "/style.css": (PAGES / "style.css", "text/css"),
-        "/trunkline.js": (CLIENT, "text/javascript"),
-    }
+    resources = {"/": (page, "text/html"), "/style.css": ("style.css", "text/css")}
 
     def answer(connection: ServerConnection, request: Request) -> Response | None:
         if "Upgrade" in request.headers:
             return None
-        file, content_type = resources.get(request.path, (None, ""))
-        if file is None:
-            return connection.respond(HTTPStatus.NOT_FOUND, "The page is at /\n")
-        response = connection.respond(HTTPStatus.OK, file.read_text(encoding="utf-8"))
+        if request.path not in resources:
+            return trunkline_js(connection, request) or connection.respond(HTTPStatus.NOT_FOUND, "The page is at /\n")
+        file, content_type = resources[request.path]
+        response = connection.respond(HTTPStatus.OK, (PAGES / file).read_text(encoding="utf-8"))
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = f"{content_type}; charset=utf-8"
         return response
