@@ -396,7 +396,7 @@ def test_messages_after_our_close_do_no_harm(engine: str) -> None:
             for _ in range(20):
                 await peer.send(encode_frame(2, os.urandom(100_000), mask=b"mask"))
             await peer.send(close_frame(1000))
-            await asyncio.wait_for(closing, 10)
+            await asyncio.wait_for(closing, 20)  # asyncio's transports wait for close_notify until close_timeout
             assert ws.close_code == 1000
 
     run_clean(main)
