@@ -114,7 +114,7 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, key: str) -> list[str]:
         """Return the values of a header, in order; an empty list if it is missing."""
-        return list(self._values.get(key.lower(), ()))
+        return self._values.get(key.lower(), [])[:]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Iterate over (name, value) pairs, in order, with names as they were written."""
@@ -123,7 +123,11 @@ class Headers(MutableMapping[str, str]):
     def set_insecure(self, key: str, value: str) -> None:
         """Add a header without checking it: only for a name and a value known to be valid."""
         self._pairs.append((key, value))
-        self._values.setdefault(key.lower(), []).append(value)
+        name = key.lower()
+        if name in self._values:
+            self._values[name].append(value)
+        else:
+            self._values[name] = [value]
 
 
 class SupportsKeysAndGetItem(Protocol):

@@ -13,6 +13,7 @@ import ssl
 import tempfile
 import uuid
 import warnings
+import weakref
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.support.loop import run_clean, settled
 from tests.support.pair import Accepted, connect, echo, idle, pair, port_of, serve
 from tests.support.raw import RawPeer, header, request, status_of
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, unix_serve
+from trunkline.core.session import Session
 from trunkline.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
@@ -924,3 +926,36 @@ def test_nothing_is_deprecated_about_plain_use() -> None:
         warnings.simplefilter("error")
         run_clean(main)
         gc.collect()
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_closed_connections_are_freed_without_the_garbage_collector(compression: str | None) -> None:
+    seen: list[weakref.ref[ServerConnection]] = []
+
+    async def handler(ws: ServerConnection) -> None:
+        seen.append(weakref.ref(ws))
+        await echo(ws)
+
+    async def main() -> None:
+        async with serve(handler, compression=compression) as server:
+            ws = await connect(server, compression=compression)
+            seen.append(weakref.ref(ws))
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
+            sessions = [connection.session for connection in server.connections]
+            assert count(Session) == 2
+            await ws.close()
+            del ws, sessions
+            await settled(lambda: not any(reference() for reference in seen))
+            assert count(Session) == 0
+
+    def count(kind: type) -> int:
+        return sum(type(item) is kind for item in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        run_clean(main)
+    finally:
+        gc.enable()
+    assert len(seen) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -245,10 +246,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             arguments.setdefault("port", uri.port)
 
         handshake = self.new_handshake(uri)  # raises for what can't be sent, before anything is
-
-        def factory() -> ClientConnection:
-            return self._create_connection(handshake, self.options, self.logger)
-
+        # No closure: compiled, it would make a cycle with the connection that it sees.
+        factory = functools.partial(self._create_connection, handshake, self.options, self.logger)
         connection: ClientConnection
         if proxy is None:
             for name in PROXY_ARGUMENTS:

@@ -748,6 +748,8 @@ class Connection(BaseConnection):
         if deadline is None or self.lost or 0 < self.due <= deadline:
             return
         if self.due > 0:
+            if self.due - deadline <= (deadline - monotonic()) / 64:
+                return  # later by no more than any deadline may be put off
             self.shared.deadlines.remove(self, self.due)
         self.due = self.shared.deadlines.add(self, deadline)
 

@@ -156,6 +156,8 @@ class Reader:
         """Ignore the rest: nothing counts after a close frame (section 5.5.1)."""
         self.stopped = True
         self.payload = None
+        # They own the reader: without the cycle they are freed when the last reference to them is gone.
+        self.sink = self.trace = None  # type: ignore[assignment]
 
     @cython.cfunc
     def feed(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.int:

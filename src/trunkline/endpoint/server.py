@@ -88,7 +88,8 @@ class BaseServer:
         response = handshake.accept(request)
         if handshake.exception is not None and not isinstance(handshake.exception, InvalidHandshake):
             self.logger.error("opening handshake failed", exc_info=handshake.exception)
-        response.headers.update(self.response_headers)
+        for name, value in self.response_headers.raw_items():
+            response.headers.set_insecure(name, value)  # they were checked when the server was made
         return response
 
     def refuse(self, handshake: ServerHandshake, error: InvalidHandshake) -> Response:

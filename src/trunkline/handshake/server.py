@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import binascii
 import email.utils
+import functools
 import http
 import re
+import time
 from collections.abc import Callable, Sequence
 
 from ..datastructures import Headers
@@ -162,7 +164,7 @@ class ServerHandshake:
         status = http.HTTPStatus(status)
         body = text.encode()
         headers = Headers()
-        headers.set_insecure("Date", email.utils.formatdate(usegmt=True))  # RFC 9110 section 5.6.7
+        headers.set_insecure("Date", _date(int(time.time())))
         headers.set_insecure("Connection", "close")
         headers.set_insecure("Content-Length", str(len(body)))
         headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
@@ -181,7 +183,7 @@ class ServerHandshake:
         self.subprotocol = self._process_subprotocol(headers)
 
         answer = Headers()
-        answer.set_insecure("Date", email.utils.formatdate(usegmt=True))
+        answer.set_insecure("Date", _date(int(time.time())))
         answer.set_insecure("Upgrade", "websocket")
         answer.set_insecure("Connection", "Upgrade")
         answer.set_insecure("Sec-WebSocket-Accept", accept_key(key))
@@ -250,6 +252,12 @@ class ServerHandshake:
             if subprotocol in offers:
                 return subprotocol
         raise NegotiationError(f"invalid subprotocol; expected one of {', '.join(available)}")
+
+
+@functools.lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    """Value of a Date header (RFC 9110 section 5.6.7)."""
+    return email.utils.formatdate(seconds, usegmt=True)
 
 
 def _check_request_line(request: Request) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import os
 
-from ..datastructures import Headers, MultipleValuesError
+from ..datastructures import Headers
 from ..exceptions import InvalidHeader, InvalidUpgrade
 from .headers import parse_connection, parse_upgrade
 
@@ -24,7 +25,7 @@ def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
     # usedforsecurity: SHA-1 protects nothing here, and builds of OpenSSL that follow FIPS must allow it
     digest = hashlib.sha1((key + GUID).encode("ascii"), usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode("ascii")
+    return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
 def check_upgrade(headers: Headers) -> None:
@@ -36,7 +37,7 @@ def check_upgrade(headers: Headers) -> None:
     """
     connection = headers.get_all("Connection")
     options = [option for header in connection for option in parse_connection(header)]
-    if not any(option.lower() == "upgrade" for option in options):
+    if "upgrade" not in [option.lower() for option in options]:
         raise InvalidUpgrade("Connection", ", ".join(options) if connection else None)
     upgrade = headers.get_all("Upgrade")
     protocols = [protocol for header in upgrade for protocol in parse_upgrade(header)]
@@ -50,10 +51,10 @@ def get_header(headers: Headers, name: str) -> str | None:
     Raises:
         InvalidHeader: if it appears more than once.
     """
-    try:
-        return headers.get(name)
-    except MultipleValuesError:
-        raise InvalidHeader(name, "multiple values") from None
+    values = headers.get_all(name)
+    if len(values) > 1:
+        raise InvalidHeader(name, "multiple values")
+    return values[0] if values else None
 
 
 def require_header(headers: Headers, name: str) -> str:

@@ -225,6 +225,7 @@ cdef class Reactor:
         cdef Transport transport
         cdef list corked = self.corked
         self.corked = []
+        corked = [transport for transport in corked if transport.connection is not None]
         for transport in corked:
             transport.connection.corked = False
         for transport in corked:
@@ -495,7 +496,9 @@ cdef class Transport(Watched):
         self.ended(error)
 
     cdef object ended(self, error):
-        self.connection.connection_lost(error)
+        cdef Connection connection = self.connection
+        self.connection = None  # it refers to us: without the cycle both are freed when nobody has them any more
+        connection.connection_lost(error)
 
     # What is known of the socket
 
