@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from trunkline.asyncio.server import ServerConnection
 from trunkline.compat import MODULES, forward
 from trunkline.http11 import SERVER, USER_AGENT
 
@@ -107,6 +108,8 @@ def members(cls: type) -> Iterator[str]:
 
 
 def parameters(function: Any) -> dict[str, inspect.Parameter] | None:
+    if isinstance(function, types.WrapperDescriptorType):
+        return None  # a compiled __init__ keeps its parameters to itself; the interpreted build tells them
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -146,9 +149,10 @@ def missing_parameters(path: str, theirs: Any, ours: Any) -> Iterator[str]:
 
 def missing_of_class(path: str, theirs: type, ours: type) -> Iterator[str]:
     for name in members(theirs):
-        if not hasattr(ours, name):
+        method = callable(getattr(theirs, name))
+        if not hasattr(ours, name) or (method and not callable(getattr(ours, name))):
             yield f"{path}.{name}"
-        elif name not in PROTOCOLS and callable(getattr(theirs, name)):
+        elif name not in PROTOCOLS and method:
             yield from missing_parameters(f"{path}.{name}", getattr(theirs, name), getattr(ours, name))
 
 
@@ -181,7 +185,11 @@ def test_nothing_else_is_missing(name: str) -> None:
 
 
 def test_what_is_said_to_be_absent_is() -> None:
-    assert ABSENT.keys() - {excuse(path) for name in AUDITED for path in missing_of_module(name)} == set()
+    unknown = set()
+    if isinstance(ServerConnection.__init__, types.WrapperDescriptorType):
+        unknown.add("websockets.asyncio.server.ServerConnection.__init__")
+    absent = {excuse(path) for name in AUDITED for path in missing_of_module(name)}
+    assert ABSENT.keys() - absent == unknown
 
 
 @pytest.mark.parametrize(

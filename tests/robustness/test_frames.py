@@ -136,7 +136,7 @@ def test_row08_one_byte_segments_do_not_cost_memory() -> None:
                 await peer.send(byte)
             assert await peer.read_frame() == RawFrame(TEXT, b"bytes 200000")
 
-    with server_process("describe") as server, server.memory_bounded(6):
+    with server_process("describe", ping_interval=None) as server, server.memory_bounded(6):
         asyncio.run(main(server.port))
 
 

@@ -294,11 +294,11 @@ def parse_extension_item_param(header: str, pos: int, header_name: str) -> tuple
     pos = parse_OWS(header, pos + 1)
     if peek_ahead(header, pos) != '"':
         value, pos = parse_token(header, pos, header_name)
-        return (parameter, value), pos
+        return (parameter, value), parse_OWS(header, pos)
     value, end = parse_quoted_string(header, pos, header_name)
     if not _token.fullmatch(value):  # section 9.1: it must be a token once unquoted
         raise InvalidHeaderFormat(header_name, "invalid quoted header content", header, pos)
-    return (parameter, value), end
+    return (parameter, value), parse_OWS(header, end)
 
 
 def build_extension_item(name: ExtensionName, parameters: Sequence[ExtensionParameter]) -> str:
