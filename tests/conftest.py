@@ -7,6 +7,10 @@ import os
 import hypothesis
 import pytest
 
+# No example times itself against the wall: a machine is as slow as it is. What hypothesis does for CI stays.
+hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
+
 # For builds with sanitizers, which take their time: see tools/sanitize.sh.
 hypothesis.settings.register_profile(
     "slow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=30
