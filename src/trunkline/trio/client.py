@@ -102,7 +102,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         user_agent_header: value of the User-Agent header, None for none.
         proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
             environment or the system's settings name; None for no proxy.
-        proxy_ssl, proxy_server_hostname: for TLS with an `https://` proxy.
+        proxy_ssl: settings of TLS with an `https://` proxy.
+        proxy_server_hostname: name to look for in that proxy's certificate, by default the proxy's host.
         process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.
         reconnect_delays: function that makes a generator of the delays between attempts, in seconds.
         open_timeout: seconds for connecting and the opening handshake, as all timeouts None for no limit.
