@@ -7,6 +7,7 @@ import inspect
 import itertools
 import logging
 import socket
+import ssl
 import threading
 import uuid
 from collections.abc import Callable
@@ -33,9 +34,11 @@ from trunkline.exceptions import (
 )
 from trunkline.json import InvalidJSON
 from trunkline.protocol import State
+from trunkline.server import ServerProtocol
 from trunkline.sync.client import ClientConnection, connect
 from trunkline.sync.connection import Connection, broadcast
 from trunkline.sync.server import ServerConnection
+from trunkline.sync.stream import Deadline, SocketStream, TLSStream, push_all, read_some
 from trunkline.testing.tls import tls_contexts
 
 
@@ -798,3 +801,33 @@ def test_threads_on_both_sides_of_tls() -> None:
         assert sorted(ws.recv() for _ in messages) == sorted(messages)
         for call in sending:
             call.result()
+
+
+def test_the_goodbye_of_tls_may_come_with_the_close_frame() -> None:
+    """Servers of asyncio say it, and close TCP only when it is answered."""
+    here, there = socket.socketpair()
+    server_context, client_context = tls_contexts()
+
+    def serve_once() -> bytes:
+        stream = TLSStream(SocketStream(there), server_context, True, None)
+        deadline = Deadline(10)
+        stream.handshake(deadline)
+        protocol = ServerProtocol()
+        while not protocol.close_expected():
+            protocol.receive_data(read_some(stream, deadline))
+            for event in protocol.events_received():
+                if protocol.state is State.CONNECTING:
+                    protocol.send_response(protocol.accept(event))
+            stream.write([data for data in protocol.data_to_send() if data])
+            if protocol.close_expected():
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    stream.object.unwrap()
+                stream._pass_down()
+            push_all(stream, deadline)
+        return read_some(stream.below, deadline)
+
+    serving = in_thread(serve_once)
+    with connect("wss://localhost", sock=here, ssl=client_context, close_timeout=None):
+        pass
+    assert serving.result()  # it was answered, and nobody waited
+    there.close()

@@ -80,9 +80,11 @@ def test_deadline(layers: int) -> None:
 def test_end_of_the_stream(layers: int) -> None:
     client, server = pair(layers)
     server.write([b"last"])
-    server.push()
+    if layers == 0:  # TLS sends it with its goodbye
+        server.push()
     server.end_writing()
     assert read_some(client, Deadline(10)) == b"last"
+    assert client.at_end == (layers > 0)  # the goodbye of TLS came along
     assert read_some(client, Deadline(10)) == b""
     client.end_writing()
     assert read_some(server, Deadline(10)) == b""

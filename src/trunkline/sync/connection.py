@@ -254,7 +254,7 @@ class Connection(BaseConnection):
             self._close_socket()
 
     def _read(self) -> None:
-        """Take what came."""
+        """Read what came."""
         if self.lost:
             return
         try:
@@ -262,8 +262,12 @@ class Connection(BaseConnection):
         except OSError as error:
             self._lose(error)
             return
-        if data is None:
-            return
+        if data is not None:
+            self._take(data)
+        if data and self.stream.at_end:
+            self._take(b"")  # nothing else comes that would wake a thread for it
+
+    def _take(self, data: bytes) -> None:
         if data:
             self.session.receive_data(data, monotonic())
         else:

@@ -56,6 +56,10 @@ class Stream(Protocol):
     def sock(self) -> socket.socket:
         """The socket below."""
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the end of the stream came together with the bytes read last."""
+
     def read(self) -> bytes | None:
         """Bytes that are there, None if there are none yet, b"" at the end of the stream.
 
@@ -109,6 +113,8 @@ class SocketStream:
     Args:
         sock: a connected socket.
     """
+
+    at_end = False
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -182,6 +188,10 @@ class TLSStream:
     @property
     def sock(self) -> socket.socket:
         return self.below.sock
+
+    @property
+    def at_end(self) -> bool:
+        return self.peer_ended or self.below.at_end
 
     def handshake(self, deadline: Deadline) -> None:
         """Do the handshake of TLS.
