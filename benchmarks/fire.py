@@ -3,10 +3,11 @@
     python -m benchmarks.fire --seconds 60
 
 A server with a store in SQLite runs in a process of its own. Clients subscribe to one channel, in which a publisher
-publishes numbers, through the server's `rpc`, with an id for each, so that it can repeat what wasn't acknowledged. All
-the while, connections are cut without a word, on either side, that of the publisher too; half way, the server is killed
-and started again. Afterwards every client must have every number, once, in order, be it live or recovered. Among the
-clients are some of the official Python SDK, in both encodings. If anything is missing, the exit status is 1.
+publishes numbers, through the server's `rpc`, with an id for each, so that it can repeat what wasn't acknowledged; it
+waits for no answer before it goes on. All the while, connections are cut without a word, on either side, that of the
+publisher too; half way, the server is killed and started again. Afterwards every client must have every number, once,
+in order, be it live or recovered. Among the clients are some of the official Python SDK, in both encodings. If anything
+is missing, or the publisher couldn't keep up its rate, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
+import functools
 import random
 import resource
 import signal
@@ -22,7 +23,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +36,11 @@ from trunkline.realtime import Limits, Realtime
 
 CHANNEL = "numbers"
 HISTORY = 1_000_000
-BATCH = 0.01  # seconds between two batches of the publisher
-LARGEST = 50  # numbers in a batch
+TICK = 0.002  # seconds that the publisher sleeps when nothing is due
+LARGEST = 50  # numbers in a command
+WINDOW = 2000  # numbers without an answer, above which the publisher waits
+ENOUGH = 0.99  # of what the rate asks for
+FRAMES = 256  # that are remembered, see `replies`
 PATIENCE = 120  # seconds for everybody to have everything, once the publisher has stopped
 PADDING = "x" * 60
 
@@ -46,7 +50,7 @@ PADDING = "x" * 60
 
 async def serve(port: int, store: str) -> None:
     """Until SIGTERM, which closes it, or the end of standard input. Print a line when it is there."""
-    rt = Realtime(store, limits=Limits(history=HISTORY, queue=1 << 20))
+    rt = Realtime(store, limits=Limits(history=HISTORY, queue=1 << 20, calls=WINDOW, rate=None))
     rt.channel(CHANNEL, history=HISTORY, ttl=3600)
 
     @rt.rpc("publish")
@@ -149,7 +153,13 @@ class Reply(msgspec.Struct):
     push: Push | None = None
 
 
-decode_reply = msgspec.json.Decoder(Reply).decode
+decode_replies = msgspec.json.Decoder(Reply).decode_lines
+
+
+@functools.lru_cache(FRAMES)
+def replies(frame: bytes) -> list[Reply]:
+    """The replies in a frame. Many clients get the same bytes, and one core has to do for all of them."""
+    return decode_replies(frame)
 
 
 def command(id: int, **request: Any) -> bytes:
@@ -201,25 +211,23 @@ class PlainSubscriber(Counting):
             await asyncio.sleep(random.uniform(0, 0.2))
 
     async def _speak(self, connection: trunkline.ClientConnection) -> None:
-        await connection.send(command(1, connect={}).decode())
+        await connection.send(command(1, connect={}))
         await connection.send(self._subscription())
-        async for frame in connection:
-            for line in frame.split("\n"):
-                if line == "{}":
-                    await connection.send("{}")
+        while True:
+            for reply in replies(await connection.recv(decode=False)):
+                if reply.push is not None and reply.push.pub is not None:
+                    self._publication(reply.push.pub)
                 else:
-                    await self._take(connection, decode_reply(line))
+                    await self._take(connection, reply)
 
-    def _subscription(self) -> str:
+    def _subscription(self) -> bytes:
         request: dict[str, Any] = {"channel": CHANNEL}
         if self._position is not None:
             request |= {"recover": True, "offset": self._position[0], "epoch": self._position[1]}
-        return command(2, subscribe=request).decode()
+        return command(2, subscribe=request)
 
     async def _take(self, connection: trunkline.ClientConnection, reply: Reply) -> None:
-        if reply.push is not None and reply.push.pub is not None:
-            self._publication(reply.push.pub)
-        elif reply.subscribe is not None:
+        if reply.subscribe is not None:
             self._subscribed(reply.subscribe)
         elif reply.push is not None and reply.push.unsubscribe is not None:
             self.counts[f"unsubscribed {reply.push.unsubscribe.code}"] += 1
@@ -227,6 +235,8 @@ class PlainSubscriber(Counting):
         elif reply.error is not None:
             self.counts[f"error {reply.error.code}"] += 1
             await connection.close()
+        elif not reply.id:
+            await connection.send("{}")
 
     def _subscribed(self, result: SubscribeResult) -> None:
         if self._position is None:
@@ -294,12 +304,21 @@ class SDKSubscriber(Counting):
 
 
 class Publisher:
-    """Publishes numbers in order, as many as it should by now. A batch is repeated until it was acknowledged."""
+    """Publishes numbers in order, as many as it should by now. Those without an answer are repeated, in order, too.
+
+    Attributes:
+        published: numbers that have an answer.
+        repeated: numbers that were sent again.
+    """
 
     def __init__(self, url: str, rate: float) -> None:
         self._url = url
         self._rate = rate
         self._connection: trunkline.ClientConnection | None = None
+        self._waiting: deque[int] = deque()  # for answers: ids of commands, each the number up to which it publishes
+        self._answered: set[int] = set()
+        self._until = 0.0
+        self._sent = 0
         self.published = 0
         self.repeated = 0
 
@@ -308,43 +327,54 @@ class Publisher:
             self._connection.transport.abort()
 
     async def run(self, seconds: float) -> None:
-        """Publish for so long."""
+        """Publish for so long, and have it all answered."""
         started = time.monotonic()
-        while (passed := time.monotonic() - started) < seconds:
-            due = min(int(passed * self._rate), self.published + LARGEST)  # whoever is late mustn't make it worse
-            if due > self.published:
-                await self._publish(list(range(self.published, due)))
-                self.published = due
-            await asyncio.sleep(BATCH)
-
-    async def _publish(self, numbers: list[int]) -> None:
-        for attempt in itertools.count():
-            try:
-                connection = await self._connected()
-                await connection.send(command(2, rpc={"method": "publish", "data": numbers}).decode())
-                if (await self._reply(connection, 2)).error is None:
-                    self.repeated += attempt > 0
-                    return
-            except (OSError, WebSocketException):
-                pass
-            self._connection = None
+        self._until = started + seconds
+        while not self._done():
+            with contextlib.suppress(OSError, WebSocketException):
+                async with trunkline.connect(self._url, proxy=None, compression=None) as self._connection:
+                    await self._connection.send(command(1, connect={}))
+                    self._waiting.append(1)
+                    async with asyncio.TaskGroup() as tasks:
+                        answers = tasks.create_task(self._take_answers(self._connection))
+                        await self._publish(self._connection, started, answers)
+                        answers.cancel()
+            self._waiting.clear()
+            self._answered.clear()
+            self.repeated += self._sent - self.published
+            self._sent = self.published
             await asyncio.sleep(0.05)
 
-    async def _connected(self) -> trunkline.ClientConnection:
-        if self._connection is None:
-            connection = await trunkline.connect(self._url, proxy=None, compression=None)
-            await connection.send(command(1, connect={}).decode())
-            await self._reply(connection, 1)
-            self._connection = connection
-        return self._connection
+    def _done(self) -> bool:
+        return time.monotonic() >= self._until and self.published == self._sent
 
-    async def _reply(self, connection: trunkline.ClientConnection, id: int) -> Reply:
+    async def _publish(
+        self, connection: trunkline.ClientConnection, started: float, answers: asyncio.Task[None]
+    ) -> None:
+        while not (self._done() or answers.done()):
+            due = int((min(time.monotonic(), self._until) - started) * self._rate)
+            upto = min(due, self._sent + LARGEST, self.published + WINDOW)
+            if upto <= self._sent:
+                await asyncio.sleep(TICK)
+                continue
+            self._waiting.append(upto + 1)
+            await connection.send(command(upto + 1, rpc={"method": "publish", "data": list(range(self._sent, upto))}))
+            self._sent = upto
+
+    async def _take_answers(self, connection: trunkline.ClientConnection) -> None:
+        """Until the connection is gone."""
         while True:
-            for line in (await connection.recv()).split("\n"):
-                if line == "{}":
-                    await connection.send("{}")
-                elif (reply := decode_reply(line)).id == id:
-                    return reply
+            with contextlib.suppress(WebSocketException):
+                for reply in decode_replies(await connection.recv(decode=False)):
+                    if not reply.id:
+                        await connection.send("{}")
+                    elif reply.error is None:
+                        self._answered.add(reply.id)
+                while self._waiting and self._waiting[0] in self._answered:
+                    self._answered.remove(id := self._waiting.popleft())
+                    self.published = max(self.published, id - 1)
+                continue
+            return
 
 
 # The fire
@@ -410,23 +440,26 @@ async def burn(options: argparse.Namespace, store: str) -> int:
             await asyncio.sleep(0.1)
         waited = time.monotonic() - waited
         telling.cancel()
-        status = report(everybody, publisher, waited)
+        status = report(everybody, publisher, waited, options.rate * options.seconds)
     await server.stop(signal.SIGTERM)
     servers = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"CPU: servers {servers.ru_utime + servers.ru_stime:.1f} s, clients {time.process_time():.1f} s")
+    for name, cpu in (("servers", servers.ru_utime + servers.ru_stime), ("clients", time.process_time())):
+        deliveries = publisher.published * options.clients
+        print(f"CPU of the {name}: {cpu:.1f} s, {cpu / deliveries * 1e6:.2f} µs for a delivery")
     return status
 
 
-def report(everybody: list[PlainSubscriber | SDKSubscriber], publisher: Publisher, waited: float) -> int:
+def report(everybody: list[PlainSubscriber | SDKSubscriber], publisher: Publisher, waited: float, wanted: float) -> int:
     counts = sum((each.counts for each in everybody), Counter())
-    print(f"published {publisher.published}, of which {publisher.repeated} batches were repeated")
+    share = publisher.published / wanted
+    print(f"published {publisher.published}, {share:.0%} of what the rate asks; {publisher.repeated} were sent again")
     print("clients: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     print(f"the last one had everything {waited:.1f} s after the publisher stopped")
     bad = [each for each in everybody if each.faults or each.next != publisher.published]
     for each in bad[:10]:
         print(f"FAULT {type(each).__name__} has {each.next}; {'; '.join(each.faults[:3])}")
     print(f"{len(everybody) - len(bad)} of {len(everybody)} have everything, once, in order")
-    return 1 if bad else 0
+    return 1 if bad or share < ENOUGH else 0
 
 
 def free_port() -> int:

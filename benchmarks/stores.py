@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -35,8 +35,8 @@ class Counter(Events):
 
     delivered = 0
 
-    def on_publication(self, channel: str, publication: Publication) -> None:
-        self.delivered += 1
+    def on_publications(self, channel: str, publications: Sequence[Publication]) -> None:
+        self.delivered += len(publications)
 
 
 async def publish(broker: Broker, publishers: int, each: int, channels: int) -> None:

@@ -9,7 +9,7 @@ from tests.support.rooms import Node, Talker
 from trunkline.realtime import Limits
 from trunkline.realtime.client import State
 from trunkline.realtime.codecs import CODECS
-from trunkline.realtime.hub import Room
+from trunkline.realtime.hub import TOGETHER, Room
 from trunkline.realtime.publication import Publication
 
 
@@ -224,9 +224,80 @@ def test_what_was_delivered_before_the_position_isnt_delivered_again() -> None:
         result = await talker.subscribe("a")
         assert result["offset"] == 2
         for offset in (2, 3):
-            node.hub.on_publication("a", Publication(b"%d" % offset, offset))
+            node.hub.on_publications("a", [Publication(b"%d" % offset, offset)])
         assert heard(talker) == [3]
         assert channel.options.recoverable
+
+    scene(play)
+
+
+def published(first: int, last: int, size: int = 1) -> list[Publication]:
+    """Publications from one offset to another, as a broker delivers them together."""
+    return [Publication(b'"' + b"%d" % offset * size + b'"', offset) for offset in range(first, last + 1)]
+
+
+def test_what_comes_together_is_one_frame() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        ada, bob = await node.connected("a"), await node.connected("a")
+        node.hub.on_publications("a", published(1, 3))
+        assert len(ada.connection.sent) == 1
+        assert ada.connection.sent[0] is bob.connection.sent[0]
+        assert heard(ada) == ["1", "2", "3"]
+        room = node.hub.rooms["a"]
+        assert (room.published, room.delivered, room.offset) == (3, 6, 3)
+
+    scene(play)
+
+
+def test_frames_do_not_grow_without_bound() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        ada = await node.connected("a")
+        node.hub.on_publications("a", published(1, 4, TOGETHER // 2 - 3))
+        assert [len(frame.payload) > TOGETHER for frame in ada.connection.sent] == [True, True]
+        node.hub.on_publications("a", published(5, 6, TOGETHER))
+        assert len(ada.connection.sent) == 4
+        assert [text[0] for text in heard(ada)] == ["1", "2", "3", "4", "5", "6"]
+
+    scene(play)
+
+
+@pytest.mark.parametrize("slow", ["drop_oldest", "conflate"])
+def test_what_may_be_dropped_is_not_tied_to_anything_else(slow: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10, slow=slow)
+        ada = await node.connected("a")
+        node.hub.on_publications("a", published(1, 3))
+        assert [len(bytes(frame.payload).split(b"\n")) for frame in ada.connection.sent] == [1, 1, 1]
+        assert heard(ada) == ["1", "2", "3"]
+
+    scene(play)
+
+
+def test_who_just_came_gets_of_several_what_it_does_not_have() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        await publish(node, "a", 1, 2)
+        ada = await node.connected("a")
+        node.hub.on_publications("a", published(1, 4))
+        assert heard(ada) == ["3", "4"]
+        node.hub.on_publications("a", published(5, 6))
+        assert heard(ada) == ["5", "6"]
+        assert not node.hub.rooms["a"].starting
+
+    scene(play)
+
+
+def test_who_is_too_slow_for_what_it_missed_is_gone() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        await publish(node, "a", 1)
+        ada = await node.connected("a")
+        ada.connection.room = 0
+        node.hub.on_publications("a", published(1, 2, node.limits.queue))
+        assert ada.connection.closed == (3008, "slow")
+        assert not node.hub.rooms["a"].clients()
 
     scene(play)
 
@@ -236,7 +307,7 @@ def test_publications_without_history_reach_those_who_just_came() -> None:
         node.channel("a", history=10)
         await node.broker.publish("a", Publication(b"1"), size=10, ttl=60)
         talker = await node.connected("a")
-        node.hub.on_publication("a", Publication(b'"passing"'))
+        node.hub.on_publications("a", [Publication(b'"passing"')])
         assert heard(talker) == ["passing"]
 
     scene(play)

@@ -21,7 +21,7 @@ from trunkline.testing.brokers import (
 
 class DeliversToAll(MemoryBroker):
     def _deliver(self, channel, publication):
-        self._running().on_publication(channel, publication)
+        self._running().on_publications(channel, [publication])
 
 
 class DeliversTwice(MemoryBroker):
@@ -187,9 +187,9 @@ class Cluster(BrokerEvents):
         self.nodes.append(node)
         return self.broker
 
-    def on_publication(self, channel, publication):
+    def on_publications(self, channel, publications):
         for node in self.nodes:
-            node._deliver(channel, publication)
+            node._deliver(channel, *publications)
 
     def on_join(self, channel, info):
         for node in self.nodes:

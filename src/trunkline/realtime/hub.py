@@ -1,16 +1,16 @@
 """Who is to get what: channels with their subscribers on this node, and how publications reach them.
 
 A publication is encoded once for each encoding that somebody in the channel speaks, framed once, compressed once, and
-then handed to every connection. For a client that keeps up, that is one call of its connection. Whoever is late, or has
-just come, is dealt with apart from the others.
+then handed to every connection. For a client that keeps up, that is one call of its connection, also for several
+publications that come together. Whoever is late, or has just come, is dealt with apart from the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from trunkline.realtime import codes, messages
 from trunkline.realtime.client import Client, State, Subscription
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Hub", "Room"]
 
 logger = logging.getLogger("trunkline.realtime")
+
+TOGETHER: Final = 1 << 16  # bytes of publications in one frame, as client libraries have limits, too
 
 #: Sends to a connection; returns whether it did.
 Send = Callable[["PreparedMessage"], bool]
@@ -124,9 +126,8 @@ class Hub:
         """Its reply is on its way: let what was delivered meanwhile follow, but nothing that it has."""
         room = self.rooms.get(subscription.name)
         buffer, subscription.buffer = subscription.buffer or [], None
-        for publication in buffer:
-            if room is not None and (not publication.offset or publication.offset > subscription.skip):
-                self._deliver([client], room, publication)
+        if room is not None:
+            self._deliver_new(client, subscription, room, buffer)
         # The reply, or what followed it, may have been too much for a client that reads too slowly.
         still_there = client.subscriptions.get(subscription.name) is subscription
         if room is not None and still_there and room.offset >= subscription.skip:
@@ -151,23 +152,25 @@ class Hub:
 
     # BrokerEvents
 
-    def on_publication(self, channel: str, publication: Publication) -> None:
-        """Deliver a publication."""
+    def on_publications(self, channel: str, publications: Sequence[Publication]) -> None:
+        """Deliver publications."""
         room = self.rooms.get(channel)
         if room is None:
             return
-        room.published += 1
-        if room.starting:
-            self._deliver_to_starting(room, publication)
-        if publication.offset:
-            room.offset = publication.offset
+        room.published += len(publications)
+        started = self._deliver_to_starting(room, publications) if room.starting else ()
+        room.offset = publications[-1].offset or room.offset
         for codec, audience in list(room.audience.items()):
-            message = self._say(room, codec, publication, audience)
-            if message is not None:
-                late = [client for client, send in audience.items() if not send(message)]
-                room.delivered += len(audience)
-                for client in late:
-                    self._queue(room, client, publication, message)
+            for some in _frames(room, codec, publications):
+                message = self._say(room, codec, some, audience)
+                if message is not None:
+                    late = [client for client, send in audience.items() if not send(message)]
+                    room.delivered += len(audience) * len(some)
+                    for client in late:
+                        self._queue(room, client, some[0], message)
+        for client in started:
+            if client in room.starting:  # it may have been too late, and is gone
+                self._join_audience(room, client)
 
     def on_join(self, channel: str, info: ClientInfo) -> None:
         """Tell subscribers that somebody joined."""
@@ -193,32 +196,36 @@ class Hub:
 
     # Delivery
 
-    def _deliver_to_starting(self, room: Room, publication: Publication) -> None:
-        """Keep it for those whose reply hasn't left; the others join the audience unless they have this publication."""
-        without_offset = []
+    def _deliver_to_starting(self, room: Room, publications: Sequence[Publication]) -> list[Client]:
+        """Keep them for those whose reply hasn't left; others get what is new to them. Returns who has caught up."""
+        started = []
         for client, subscription in list(room.starting.items()):
             if subscription.buffer is not None:
-                subscription.buffer.append(publication)
-            elif publication.offset > subscription.skip:
-                self._join_audience(room, client)
-            elif not publication.offset:
-                without_offset.append(client)
-        self._deliver(without_offset, room, publication)
+                subscription.buffer.extend(publications)
+            else:
+                self._deliver_new(client, subscription, room, publications)
+                if publications[-1].offset > subscription.skip:
+                    started.append(client)
+        return started
 
-    def _deliver(self, clients: list[Client], room: Room, publication: Publication) -> None:
-        for client in clients:
-            message = self._say(room, client.codec, publication, [client])
+    def _deliver_new(
+        self, client: Client, subscription: Subscription, room: Room, publications: Sequence[Publication]
+    ) -> None:
+        """Deliver to one client, but nothing that it has."""
+        new = [each for each in publications if not each.offset or each.offset > subscription.skip]
+        for some in _frames(room, client.codec, new):
+            message = self._say(room, client.codec, some, [client])
             if message is not None:
-                room.delivered += 1
+                room.delivered += len(some)
                 if not client.connection.send_nowait(message):
-                    self._queue(room, client, publication, message)
+                    self._queue(room, client, some[0], message)
 
     def _say(
-        self, room: Room, codec: Codec, publication: Publication, clients: Collection[Client]
+        self, room: Room, codec: Codec, publications: Sequence[Publication], clients: Collection[Client]
     ) -> PreparedMessage | None:
-        """The publication in an encoding; None if it isn't for who speaks it, or can't be: they are disconnected."""
+        """Publications in an encoding; None if they aren't for who speaks it, or can't be: they are disconnected."""
         try:
-            return codec.push(room.name, publication)
+            return codec.push(room.name, *publications)
         except InvalidPayload as error:
             logger.warning("disconnected %d clients in %s: %s", len(clients), room.name, error)
             for client in list(clients):
@@ -285,3 +292,21 @@ class Hub:
         if room.writable is not None:
             room.writable.set()
             room.writable = None
+
+
+def _frames(room: Room, codec: Codec, publications: Sequence[Publication]) -> Iterator[Sequence[Publication]]:
+    """What goes into a frame each. Publications that may be dropped have one of their own."""
+    if len(publications) == 1:
+        yield publications
+        return
+    alone = not codec.several or room.channel.options.slow in ("drop_oldest", "conflate")
+    some: list[Publication] = []
+    size = 0
+    for publication in publications:
+        size += len(publication.data)
+        if some and (alone or size > TOGETHER):
+            yield some
+            some, size = [], len(publication.data)
+        some.append(publication)
+    if some:
+        yield some

@@ -28,7 +28,7 @@ class PlainCodec(Codec):
     """
 
     name = "plain"
-    events = False
+    events = several = False
 
     def __init__(
         self, to_plain: Callable[[Any], str | bytes | None] | None, from_plain: Callable[[Any], Any] | None
@@ -37,7 +37,8 @@ class PlainCodec(Codec):
         self._type = Any if to_plain is None else type_of(parameters_of(to_plain)[0])
         self._from_plain = from_plain or _text_only
 
-    def push(self, channel: str, publication: Publication) -> PreparedMessage | None:
+    def push(self, channel: str, *publications: Publication) -> PreparedMessage | None:
+        [publication] = publications
         data = publication.data
         if self._to_plain is None:
             return PreparedMessage(_without_quotes(data))

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -317,6 +318,48 @@ def test_one_bad_publication_does_not_spoil_the_others(tmp_path: Path) -> None:
 
 
 # Load and memory
+
+
+def test_what_is_stored_together_is_delivered_together(tmp_path: Path) -> None:
+    class Batches(Events):
+        def on_publications(self, channel, publications):
+            super().on_publications(channel, publications)
+            batches.append((channel, [int(each.data) for each in publications]))
+
+    batches: list[tuple[str, list[int]]] = []
+
+    async def main() -> None:
+        async with opened(tmp_path / "store.db", Batches()) as broker:
+            for channel in "ab":
+                await broker.subscribe(channel)
+            hold = threading.Event()
+            held = asyncio.create_task(broker._do(lambda store: hold.wait()))
+            await asyncio.sleep(0)
+            calls = [publish(broker, "ab"[number % 2], b"%d" % number) for number in range(10)]
+            published = asyncio.gather(*calls)
+            await asyncio.sleep(0)
+            hold.set()
+            await held
+            await published
+        assert batches == [("a", [0, 2, 4, 6, 8]), ("b", [1, 3, 5, 7, 9])]
+
+    asyncio.run(main())
+
+
+def test_an_id_is_known_within_a_transaction(tmp_path: Path) -> None:
+    async def main() -> None:
+        events = Events()
+        async with opened(tmp_path / "store.db", events) as broker:
+            await broker.subscribe("a")
+            calls = [
+                broker.publish(channel, Publication(b"%d" % number), size=10, ttl=60, id=id)
+                for number, (channel, id) in enumerate([("a", "x"), ("b", "x"), ("a", "y"), ("a", "x"), ("a", "y")])
+            ]
+            positions = await asyncio.gather(*calls)
+            assert [position.offset for position in positions] == [1, 1, 2, 1, 2]
+            assert [each.data for each in events.publications["a"]] == [b"0", b"2"]
+
+    asyncio.run(main())
 
 
 def test_publishers_wait_for_a_place(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A node is one `Realtime` in one process. All of its clients share one subscripti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from trunkline.exceptions import WebSocketException
@@ -47,8 +48,11 @@ class BrokerEvents(Protocol):
     These methods return soon, and don't raise: there is nobody to tell.
     """
 
-    def on_publication(self, channel: str, publication: Publication) -> None:
-        """Something was published. The publication is shared: don't change it."""
+    def on_publications(self, channel: str, publications: Sequence[Publication]) -> None:
+        """Something was published: one publication, or several in their order, which cost less together.
+
+        The publications are shared: don't change them.
+        """
 
     def on_join(self, channel: str, info: ClientInfo) -> None:
         """A client subscribed."""

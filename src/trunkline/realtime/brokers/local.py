@@ -135,9 +135,9 @@ class LocalBroker(Broker):
             raise BrokerError(f"this {type(self).__name__} isn't started, or is closed already")
         return self._events
 
-    def _deliver(self, channel: str, publication: Publication) -> None:
+    def _deliver(self, channel: str, *publications: Publication) -> None:
         if self._events is not None:
-            self._tell(channel, self._events.on_publication, publication)
+            self._tell(channel, self._events.on_publications, publications)
 
     def _tell(self, channel: str, event: Callable[[str, T], None], about: T) -> None:
         if channel in self._subscribed:

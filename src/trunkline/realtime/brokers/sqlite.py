@@ -35,19 +35,22 @@ class Job(NamedTuple):
     Attributes:
         work: runs in the thread, within a transaction; a second time, in one of its own, if the first failed.
         done: runs in the event loop after the commit, with what `work` returned, or with the exception.
+        id: of the publication that `work` appends, if it has one, and before it the name of its channel.
     """
 
     work: Callable[[SQLiteStore], Any]
     done: Callable[[Outcome], None]
+    id: tuple[str, str] | None = None
 
 
 class SQLiteBroker(LocalBroker):
     """Keeps the newest publications of each channel in an SQLite database, for one node.
 
-    `publish` returns, and delivers, when the publication is on the disk. One thread writes, and takes all publications
-    that wait into one transaction: the busier, the fewer flushes of the disk for each. When 1,024 calls wait for the
-    disk, further ones wait for a place. Of each channel that this node subscribes to, the newest 300 publications are
-    in memory, too, so that those who reconnect needn't wait for the disk.
+    `publish` delivers, and returns, when the publication is on the disk. One thread writes, and takes all publications
+    that wait into one transaction: the busier, the fewer flushes of the disk for each, and what was stored together is
+    delivered together. When 1,024 calls wait for the disk, further ones wait for a place. Of each channel that this
+    node subscribes to, the newest 300 publications are in memory, too, so that those who reconnect needn't wait for the
+    disk.
 
     All channels have one epoch, made with the file. A channel is forgotten after `idle` seconds without publications;
     its offsets don't start again, as in `MemoryBroker`.
@@ -80,12 +83,13 @@ class SQLiteBroker(LocalBroker):
         self.synchronous = synchronous
         self._clock = clock
         self._writer = Writer(
-            partial(SQLiteStore, path, synchronous=synchronous, idle=idle, patience=patience), self._now
+            partial(SQLiteStore, path, synchronous=synchronous, idle=idle, patience=patience), self._now, self._hand_out
         )
         self._open = False
         self._epoch = ""
         self._places = asyncio.Semaphore()
         self._streams: dict[str, Stream] = {}  # of the channels that are subscribed to
+        self._stored: dict[str, list[Publication]] = {}  # by channel, and not yet delivered
 
     async def start(self, events: BrokerEvents) -> None:
         self._epoch = await self._writer.start()
@@ -119,9 +123,11 @@ class SQLiteBroker(LocalBroker):
             if appended.new:
                 publication.offset = appended.offset
                 self._keep(channel, publication, size, ttl)
-                self._deliver(channel, publication)
+                self._stored.setdefault(channel, []).append(publication)
 
-        appended = await self._do(lambda store: store.append(channel, publication, size, ttl, id), done)
+        appended = await self._do(
+            lambda store: store.append(channel, publication, size, ttl, id), done, None if id is None else (channel, id)
+        )
         return StreamPosition(appended.offset, self._epoch)
 
     async def subscribe(self, channel: str) -> None:
@@ -176,7 +182,12 @@ class SQLiteBroker(LocalBroker):
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
-    async def _do(self, work: Callable[[SQLiteStore], T], then: Callable[[T], None] | None = None) -> T:
+    async def _do(
+        self,
+        work: Callable[[SQLiteStore], T],
+        then: Callable[[T], None] | None = None,
+        id: tuple[str, str] | None = None,
+    ) -> T:
         """Have the thread do `work`, then call `then` with the result, even if the caller has given up meanwhile."""
         await self._places.acquire()
         try:
@@ -197,8 +208,14 @@ class SQLiteBroker(LocalBroker):
             if not result.cancelled():
                 result.set_result(outcome)
 
-        self._writer.submit(Job(work, done))
+        self._writer.submit(Job(work, done, id))
         return await result
+
+    def _hand_out(self) -> None:
+        """Deliver what was stored."""
+        stored, self._stored = self._stored, {}
+        for channel, publications in stored.items():
+            self._deliver(channel, *publications)
 
     def _keep(self, channel: str, publication: Publication, size: int, ttl: float) -> None:
         """Have in memory what was stored."""
@@ -219,11 +236,13 @@ class Writer:
     Args:
         open: opens the store; called in the thread.
         now: milliseconds since 1970.
+        finished: called in the event loop when jobs are done, before anybody who waits for them goes on.
     """
 
-    def __init__(self, open: Callable[[], SQLiteStore], now: Callable[[], int]) -> None:
+    def __init__(self, open: Callable[[], SQLiteStore], now: Callable[[], int], finished: Callable[[], None]) -> None:
         self._open = open
         self._now = now
+        self._finished = finished
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._committed: deque[tuple[Job, Outcome]] = deque()
         self._ended: asyncio.Future[None] | None = None
@@ -259,11 +278,10 @@ class Writer:
             self._finish(len(self._committed))
 
     def _settle(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
-        """Finish jobs of the thread; of many, some at a time."""
-        idle = not self._committed
+        """Finish jobs of the thread: what was committed while the loop was busy together, but some at a time."""
+        if not self._committed:
+            asyncio.get_running_loop().call_soon(self._go_on)
         self._committed.extend(zip(jobs, outcomes, strict=True))
-        if idle:
-            self._go_on()
 
     def _go_on(self) -> None:
         try:
@@ -276,6 +294,7 @@ class Writer:
         for _ in range(min(most, len(self._committed))):
             job, outcome = self._committed.popleft()
             job.done(outcome)
+        self._finished()
 
     # In the thread
 
@@ -322,6 +341,7 @@ class Writer:
     def _together(self, store: SQLiteStore, jobs: list[Job]) -> list[Any]:
         store.begin()
         try:
+            store.recall({job.id for job in jobs if job.id is not None})
             results = [job.work(store) for job in jobs]
             store.commit(self._now())
         except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -121,7 +121,8 @@ class _Channel:
 class SQLiteStore:
     """History in a file, which this process has to itself.
 
-    Call `begin`, any of the methods about channels, and `commit`; whatever any of them raises, call `rollback`.
+    Call `begin`, `recall`, any of the methods about channels, and `commit`; whatever any of them raises, call
+    `rollback`.
 
     Args:
         path: of the file, which is made if there is none.
@@ -146,6 +147,8 @@ class SQLiteStore:
         self._channels: dict[str, _Channel] = {}
         self._changed: dict[str, _Channel] = {}
         self._rows: list[tuple[int, int, int, bytes, bytes | None]] = []  # of publications, not yet in the table
+        self._ids: list[tuple[int, str, int, int]] = []  # rows of ids, not yet in the table
+        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # channel and id -> offset and time
         self._db = self._connect(patience)
         try:
             self._open()
@@ -165,6 +168,17 @@ class SQLiteStore:
         """Begin a transaction."""
         self._db.execute("BEGIN")
 
+    def recall(self, ids: Iterable[tuple[str, str]]) -> None:
+        """Look up ids of publications that will be appended in this transaction, each with the name of its channel."""
+        self._known.clear()
+        for some in _chunks(list(ids)):
+            for name, id, offset, time in self._db.execute(
+                f"SELECT name, ids.id, offset, time FROM (VALUES {_places(some)}) CROSS JOIN channels"
+                " ON name = column1 CROSS JOIN ids ON ids.channel = channels.id AND ids.id = column2",
+                [value for row in some for value in row],
+            ):
+                self._known[name, id] = offset, time
+
     def commit(self, now: int) -> None:
         """Store all that was done since `begin`; it is safe when this returns. `now`: milliseconds since 1970."""
         if self._changed and now >= self._tidy_at:  # not if it was only read, which should work on a full disk, too
@@ -176,6 +190,7 @@ class SQLiteStore:
     def rollback(self) -> None:
         """Forget all that was done since `begin`."""
         self._rows.clear()
+        self._ids.clear()
         self._changed.clear()
         self._channels.clear()
         if self._db.in_transaction:  # some errors end it
@@ -183,7 +198,7 @@ class SQLiteStore:
         self._read_meta()
 
     def append(self, name: str, publication: Publication, size: int, ttl: float, id: str | None) -> Appended:
-        """Add a publication, whose time is set, to a channel, and forget those beyond `size`."""
+        """Add a publication, whose time is set, to a channel, and forget those beyond `size`. Its id was recalled."""
         channel = self._channel(name) or self._new_channel(name)
         if id is not None and (first := self._remember(channel, id, publication.time)) is not None:
             return Appended(first, False)
@@ -303,12 +318,11 @@ class SQLiteStore:
 
     def _remember(self, channel: _Channel, id: str, now: int) -> int | None:
         """The offset of the publication that has this id already; otherwise the next one has it."""
-        row = self._db.execute(
-            "SELECT offset FROM ids WHERE channel = ? AND id = ? AND time > ?", (channel.id, id, now - ID_TTL * 1000)
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-        self._db.execute("INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)", (channel.id, id, channel.top + 1, now))
+        offset, time = self._known.get((channel.name, id), (0, 0))
+        if time > now - ID_TTL * 1000:
+            return offset
+        self._known[channel.name, id] = channel.top + 1, now
+        self._ids.append((channel.id, id, channel.top + 1, now))
         return None
 
     def _expired(self, channel: _Channel, now: int) -> int:
@@ -328,6 +342,11 @@ class SQLiteStore:
                 f"INSERT INTO publications VALUES {_places(some)}", [value for row in some for value in row]
             )
         self._rows.clear()
+        for some in _chunks(self._ids):
+            self._db.execute(
+                f"INSERT OR REPLACE INTO ids VALUES {_places(some)}", [value for row in some for value in row]
+            )
+        self._ids.clear()
         for some in _chunks([channel.row() for channel in self._changed.values()]):
             self._db.execute(
                 f"INSERT OR REPLACE INTO channels VALUES {_places(some)}", [value for row in some for value in row]

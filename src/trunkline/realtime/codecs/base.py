@@ -31,10 +31,12 @@ class Codec(ABC):
     Attributes:
         name: "json" or "protobuf".
         events: whether it can say more than publications, such as who joined.
+        several: whether a frame can have more than one publication.
     """
 
     name: str
     events = True
+    several = True
 
     @functools.cached_property
     def ping(self) -> PreparedMessage:
@@ -61,13 +63,13 @@ class Codec(ABC):
             InvalidPayload: if this encoding can't say it.
         """
 
-    def push(self, channel: str, publication: Publication) -> PreparedMessage | None:
-        """The frame that delivers a publication, None if it isn't for those who speak this encoding.
+    def push(self, channel: str, *publications: Publication) -> PreparedMessage | None:
+        """The frame that delivers publications, one if not `several`; None if they aren't for who speaks this encoding.
 
         Raises:
-            InvalidPayload: if this encoding can't say what is in it.
+            InvalidPayload: if this encoding can't say what is in them.
         """
-        return self.encode([Reply(push=Push(channel, pub=self.publication(publication)))])
+        return self.encode([Reply(push=Push(channel, pub=self.publication(each))) for each in publications])
 
     def publication(self, publication: Publication) -> messages.Publication:
         """A publication as it goes into messages.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -56,11 +56,12 @@ class Events:
         self.watch: Callable[[str, Publication], None] | None = None
         self._news = asyncio.Event()
 
-    def on_publication(self, channel: str, publication: Publication) -> None:
-        self.publications[channel].append(publication)
-        self._news.set()
-        if self.watch is not None:
-            self.watch(channel, publication)
+    def on_publications(self, channel: str, publications: Sequence[Publication]) -> None:
+        for publication in publications:
+            self.publications[channel].append(publication)
+            self._news.set()
+            if self.watch is not None:
+                self.watch(channel, publication)
 
     def on_join(self, channel: str, info: ClientInfo) -> None:
         self.others[channel].append(("join", info))
