@@ -94,7 +94,7 @@ ELSEWHERE = {
         "serve": "trunkline.asyncio.server",
         "unix_serve": "trunkline.asyncio.server",
     },
-    "websockets.utils": {"apply_mask": "trunkline.frames", "get_socket_name": "trunkline.asyncio.server"},
+    "websockets.utils": {"apply_mask": "trunkline.frames", "get_socket_name": "trunkline.endpoint.server"},
 }
 
 

@@ -13,13 +13,12 @@ from trunkline.asyncio.connection import Connection
 from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.client import MAX_REDIRECTS, BaseConnect, no_response, opening_request
+from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.exceptions import InvalidHandshake
 from trunkline.handshake.client import ClientHandshake
-from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
-from trunkline.uri import WebSocketURI, parse_uri
+from trunkline.uri import WebSocketURI
 
 try:
     import cython
@@ -72,8 +71,7 @@ class ClientConnection(Connection):
             InvalidHandshake: if it isn't.
         """
         self.request = opening_request(self.opening, additional_headers, user_agent_header)
-        if self.debug:
-            log_head(self.logger, ">", self.request)
+        self.log_head(">", self.request)
         self.transport.write(self.request.serialize())
         await self.opened
 
@@ -89,8 +87,7 @@ class ClientConnection(Connection):
 
     def _process_response(self, response: Response) -> None:
         self.response = response
-        if self.debug:
-            log_head(self.logger, "<", response)
+        self.log_head("<", response)
         self.opening.process_response(response)
         self.start(self.opening.subprotocol, self.opening.extensions, self.opening.remaining)
         self.opened.set_result(None)
@@ -224,8 +221,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             raise TimeoutError("timed out during opening handshake") from error
 
     async def _connect(self) -> ClientConnection:
-        for _ in range(MAX_REDIRECTS + 1):
-            connection = await self._open_connection()
+        for uri, handshake in self.attempts():
+            connection = await self._open_connection(uri, handshake)
             try:
                 await connection.handshake(self.additional_headers, self.user_agent_header)
             except BaseException as error:
@@ -234,18 +231,18 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
                 self.follow(error)
             else:
                 return connection
-        raise self.too_many_redirects()
+        raise AssertionError("attempts() raises when there are too many")
 
-    async def _open_connection(self) -> ClientConnection:
+    async def _open_connection(self, uri: WebSocketURI, handshake: ClientHandshake) -> ClientConnection:
         """Open the TCP connection, with TLS for wss, through a proxy if there is one."""
-        uri = parse_uri(self.uri)
         proxy = self.find_proxy(uri)
-        arguments = {**self.arguments, **self._tls_arguments(uri)}
+        if uri.secure and self.arguments.get("ssl", True) is None:
+            raise ValueError("ssl=None is incompatible with a wss:// URI: leave it out, or use ws://")
+        arguments = {**self.arguments, **self.tls_settings(uri)}
         if not arguments.get("unix") and arguments.get("sock") is None:
             arguments.setdefault("host", uri.host)
             arguments.setdefault("port", uri.port)
 
-        handshake = self.new_handshake(uri)  # raises for what can't be sent, before anything is
         # No closure: compiled, it would make a cycle with the connection that it sees.
         factory = functools.partial(self._create_connection, handshake, self.options, self.logger)
         connection: ClientConnection
@@ -257,17 +254,6 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             arguments["user_agent_header"] = self.user_agent_header
             connection = await proxies.create_connection(proxy, factory, engine=self._engine, **arguments)
         return connection
-
-    def _tls_arguments(self, uri: WebSocketURI) -> dict[str, Any]:
-        self.check_tls(uri)
-        if not uri.secure:
-            return {}
-        if self.arguments.get("ssl", True) is None:
-            raise ValueError("ssl=None is incompatible with a wss:// URI: leave it out, or use ws://")
-        return {
-            "ssl": self.arguments.get("ssl", True),
-            "server_hostname": self.arguments.get("server_hostname", uri.host),
-        }
 
     # Uses
 
@@ -306,8 +292,4 @@ def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs:
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    if uri is None:
-        uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
-    if kwargs.get("sock") is None:
-        kwargs["path"] = path
-    return connect(uri, unix=True, **kwargs)
+    return connect(**unix_arguments(path, uri, kwargs))

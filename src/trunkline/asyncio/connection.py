@@ -768,10 +768,7 @@ class Connection(BaseConnection):
             self.drop_at = 0.0
             self.on_drop()
         elif deadline is not None and deadline <= now:
-            pings = len(self.session.pings)
-            self.session.on_deadline(now)
-            if self.debug and len(self.session.pings) > pings:
-                self.logger.debug("% sent keepalive ping")
+            self.meet_deadline(now)
             self.attend()
         else:
             self.schedule()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import http
-import inspect
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -17,9 +15,8 @@ from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BaseServer, BasicAuth
 from trunkline.endpoint.server import is_credentials as is_credentials
-from trunkline.exceptions import ConnectionClosed, InvalidHandshake
+from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
-from trunkline.handshake.log import log_head
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 
@@ -124,37 +121,18 @@ class ServerConnection(Connection):
     # The opening handshake
 
     async def _respond_after_hooks(self, request: Request) -> None:
-        server = self.server
         try:
-            response = await self._call_hook("process_request", server.process_request, self, request)
-            if response is None:
-                response = server.accept(self.handshake, request)
-            else:
-                response.headers.update(server.response_headers)
-            changed = await self._call_hook("process_response", server.process_response, self, request, response)
-            self._respond(response if changed is None else changed)
+            self._respond(await self.server.answer(self, request))
         finally:
             self.running -= 1
             self._forget_when_over()
-
-    async def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
-        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
-        if hook is None:
-            return None
-        try:
-            result = hook(*arguments)
-            response: Response | None = await result if inspect.isawaitable(result) else result
-            self.server.check_heads(*arguments[2:], response)
-        except Exception:
-            return self.server.hook_failed(name, self.handshake)
-        return response
 
     def _respond(self, response: Response) -> None:
         if self.lost:
             return
         self.response = response
-        self._log_head("<", self.request)
-        self._log_head(">", response)
+        self.log_head("<", self.request)
+        self.log_head(">", response)
         if response.status_code == 101 and self.handshake.exception is None:
             self._open(response)
             self._start_handler()
@@ -218,11 +196,7 @@ class ServerConnection(Connection):
         self._forget_when_over()
 
     def _handler_failed(self, error: BaseException) -> None:
-        if isinstance(error, ConnectionClosed) and self.lost:
-            # A peer that goes away is no fault of the handler.
-            self.log_info("connection handler ended: %s", error)
-            return
-        self.logger.error("connection handler failed", exc_info=error)
+        self.server.log_failure(self, error)
         self.start_closing(CloseCode.INTERNAL_ERROR, "")
 
     def _forget_when_over(self) -> None:
@@ -232,12 +206,8 @@ class ServerConnection(Connection):
     def refuse_unavailable(self) -> None:
         """The server closes during the opening handshake."""
         if not self.rejected:
-            self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
+            self._reject(self.server.unavailable(self.handshake))
         self.transport.close()
-
-    def _log_head(self, direction: str, head: Request | Response | None) -> None:
-        if self.debug and head is not None:
-            log_head(self.logger, direction, head)
 
 
 async def _wait_for(awaitable: Awaitable[None]) -> None:
@@ -291,7 +261,7 @@ class Server(BaseServer):
 
     def _log_listening(self) -> None:
         for sock in self.sockets:
-            self.logger.info("server listening on %s", get_socket_name(sock))
+            self.log_listening(sock)
 
     async def __aenter__(self) -> Self:
         return await self
@@ -397,16 +367,6 @@ class Server(BaseServer):
             while self._closing is None:
                 await asyncio.sleep(0.05)
         await asyncio.shield(self._closing)
-
-
-def get_socket_name(sock: socket.socket) -> str:
-    """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
-    address = sock.getsockname()
-    if sock.family == socket.AF_INET:
-        return f"{address[0]}:{address[1]}"
-    if sock.family == socket.AF_INET6:
-        return f"[{address[0]}]:{address[1]}"
-    return str(address)
 
 
 def serve(
@@ -516,13 +476,4 @@ def basic_auth(
     Raises:
         TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
     """
-    auth = BasicAuth(realm, credentials, check_credentials)
-
-    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        given = auth.credentials(connection, request)
-        if isinstance(given, Response):
-            return given
-        valid = auth.check(*given)
-        return auth.decide(connection, given[0], await valid if inspect.isawaitable(valid) else valid)
-
-    return process_request
+    return BasicAuth(realm, credentials, check_credentials).process_request

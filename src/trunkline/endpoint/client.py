@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import ssl as ssl_module
 import traceback
 import urllib.parse
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trunkline.datastructures import Headers, HeadersLike
@@ -21,9 +22,9 @@ from trunkline.uri import WebSocketURI, parse_uri
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, Subprotocol
+    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
-__all__ = ["MAX_REDIRECTS", "BaseConnect", "no_response", "opening_request"]
+__all__ = ["BaseConnect", "no_response", "opening_request", "unix_arguments"]
 
 MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
 
@@ -78,13 +79,26 @@ class BaseConnect:
         self.process_exception = process_exception
         self.reconnect_delays = reconnect_delays
         self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
-        self.new_handshake = functools.partial(
+        self._new_handshake = functools.partial(
             ClientHandshake, origin=origin, extensions=extensions, subprotocols=subprotocols
         )
         self.arguments = arguments
         self._delays: Generator[float] | None = None
 
     # Where to
+
+    def attempts(self) -> Iterator[tuple[WebSocketURI, ClientHandshake]]:
+        """Where to connect to, and with which opening handshake; after a redirect, see `follow`, to another place.
+
+        Raises:
+            InvalidURI: if the URI isn't one.
+            Exception: for what can't be sent, before anything is.
+            SecurityError: after too many redirects.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            uri = parse_uri(self.uri)
+            yield uri, self._new_handshake(uri)
+        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
 
     def is_placed(self) -> bool:
         """Whether a socket that is connected already, or a Unix socket, is to be used."""
@@ -101,14 +115,23 @@ class BaseConnect:
         address = get_proxy(uri) if self.proxy is True else self.proxy
         return parse_proxy(address) if address else None
 
-    def check_tls(self, uri: WebSocketURI) -> None:
-        """Refuse TLS settings for a `ws://` URI.
+    def tls_settings(self, uri: WebSocketURI) -> dict[str, Any]:
+        """For TLS with the server: `ssl`, and as `server_hostname` the name to look for in its certificate.
+
+        Empty for a `ws://` URI.
 
         Raises:
-            ValueError: if there are any.
+            ValueError: if there are settings for a `ws://` URI.
         """
-        if not uri.secure and self.arguments.get("ssl") is not None:
+        settings, hostname = self.arguments.get("ssl"), self.arguments.get("server_hostname")
+        if uri.secure:
+            if settings is None or settings is True:
+                settings = ssl_module.create_default_context()
+                settings.check_hostname = hostname != ""  # as asyncio has it
+            return {"ssl": settings, "server_hostname": uri.host if hostname is None else hostname}
+        if settings is not None:
             raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
+        return {}
 
     # Redirects
 
@@ -155,10 +178,6 @@ class BaseConnect:
                     del headers[name]
             self.additional_headers = headers
 
-    @staticmethod
-    def too_many_redirects() -> SecurityError:
-        return SecurityError(f"more than {MAX_REDIRECTS} redirects")
-
     # Connecting again
 
     def delay_after(self, error: Exception) -> float:
@@ -193,6 +212,23 @@ def opening_request(
     if user_agent_header is not None:
         request.headers.setdefault("User-Agent", user_agent_header)
     return request
+
+
+def unix_arguments(
+    path: PathLike | None, uri: str | None, kwargs: dict[str, Any], instead: str = "sock"
+) -> dict[str, Any]:
+    """Arguments of `connect` for a Unix socket; `instead` names the one that takes the place of a path.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    if uri is None:
+        uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
+    if kwargs.get(instead) is not None:
+        return {"uri": uri, "unix": True, **kwargs}
+    if path is None:
+        raise ValueError(f"path is missing: give the file name of the socket, or {instead}")
+    return {"uri": uri, "unix": True, "path": path, **kwargs}
 
 
 def no_response(cause: BaseException | None) -> InvalidMessage:

@@ -18,6 +18,7 @@ from trunkline.core.writer import PreparedMessage, as_payload
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed
 from trunkline.frames import CloseCode, Frame
 from trunkline.handshake.head import request_of, response_of
+from trunkline.handshake.log import log_head
 from trunkline.options import Options
 
 try:
@@ -259,6 +260,13 @@ class BaseConnection:
         else:
             self.session.close(code, reason, now)
 
+    def meet_deadline(self, now: float) -> None:
+        """The session's deadline has come: ping the peer, or give it up."""
+        pings = len(self.session.pings)
+        self.session.on_deadline(now)
+        if self.debug and len(self.session.pings) > pings:
+            self.logger.debug("% sent keepalive ping")
+
     def end(self, error: BaseException | None, now: float) -> None:
         """The connection is lost, by an error or after the end of both streams: nothing is sent any more."""
         session: Session = self.session
@@ -304,6 +312,11 @@ class BaseConnection:
         """Log, but don't even make a logger if nobody listens."""
         if self.base_logger.isEnabledFor(logging.INFO):
             self.logger.info(message, *arguments)
+
+    def log_head(self, direction: str, head: Request | Response | None) -> None:
+        """Log the head of the opening handshake, ">" for sent, "<" for received."""
+        if self.debug and head is not None:
+            log_head(self.logger, direction, head)
 
     def log_refusal(self, response: Response, error: Exception | None) -> None:
         """Log a response that opens no connection; `error` is what was wrong with the request, if anything."""

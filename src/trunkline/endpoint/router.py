@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http
 import urllib.parse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from trunkline.endpoint.server import settle
 from trunkline.http11 import Request, Response
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ class BaseRouter:
         server_name: host, with its port, for redirects and for rules with a host; by default that of the request.
         url_scheme: "ws" or "wss", for redirects.
     """
+
+    #: What `route` was given as `process_request`: it sees each request first.
+    first: Callable[[Any, Request], Any] | None = None
 
     def __init__(self, url_map: Map, server_name: str | None = None, url_scheme: str = "ws") -> None:
         self.url_map = url_map
@@ -73,11 +78,29 @@ class BaseRouter:
         connection.handler, connection.handler_kwargs = handler, parameters
         return None
 
+    async def process_request(self, connection: Any, request: Request) -> Response | None:
+        """`route_request`, after what the caller of `route` wants to see each request first."""
+        response: Response | None = None if self.first is None else await settle(self.first(connection, request))
+        return self.route_request(connection, request) if response is None else response
+
     def handler(self, connection: Any) -> Any:
         """Call the handler that was found, with the parameters in the path, still percent-encoded, by keyword."""
         return connection.handler(connection, **connection.handler_kwargs)
 
 
-def scheme_for(ssl: object) -> str:
-    """The scheme of redirects: also with `ssl=True`, if a proxy before the server does TLS."""
-    return "ws" if ssl is None else "wss"
+def make_router(
+    kind: Callable[[Map, str | None, str], BaseRouter],
+    url_map: Map,
+    server_name: str | None,
+    ssl: object,
+    kwargs: dict[str, Any],
+) -> BaseRouter:
+    """The router of a server, and in `kwargs` what `serve` is to be told.
+
+    `ssl=True` says that a proxy before the server does TLS: redirects lead to `wss://`, the server itself has none.
+    """
+    router = kind(url_map, server_name, "ws" if ssl is None else "wss")
+    router.first = kwargs.pop("process_request", None)
+    if ssl is not None and ssl is not True:
+        kwargs["ssl"] = ssl
+    return router

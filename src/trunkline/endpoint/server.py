@@ -7,11 +7,12 @@ import http
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from trunkline.datastructures import Headers, HeadersLike
-from trunkline.exceptions import InvalidHandshake, InvalidHeader
+from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.server import ServerHandshake
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
     from trunkline.typing import LoggerLike, Origin, Subprotocol
 
-__all__ = ["BaseServer", "BasicAuth", "adapt_handler", "is_credentials"]
+__all__ = ["BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now", "settle"]
 
 SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None"]
 
@@ -97,26 +98,81 @@ class BaseServer:
         self.logger.info("opening handshake failed: %s", error)
         return handshake.refuse(error)
 
-    # Hooks: functions of the user that see requests and responses
+    @staticmethod
+    def unavailable(handshake: ServerHandshake) -> Response:
+        """The answer of a server that is about to close."""
+        return handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
 
-    def hook_failed(self, name: str, handshake: ServerHandshake) -> Response:
-        """The answer when a hook raised an exception; call it while that is being handled."""
-        self.logger.error("%s failed", name, exc_info=True)
-        return handshake.reject(
-            http.HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Failed to open a WebSocket connection.\nSee server log for more information.\n",
-        )
+    # Functions of the user
+
+    async def answer(self, connection: Any, request: Request) -> Response:
+        """The answer to a request that `process_request` and `process_response` may see first."""
+        response = await self._ask("process_request", self.process_request, connection, request)
+        if response is None:
+            response = self.accept(connection.handshake, request)
+        else:
+            response.headers.update(self.response_headers)
+        changed = await self._ask("process_response", self.process_response, connection, request, response)
+        return response if changed is None else changed
+
+    async def _ask(self, name: str, hook: Any, connection: Any, *heads: Request | Response) -> Response | None:
+        """What such a function wants to answer; a fault of it is answered with HTTP 500."""
+        if hook is None:
+            return None
+        try:
+            response: Response | None = await settle(hook(connection, *heads))
+            for head in (*heads[1:], response):
+                if head is not None:
+                    head.serialize()  # what can't be sent is a fault of who made it, or changed it in place
+        except Exception:
+            self.logger.error("%s failed", name, exc_info=True)
+            failure: Response = connection.respond(
+                http.HTTPStatus.INTERNAL_SERVER_ERROR,
+                "Failed to open a WebSocket connection.\nSee server log for more information.\n",
+            )
+            return failure
+        return response
 
     @staticmethod
-    def check_heads(*heads: Request | Response | None) -> None:
-        """What can't be sent is a fault of the hook that made it, or changed it in place.
+    def log_failure(connection: Any, error: BaseException) -> None:
+        """Log that a handler raised an exception; that its peer goes away is no fault of it."""
+        if isinstance(error, ConnectionClosed) and connection.lost:
+            connection.log_info("connection handler ended: %s", error)
+        else:
+            connection.logger.error("connection handler failed", exc_info=error)
 
-        Raises:
-            Exception: if one can't be sent.
-        """
-        for head in heads:
-            if head is not None:
-                head.serialize()
+    def log_listening(self, sock: Any) -> None:
+        """Log where the server listens."""
+        self.logger.info("server listening on %s", get_socket_name(sock))
+
+
+async def settle(result: Any) -> Any:
+    """What a function of the user returned, which may be a coroutine function or not."""
+    return await result if inspect.isawaitable(result) else result
+
+
+def run_now(rule: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that has nothing to wait for: threads wait inside of the user's functions.
+
+    Raises:
+        TypeError: if it waits nevertheless, for a coroutine function of the user.
+    """
+    try:
+        rule.send(None)
+        rule.throw(TypeError("with threads, a coroutine function can't be process_request or the like: use a function"))
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("a coroutine ignored that nobody waits for it")
+
+
+def get_socket_name(sock: Any) -> str:
+    """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
+    address = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"[{address[0]}]:{address[1]}"
+    return str(address)
 
 
 def adapt_handler(handler: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -158,25 +214,19 @@ class BasicAuth:
     ) -> None:
         if (credentials is None) == (check_credentials is None):
             raise TypeError("provide either credentials or check_credentials")
-        self.check = check_credentials or _checker(credentials)
+        self._check: Callable[[str, str], Awaitable[bool] | bool] = check_credentials or _checker(credentials)
         self._challenge = build_www_authenticate_basic(realm)
 
-    def credentials(self, connection: Any, request: Request) -> tuple[str, str] | Response:
-        """Username and password of a request, or the answer to one that has none."""
+    async def process_request(self, connection: Any, request: Request) -> Response | None:
+        """Let a user in whose credentials are valid, or answer with HTTP 401."""
         try:
             authorization = request.headers.get("Authorization")
-        except LookupError:  # given more than once
+            if authorization is None:
+                return self._unauthorized(connection, "Missing credentials\n")
+            username, password = parse_authorization_basic(authorization)
+        except (LookupError, InvalidHeader):  # given more than once, or something else
             return self._unauthorized(connection, "Unsupported credentials\n")
-        if authorization is None:
-            return self._unauthorized(connection, "Missing credentials\n")
-        try:
-            return parse_authorization_basic(authorization)
-        except InvalidHeader:
-            return self._unauthorized(connection, "Unsupported credentials\n")
-
-    def decide(self, connection: Any, username: str, valid: bool) -> Response | None:
-        """Let a user in whose credentials are valid, or answer."""
-        if not valid:
+        if not await settle(self._check(username, password)):
             return self._unauthorized(connection, "Invalid credentials\n")
         connection.username = username
         return None

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.client import MAX_REDIRECTS, BaseConnect, no_response, opening_request
+from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.handshake.client import ClientHandshake
-from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync import proxy as proxies
 from trunkline.sync.connection import Connection
 from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls
-from trunkline.uri import WebSocketURI, parse_uri
+from trunkline.uri import WebSocketURI
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ClientExtensionFactory
@@ -57,12 +56,10 @@ class ClientConnection(Connection):
             TimeoutError: if it takes too long.
         """
         self.request = opening_request(self.handshake, additional_headers, user_agent_header)
-        if self.debug:
-            log_head(self.logger, ">", self.request)
+        self.log_head(">", self.request)
         self.stream.write([self.request.serialize()])
         self.response = self._read_response(deadline)
-        if self.debug:
-            log_head(self.logger, "<", self.response)
+        self.log_head("<", self.response)
         self.handshake.process_response(self.response)
         self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
 
@@ -192,9 +189,8 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
             process_exception=process_exception,
             reconnect_delays=reconnect_delays,
             logger=logger,
-            arguments={"sock": sock, "ssl": ssl, **kwargs},
+            arguments={"sock": sock, "ssl": ssl, "server_hostname": server_hostname, **kwargs},
         )
-        self._server_hostname = server_hostname
         self._proxy_tls: dict[str, Any] = {"ssl": proxy_ssl, "server_hostname": proxy_server_hostname}
         self._create_connection = create_connection or ClientConnection
         self._connection: ClientConnection | None = None
@@ -210,8 +206,8 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
             raise TimeoutError("timed out during opening handshake") from error
 
     def _connect(self, deadline: Deadline) -> ClientConnection:
-        for _ in range(MAX_REDIRECTS + 1):
-            connection = self._open_connection(deadline)
+        for uri, handshake in self.attempts():
+            connection = self._open_connection(uri, handshake, deadline)
             try:
                 connection.open_handshake(deadline, self.additional_headers, self.user_agent_header)
             except BaseException as error:
@@ -219,28 +215,23 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
                 self.follow(error)
             else:
                 return connection
-        raise self.too_many_redirects()
+        raise AssertionError("attempts() raises when there are too many")
 
-    def _open_connection(self, deadline: Deadline) -> ClientConnection:
+    def _open_connection(self, uri: WebSocketURI, handshake: ClientHandshake, deadline: Deadline) -> ClientConnection:
         """Open the TCP connection, with TLS for wss, through a proxy if there is one."""
-        uri = parse_uri(self.uri)
-        self.check_tls(uri)
-        handshake = self.new_handshake(uri)  # raises for what can't be sent, before anything is
+        tls = self.tls_settings(uri)
         stream = self._open_stream(uri, deadline)
         try:
-            if uri.secure:
-                context = self.arguments["ssl"]
-                if context is None or context is True:
-                    context = ssl_module.create_default_context()
-                hostname = self._server_hostname or uri.host
-                stream = start_tls(stream, context, deadline, server_hostname=hostname)
+            if tls:
+                stream = start_tls(stream, deadline=deadline, **tls)
             return self._create_connection(stream, handshake, self.options, self.logger)
         except BaseException:
             stream.sock.close()
             raise
 
     def _open_stream(self, uri: WebSocketURI, deadline: Deadline) -> Stream:
-        arguments = {name: value for name, value in self.arguments.items() if name not in ("ssl", "unix")}
+        others = "ssl", "server_hostname", "unix"
+        arguments = {name: value for name, value in self.arguments.items() if name not in others}
         sock = arguments.pop("sock")
         host, port = arguments.pop("host", uri.host), arguments.pop("port", uri.port)
         if sock is not None:
@@ -330,7 +321,7 @@ def unix_reconnect(path: PathLike | None = None, uri: str | None = None, **kwarg
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    return reconnect(**_unix_arguments(path, uri, kwargs))
+    return reconnect(**unix_arguments(path, uri, kwargs))
 
 
 def unix_connect(
@@ -341,15 +332,7 @@ def unix_connect(
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    return connect(legacy=legacy, **_unix_arguments(path, uri, kwargs))
-
-
-def _unix_arguments(path: PathLike | None, uri: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-    if uri is None:
-        uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
-    if path is None and kwargs.get("sock") is None:
-        raise ValueError("path is missing: give the file name of the socket, or sock")
-    return {"uri": uri, "unix": True, "path": path, **kwargs}
+    return connect(legacy=legacy, **unix_arguments(path, uri, kwargs))
 
 
 def connect_unix(path: PathLike, deadline: Deadline) -> socket.socket:

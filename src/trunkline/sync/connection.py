@@ -397,10 +397,7 @@ class Connection(BaseConnection):
             if deadline is None or self.lost or deadline > now:
                 self._schedule()
                 return
-            pings = len(self.session.pings)
-            self.session.on_deadline(now)
-            if self.debug and len(self.session.pings) > pings:
-                self.logger.debug("% sent keepalive ping")
+            self.meet_deadline(now)
             self._attend()
 
     # Sending

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl as ssl_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from trunkline.endpoint.router import BaseRouter, scheme_for
-from trunkline.http11 import Request, Response
-from trunkline.sync.server import ProcessRequest, Server, ServerConnection, serve
+from trunkline.endpoint.router import BaseRouter, make_router
+from trunkline.endpoint.server import run_now
+from trunkline.sync.server import ProcessRequest, Server, serve
 
 if TYPE_CHECKING:
     from trunkline.endpoint.router import Map
@@ -49,16 +49,9 @@ def route(
         create_router: subclass of `Router` to use.
         kwargs: as for `serve`.
     """
-    if ssl is not None and ssl is not True:
-        kwargs["ssl"] = ssl
-    router = (create_router or Router)(url_map, server_name, scheme_for(ssl))
-    first: ProcessRequest | None = kwargs.pop("process_request", None)
-
-    def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        response = None if first is None else first(connection, request)
-        return router.route_request(connection, request) if response is None else response
-
-    return serve(router.handler, *args, process_request=process_request, **kwargs)
+    router = make_router(create_router or Router, url_map, server_name, ssl, kwargs)
+    hook: ProcessRequest = lambda connection, request: run_now(router.process_request(connection, request))  # noqa: E731
+    return serve(router.handler, *args, process_request=hook, **kwargs)
 
 
 def unix_route(url_map: Map, path: PathLike | None = None, **kwargs: Any) -> Server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import http
 import os
 import re
 import selectors
@@ -15,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.server import BaseServer, BasicAuth
+from trunkline.endpoint.server import BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
-from trunkline.exceptions import ConnectionClosed, InvalidHandshake
+from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
-from trunkline.handshake.log import log_head
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync.client import check_socket, deprecated_ssl_context
@@ -86,38 +84,19 @@ class ServerConnection(Connection):
         except InvalidHandshake as error:
             response = self.server.refuse(self.handshake, error)
         else:
-            response = self._answer(self.request)
+            response = run_now(self.server.answer(self, self.request))
         with self.mutex:
             if self.answered:
                 return False
             self.answered = True
         self.response = response
-        self._log_heads()
+        self.log_head("<", self.request)
+        self.log_head(">", response)
         if response.status_code == 101 and self.handshake.exception is None:
             self._open(response, deadline)
             return True
         self._reject(response, deadline)
         return False
-
-    def _answer(self, request: Request) -> Response:
-        server = self.server
-        response = self._call_hook("process_request", server.process_request, self, request)
-        if response is None:
-            response = server.accept(self.handshake, request)
-        else:
-            response.headers.update(server.response_headers)
-        return self._call_hook("process_response", server.process_response, self, request, response) or response
-
-    def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
-        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
-        if hook is None:
-            return None
-        try:
-            response: Response | None = hook(*arguments)
-            self.server.check_heads(*arguments[2:], response)
-        except Exception:
-            return self.server.hook_failed(name, self.handshake)
-        return response
 
     def _open(self, response: Response, deadline: Deadline) -> None:
         self.stream.write([response.serialize()])
@@ -144,18 +123,12 @@ class ServerConnection(Connection):
             if self.answered:
                 return False
             self.answered = True
-        self.response = self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
+        self.response = self.server.unavailable(self.handshake)
         self.log_refusal(self.response, None)
         self.stream.write([self.response.serialize()])
         self.stream.push()
         self.abort()
         return True
-
-    def _log_heads(self) -> None:
-        if self.debug:
-            for direction, head in (("<", self.request), (">", self.response)):
-                if head is not None:
-                    log_head(self.logger, direction, head)
 
     # The handler
 
@@ -166,11 +139,7 @@ class ServerConnection(Connection):
             self.server.handler(self)
             code = CloseCode.NORMAL_CLOSURE
         except Exception as error:
-            if isinstance(error, ConnectionClosed) and self.lost:
-                # A peer that goes away is no fault of the handler.
-                self.log_info("connection handler ended: %s", error)
-            else:
-                self.logger.error("connection handler failed", exc_info=True)
+            self.server.log_failure(self, error)
         finally:
             self.close(code)
 
@@ -220,7 +189,7 @@ class Server(BaseServer):
         self._serving = False
         self._closing = False
         self._farewell: tuple[int, str] | None = None
-        self.logger.info("server listening on %s", _socket_name(sock))
+        self.log_listening(sock)
 
     @property
     def connections(self) -> set[ServerConnection]:
@@ -331,15 +300,6 @@ class Server(BaseServer):
         if self._farewell is not None:
             connection.start_closing(*self._farewell)
         return self._farewell is not None
-
-
-def _socket_name(sock: socket.socket) -> str:
-    address = sock.getsockname()
-    if sock.family == socket.AF_INET:
-        return f"{address[0]}:{address[1]}"
-    if sock.family == socket.AF_INET6:
-        return f"[{address[0]}]:{address[1]}"
-    return str(address)
 
 
 def serve(
@@ -473,11 +433,4 @@ def basic_auth(
         TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
     """
     auth = BasicAuth(realm, credentials, check_credentials)
-
-    def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        given = auth.credentials(connection, request)
-        if isinstance(given, Response):
-            return given
-        return auth.decide(connection, given[0], auth.check(*given))
-
-    return process_request
+    return lambda connection, request: run_now(auth.process_request(connection, request))

@@ -263,7 +263,7 @@ class TLSStream:
 
 def start_tls(
     stream: Stream,
-    context: ssl_module.SSLContext,
+    ssl: ssl_module.SSLContext,
     deadline: Deadline,
     *,
     server_side: bool = False,
@@ -275,7 +275,7 @@ def start_tls(
         ssl.SSLError: if the handshake of TLS fails.
         TimeoutError: if it takes too long.
     """
-    secured = TLSStream(stream, context, server_side, server_hostname)
+    secured = TLSStream(stream, ssl, server_side, server_hostname)
     secured.handshake(deadline)
     return secured
 

@@ -12,15 +12,14 @@ import trio
 from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.client import MAX_REDIRECTS, BaseConnect, no_response, opening_request
+from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.frames import CloseCode
 from trunkline.handshake.client import ClientHandshake
-from trunkline.handshake.log import log_head
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.trio.connection import Connection, seconds
 from trunkline.trio.proxy import connect_proxy, start_tls
-from trunkline.uri import WebSocketURI, parse_uri
+from trunkline.uri import WebSocketURI
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ClientExtensionFactory
@@ -55,15 +54,13 @@ class ClientConnection(Connection):
             InvalidHandshake: if it isn't.
         """
         self.request = opening_request(self.handshake, additional_headers, user_agent_header)
-        if self.debug:
-            log_head(self.logger, ">", self.request)
+        self.log_head(">", self.request)
         try:
             await self.stream.send_all(self.request.serialize())
             self.response = await self._receive_response()
         except trio.BrokenResourceError as error:
             raise no_response(error.__cause__ or error) from error.__cause__
-        if self.debug:
-            log_head(self.logger, "<", self.response)
+        self.log_head("<", self.response)
         self.handshake.process_response(self.response)
         self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
 
@@ -176,9 +173,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             process_exception=process_exception,
             reconnect_delays=reconnect_delays,
             logger=logger,
-            arguments={"stream": stream, "ssl": ssl, **kwargs},
+            arguments={"stream": stream, "ssl": ssl, "server_hostname": server_hostname, **kwargs},
         )
-        self._server_hostname = server_hostname
         self._proxy_tls: dict[str, Any] = {"proxy_ssl": proxy_ssl, "proxy_server_hostname": proxy_server_hostname}
         self._create_connection = create_connection or ClientConnection
         self._connection: ClientConnection | None = None
@@ -196,9 +192,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         raise TimeoutError("timed out during opening handshake")
 
     async def _connect(self, nursery: trio.Nursery | None) -> ClientConnection:
-        for _ in range(MAX_REDIRECTS + 1):
-            uri = parse_uri(self.uri)
-            handshake = self.new_handshake(uri)  # raises for what can't be sent, before anything is
+        for uri, handshake in self.attempts():
             stream = await self._open_stream(uri)
             try:
                 connection = self._create_connection(nursery, stream, handshake, self.options, self.logger)
@@ -208,13 +202,14 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
                 self.follow(error)
             else:
                 return connection
-        raise self.too_many_redirects()
+        raise AssertionError("attempts() raises when there are too many")
 
     async def _open_stream(self, uri: WebSocketURI) -> trio.abc.Stream:
         """Open a stream to the server, with TLS for wss, through a proxy if there is one."""
-        self.check_tls(uri)
+        tls = self.tls_settings(uri)
         proxy = self.find_proxy(uri)
-        arguments = {name: value for name, value in self.arguments.items() if name not in ("stream", "ssl", "unix")}
+        others = "stream", "ssl", "server_hostname", "unix"
+        arguments = {name: value for name, value in self.arguments.items() if name not in others}
         stream: trio.abc.Stream
         if self.arguments["stream"] is not None:
             stream = self.arguments["stream"]
@@ -227,9 +222,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             else:
                 arguments["user_agent_header"] = self.user_agent_header
                 stream = await connect_proxy(proxy, host, port, **self._proxy_tls, **arguments)
-        if uri.secure:
-            stream = await start_tls(stream, self.arguments["ssl"], self._server_hostname or uri.host)
-        return stream
+        return await start_tls(stream, **tls) if tls else stream
 
     # Uses
 
@@ -282,10 +275,4 @@ def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs:
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    if uri is None:
-        uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
-    if kwargs.get("stream") is None:
-        if path is None:
-            raise ValueError("path is None: give the file name of a Unix socket, or a stream")
-        kwargs.update(unix=True, path=path)
-    return connect(uri, **kwargs)
+    return connect(**unix_arguments(path, uri, kwargs, instead="stream"))

@@ -10,7 +10,6 @@ done anything; a message on its way leaves as a whole.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -593,10 +592,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
                 await trio.sleep_forever()
             deadline, now = session.deadline(), trio.current_time()
             if deadline is not None and deadline <= now and not self.lost:
-                pings = len(session.pings)
-                session.on_deadline(now)
-                if self.debug and len(session.pings) > pings:
-                    self.logger.debug("% sent keepalive ping")
+                self.meet_deadline(now)
                 self._attend()
                 deadline = session.deadline()
             self.timer = trio.CancelScope(deadline=math.inf if deadline is None else deadline)
@@ -630,11 +626,6 @@ async def broadcast(
 
 
 broadcast.__doc__ = broadcast_now.__doc__
-
-
-async def settle(result: Any) -> Any:
-    """What a function of the user returned, which may be a coroutine function or not."""
-    return await result if inspect.isawaitable(result) else result
 
 
 def seconds(timeout: float | None) -> float:

@@ -72,16 +72,15 @@ async def _connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> t
 
 
 async def start_tls(
-    stream: trio.abc.Stream, context: ssl_module.SSLContext | None, server_hostname: str
+    stream: trio.abc.Stream, ssl: ssl_module.SSLContext | None, server_hostname: str
 ) -> trio.abc.Stream:
     """TLS over a stream, which is closed if that fails.
 
     Raises:
         OSError: if the handshake fails; `ssl.SSLError` is one.
     """
-    secured = trio.SSLStream(
-        stream, context or ssl_module.create_default_context(), server_hostname=server_hostname, https_compatible=True
-    )
+    context = ssl or ssl_module.create_default_context()
+    secured = trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:

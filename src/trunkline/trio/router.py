@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from trunkline.endpoint.router import BaseRouter, scheme_for
-from trunkline.http11 import Request, Response
-from trunkline.trio.connection import settle
-from trunkline.trio.server import ProcessRequest, Server, ServerConnection, serve
+from trunkline.endpoint.router import BaseRouter, make_router
+from trunkline.trio.server import Server, serve
 
 if TYPE_CHECKING:
     from trunkline.endpoint.router import Map
@@ -53,13 +51,5 @@ async def route(
         task_status: for `nursery.start`, which returns the `Server`.
         kwargs: as for `serve`.
     """
-    if ssl is not None and ssl is not True:
-        kwargs["ssl"] = ssl
-    router = (create_router or Router)(url_map, server_name, scheme_for(ssl))
-    first: ProcessRequest | None = kwargs.pop("process_request", None)
-
-    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        response: Response | None = None if first is None else await settle(first(connection, request))
-        return router.route_request(connection, request) if response is None else response
-
-    await serve(router.handler, *args, process_request=process_request, task_status=task_status, **kwargs)
+    router = make_router(create_router or Router, url_map, server_name, ssl, kwargs)
+    await serve(router.handler, *args, process_request=router.process_request, task_status=task_status, **kwargs)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http
 import re
-import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -14,13 +12,12 @@ import trio
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BaseServer, BasicAuth, SelectSubprotocol
-from trunkline.exceptions import ConnectionClosed, InvalidHandshake
+from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
-from trunkline.handshake.log import log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
-from trunkline.trio.connection import Connection, broadcast, seconds, settle
+from trunkline.trio.connection import Connection, broadcast, seconds
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
@@ -70,8 +67,8 @@ class ServerConnection(Connection):
         if response is None:
             return self._not_opened()
         self.response = response
-        self._log_head("<", self.request)
-        self._log_head(">", response)
+        self.log_head("<", self.request)
+        self.log_head(">", response)
         if response.status_code != 101 or self.handshake.exception is not None:
             await self._reject(response)
             return False
@@ -97,28 +94,7 @@ class ServerConnection(Connection):
                 self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
             return self.server.refuse(self.handshake, error)
-        return await self._answer(self.request)
-
-    async def _answer(self, request: Request) -> Response:
-        server = self.server
-        response = await self._call_hook("process_request", server.process_request, self, request)
-        if response is None:
-            response = server.accept(self.handshake, request)
-        else:
-            response.headers.update(server.response_headers)
-        changed = await self._call_hook("process_response", server.process_response, self, request, response)
-        return response if changed is None else changed
-
-    async def _call_hook(self, name: str, hook: Any, *arguments: Any) -> Response | None:
-        """Call what the user wants to see requests or responses; a fault of it is answered with HTTP 500."""
-        if hook is None:
-            return None
-        try:
-            response: Response | None = await settle(hook(*arguments))
-            self.server.check_heads(*arguments[2:], response)
-        except Exception:
-            return self.server.hook_failed(name, self.handshake)
-        return response
+        return await self.server.answer(self, self.request)
 
     async def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
@@ -135,7 +111,7 @@ class ServerConnection(Connection):
     async def refuse_unavailable(self) -> None:
         """The server closes during the opening handshake."""
         with trio.CancelScope(shield=True):
-            await self._reject(self.handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))
+            await self._reject(self.server.unavailable(self.handshake))
 
     # The handler
 
@@ -144,20 +120,10 @@ class ServerConnection(Connection):
         try:
             await self.server.handler(self)
         except Exception as error:
-            self._handler_failed(error)
-        self.start_closing(CloseCode.NORMAL_CLOSURE, "")
-
-    def _handler_failed(self, error: Exception) -> None:
-        if isinstance(error, ConnectionClosed) and self.lost:
-            # A peer that goes away is no fault of the handler.
-            self.log_info("connection handler ended: %s", error)
-            return
-        self.logger.error("connection handler failed", exc_info=error)
-        self.start_closing(CloseCode.INTERNAL_ERROR, "")
-
-    def _log_head(self, direction: str, head: Request | Response | None) -> None:
-        if self.debug and head is not None:
-            log_head(self.logger, direction, head)
+            self.server.log_failure(self, error)
+            self.start_closing(CloseCode.INTERNAL_ERROR, "")
+        else:
+            self.start_closing(CloseCode.NORMAL_CLOSURE, "")
 
 
 class Server(BaseServer, trio.abc.AsyncResource):
@@ -200,12 +166,20 @@ class Server(BaseServer, trio.abc.AsyncResource):
             try:
                 with self._accepting:
                     for listener in self.listeners:
-                        self.logger.info("server listening on %s", _name(listener))
+                        self._log_listener(listener)
                     task_status.started(self)
                     await trio.serve_listeners(self._handle_stream, self.listeners, handler_nursery=handlers)
             finally:
                 for listener in self.listeners:
                     await trio.aclose_forcefully(listener)
+
+    def _log_listener(self, listener: Any) -> None:
+        if isinstance(listener, trio.SSLListener):
+            listener = listener.transport_listener
+        if isinstance(listener, trio.SocketListener):
+            self.log_listening(listener.socket)
+        else:
+            self.logger.info("server listening on %r", listener)
 
     async def _handle_stream(self, stream: trio.abc.Stream) -> None:
         """Handle a connection from its beginning to its end; nothing that goes wrong with it is raised."""
@@ -268,18 +242,6 @@ class Server(BaseServer, trio.abc.AsyncResource):
             self.logger.info("server closed")
             self._closed.set()
         await self._closed.wait()
-
-
-def _name(listener: Any) -> str:
-    if isinstance(listener, trio.SSLListener):
-        listener = listener.transport_listener
-    sock = getattr(listener, "socket", None)
-    if sock is None:
-        return repr(listener)
-    address = sock.getsockname()
-    if sock.family == socket.AF_INET:
-        return f"{address[0]}:{address[1]}"
-    return f"[{address[0]}]:{address[1]}" if sock.family == socket.AF_INET6 else str(address)
 
 
 async def serve(
@@ -397,13 +359,4 @@ def basic_auth(
     Raises:
         TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
     """
-    auth = BasicAuth(realm, credentials, check_credentials)
-
-    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        found = auth.credentials(connection, request)
-        if isinstance(found, Response):
-            return found
-        username, password = found
-        return auth.decide(connection, username, await settle(auth.check(username, password)))
-
-    return process_request
+    return BasicAuth(realm, credentials, check_credentials).process_request
