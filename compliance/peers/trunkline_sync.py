@@ -7,11 +7,14 @@ import threading
 
 import trunkline
 from compliance.peers import harness
-from compliance.peers.websockets_api import OPTIONS
+from compliance.peers.websockets_api import OPTIONS, offers
+from trunkline.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from trunkline.sync.client import connect
 from trunkline.sync.connection import Connection
 from trunkline.sync.server import Server
 from trunkline.sync.server import serve as serve_sync
+
+CLIENT_OPTIONS = OPTIONS | {"extensions": offers(ClientPerMessageDeflateFactory)}
 
 
 def echo_messages(connection: Connection) -> None:
@@ -27,7 +30,7 @@ async def serve(sock: socket.socket) -> Server:
 
 async def receive(url: str) -> str:
     def receive_one() -> str:
-        with connect(url, **OPTIONS) as connection:
+        with connect(url, **CLIENT_OPTIONS) as connection:
             return str(connection.recv())
 
     return await asyncio.to_thread(receive_one)
@@ -35,7 +38,7 @@ async def receive(url: str) -> str:
 
 async def echo(url: str) -> None:
     def echo_all() -> None:
-        with connect(url, **OPTIONS) as connection, contextlib.suppress(trunkline.ConnectionClosed):
+        with connect(url, **CLIENT_OPTIONS) as connection, contextlib.suppress(trunkline.ConnectionClosed):
             echo_messages(connection)
 
     await asyncio.to_thread(echo_all)

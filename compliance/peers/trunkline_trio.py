@@ -10,10 +10,13 @@ from urllib.parse import urlencode
 import trio
 
 from compliance.peers.harness import CASE_SECONDS
-from compliance.peers.websockets_api import OPTIONS
+from compliance.peers.websockets_api import OPTIONS, offers
 from trunkline import ConnectionClosed
+from trunkline.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from trunkline.trio.client import connect
 from trunkline.trio.server import serve
+
+CLIENT_OPTIONS = OPTIONS | {"extensions": offers(ClientPerMessageDeflateFactory)}
 
 
 async def echo_messages(connection: Any) -> None:
@@ -36,14 +39,14 @@ async def be_server() -> None:
 
 async def echo(url: str) -> None:
     # Who closed the connection, and how, is for the fuzzing server to judge.
-    async with connect(url, **OPTIONS) as connection:
+    async with connect(url, **CLIENT_OPTIONS) as connection:
         with contextlib.suppress(ConnectionClosed):
             await echo_messages(connection)
 
 
 async def be_client(url: str) -> None:
     """The dialogue of Autobahn|Testsuite: how many cases, each of them, and the end."""
-    async with connect(f"{url}/getCaseCount", **OPTIONS) as connection:
+    async with connect(f"{url}/getCaseCount", **CLIENT_OPTIONS) as connection:
         count = int(await connection.recv())
     for case in range(1, count + 1):
         with trio.move_on_after(CASE_SECONDS) as patience:

@@ -79,6 +79,7 @@ VALUES: dict[str, dict[str, object]] = {
 
 #: Names that older programs import from another place: the module that has them, and their name there if it is another.
 ELSEWHERE = {
+    "websockets.asyncio.client": {"MAX_REDIRECTS": "trunkline.endpoint.client"},
     "websockets.client": {
         "ClientConnection": "trunkline.client:ClientProtocol",
         "WebSocketClientProtocol": "trunkline",
@@ -94,6 +95,8 @@ ELSEWHERE = {
         "serve": "trunkline.asyncio.server",
         "unix_serve": "trunkline.asyncio.server",
     },
+    "websockets.sync.client": {"MAX_REDIRECTS": "trunkline.endpoint.client"},
+    "websockets.trio.client": {"MAX_REDIRECTS": "trunkline.endpoint.client"},
     "websockets.utils": {"apply_mask": "trunkline.frames", "get_socket_name": "trunkline.endpoint.server"},
 }
 

@@ -37,6 +37,7 @@ from tests.support.threads import (
 from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus, NegotiationError
 from trunkline.http11 import Request, Response
 from trunkline.protocol import State
+from trunkline.sync import server as server_module
 from trunkline.sync.client import connect
 from trunkline.sync.server import Server, ServerConnection, basic_auth, broadcast, serve, unix_serve
 from trunkline.testing.tls import tls_contexts
@@ -514,3 +515,10 @@ def test_their_client_is_told_to_go() -> None:
         with pytest.raises(websockets.ConnectionClosedOK, match="1001"):
             ws.recv()
         assert time.monotonic() - begun < PATIENCE
+
+
+def test_old_name_of_the_server() -> None:
+    with pytest.deprecated_call(match="use Server"):
+        assert server_module.WebSocketServer is server_module.Server
+    with pytest.raises(AttributeError, match="has no attribute 'WebSocketServe'"):
+        _ = server_module.WebSocketServe

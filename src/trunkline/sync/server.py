@@ -9,6 +9,7 @@ import selectors
 import socket
 import ssl as ssl_module
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -434,3 +435,12 @@ def basic_auth(
     """
     auth = BasicAuth(realm, credentials, check_credentials)
     return lambda connection, request: run_now(auth.process_request(connection, request))
+
+
+if not TYPE_CHECKING:  # or type checkers would believe that we have any name
+
+    def __getattr__(name: str) -> object:
+        if name != "WebSocketServer":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn("WebSocketServer is deprecated: use Server", DeprecationWarning, stacklevel=2)
+        return Server
