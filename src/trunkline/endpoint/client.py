@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import ssl as ssl_module
 import traceback
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -116,19 +115,18 @@ class BaseConnect:
         return parse_proxy(address) if address else None
 
     def tls_settings(self, uri: WebSocketURI) -> dict[str, Any]:
-        """For TLS with the server: `ssl`, and as `server_hostname` the name to look for in its certificate.
-
-        Empty for a `ws://` URI.
+        """For TLS with the server: `ssl`, a context or True for that of `ssl.create_default_context`, and as
+        `server_hostname` the name to look for in its certificate. Empty for a `ws://` URI.
 
         Raises:
             ValueError: if there are settings for a `ws://` URI.
         """
         settings, hostname = self.arguments.get("ssl"), self.arguments.get("server_hostname")
         if uri.secure:
-            if settings is None or settings is True:
-                settings = ssl_module.create_default_context()
-                settings.check_hostname = hostname != ""  # as asyncio has it
-            return {"ssl": settings, "server_hostname": uri.host if hostname is None else hostname}
+            return {
+                "ssl": True if settings is None else settings,
+                "server_hostname": uri.host if hostname is None else hostname,
+            }
         if settings is not None:
             raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
         return {}

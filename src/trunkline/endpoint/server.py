@@ -7,7 +7,6 @@ import http
 import inspect
 import logging
 import re
-import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -167,12 +166,13 @@ def run_now(rule: Coroutine[Any, Any, Any]) -> Any:
 
 def get_socket_name(sock: Any) -> str:
     """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
-    address = sock.getsockname()
-    if sock.family == socket.AF_INET:
-        return f"{address[0]}:{address[1]}"
-    if sock.family == socket.AF_INET6:
-        return f"[{address[0]}]:{address[1]}"
-    return str(address)
+    match sock.getsockname():
+        case (host, port):
+            return f"{host}:{port}"
+        case (host, port, _, _):  # IPv6
+            return f"[{host}]:{port}"
+        case path:
+            return str(path)
 
 
 def adapt_handler(handler: Callable[..., Any]) -> Callable[[Any], Any]:

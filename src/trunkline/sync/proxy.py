@@ -46,8 +46,7 @@ def open_stream(
     try:
         stream: Stream = SocketStream(sock)
         if proxy.scheme == "https":
-            context = ssl or ssl_module.create_default_context()
-            stream = start_tls(stream, context, deadline, server_hostname=server_hostname or proxy.host)
+            stream = start_tls(stream, ssl, deadline, server_hostname=server_hostname or proxy.host)
         open_tunnel(stream, Tunnel(proxy, host, port, user_agent_header), deadline)
     except BaseException:
         sock.close()

@@ -16,7 +16,7 @@ import socket
 import ssl as ssl_module
 import threading
 from time import monotonic
-from typing import Protocol
+from typing import Literal, Protocol
 
 __all__ = ["Deadline", "SocketStream", "Stream", "TLSStream", "start_tls"]
 
@@ -263,19 +263,20 @@ class TLSStream:
 
 def start_tls(
     stream: Stream,
-    ssl: ssl_module.SSLContext,
+    ssl: ssl_module.SSLContext | Literal[True] | None,
     deadline: Deadline,
     *,
     server_side: bool = False,
     server_hostname: str | None = None,
 ) -> Stream:
-    """Put TLS on a stream.
+    """Put TLS on a stream; `ssl` gives the settings, True or None those of `ssl.create_default_context`.
 
     Raises:
         ssl.SSLError: if the handshake of TLS fails.
         TimeoutError: if it takes too long.
     """
-    secured = TLSStream(stream, ssl, server_side, server_hostname)
+    context = ssl_module.create_default_context() if ssl is None or ssl is True else ssl
+    secured = TLSStream(stream, context, server_side, server_hostname)
     secured.handshake(deadline)
     return secured
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -72,14 +72,14 @@ async def _connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> t
 
 
 async def start_tls(
-    stream: trio.abc.Stream, ssl: ssl_module.SSLContext | None, server_hostname: str
+    stream: trio.abc.Stream, ssl: ssl_module.SSLContext | Literal[True] | None, server_hostname: str
 ) -> trio.abc.Stream:
-    """TLS over a stream, which is closed if that fails.
+    """TLS over a stream, which is closed if that fails; `ssl` True or None is `ssl.create_default_context`.
 
     Raises:
         OSError: if the handshake fails; `ssl.SSLError` is one.
     """
-    context = ssl or ssl_module.create_default_context()
+    context = ssl_module.create_default_context() if ssl is None or ssl is True else ssl
     secured = trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
     try:
         await secured.do_handshake()
