@@ -31,6 +31,7 @@ from typing import Any, Protocol
 import msgspec
 
 import trunkline
+from trunkline import State
 from trunkline.exceptions import WebSocketException
 from trunkline.realtime import Limits, Realtime
 
@@ -333,12 +334,7 @@ class Publisher:
         while not self._done():
             with contextlib.suppress(OSError, WebSocketException):
                 async with trunkline.connect(self._url, proxy=None, compression=None) as self._connection:
-                    await self._connection.send(command(1, connect={}))
-                    self._waiting.append(1)
-                    async with asyncio.TaskGroup() as tasks:
-                        answers = tasks.create_task(self._take_answers(self._connection))
-                        await self._publish(self._connection, started, answers)
-                        answers.cancel()
+                    await self._publish(self._connection, started)
             self._waiting.clear()
             self._answered.clear()
             self.repeated += self._sent - self.published
@@ -348,10 +344,18 @@ class Publisher:
     def _done(self) -> bool:
         return time.monotonic() >= self._until and self.published == self._sent
 
-    async def _publish(
-        self, connection: trunkline.ClientConnection, started: float, answers: asyncio.Task[None]
-    ) -> None:
-        while not (self._done() or answers.done()):
+    async def _publish(self, connection: trunkline.ClientConnection, started: float) -> None:
+        """Until the connection is gone, or it is done."""
+        await connection.send(command(1, connect={}))
+        self._waiting.append(1)
+        answers = asyncio.create_task(self._take_answers(connection))
+        try:
+            await self._send(connection, started)
+        finally:
+            answers.cancel()
+
+    async def _send(self, connection: trunkline.ClientConnection, started: float) -> None:
+        while not self._done() and connection.state is State.OPEN:
             due = int((min(time.monotonic(), self._until) - started) * self._rate)
             upto = min(due, self._sent + LARGEST, self.published + WINDOW)
             if upto <= self._sent:
@@ -362,9 +366,8 @@ class Publisher:
             self._sent = upto
 
     async def _take_answers(self, connection: trunkline.ClientConnection) -> None:
-        """Until the connection is gone."""
-        while True:
-            with contextlib.suppress(WebSocketException):
+        with contextlib.suppress(WebSocketException):
+            while True:
                 for reply in decode_replies(await connection.recv(decode=False)):
                     if not reply.id:
                         await connection.send("{}")
@@ -373,8 +376,6 @@ class Publisher:
                 while self._waiting and self._waiting[0] in self._answered:
                     self._answered.remove(id := self._waiting.popleft())
                     self.published = max(self.published, id - 1)
-                continue
-            return
 
 
 # The fire

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import centrifuge
 import msgspec
 import pytest
+from centrifuge.protocol import client_pb2 as centrifuge_pb2
 
 from tests.support.loop import run_clean
 from trunkline import connect, serve
@@ -316,18 +318,141 @@ def test_a_slow_reader_is_disconnected_by_the_bytes_and_others_notice_nothing() 
     play(scene)
 
 
-def test_the_end_is_told_to_clients_with_a_code_that_lets_them_come_back() -> None:
+@pytest.mark.parametrize("ends", ["realtime", "server", "server with another code"])
+def test_the_end_is_told_to_clients_with_a_code_that_lets_them_come_back(ends: str) -> None:
     async def scene() -> None:
         rt = Realtime()
-        async with serving(rt) as url:  # noqa: SIM117
+        async with rt, rt.serve("127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             async with connect(url) as websocket:
                 await websocket.send('{"id":1,"connect":{}}')
                 await websocket.recv()
-                await rt.close()
+                if ends == "realtime":
+                    await rt.close()
+                elif ends == "server":
+                    server.close()
+                else:
+                    server.close(code=4000, reason="a deploy")
                 with pytest.raises(ConnectionClosed) as raised:
                     await websocket.recv()
-                assert raised.value.rcvd is not None
-                assert raised.value.rcvd.code == 3001
+                rcvd = raised.value.rcvd
+                assert rcvd is not None
+                wanted = (4000, "a deploy") if ends == "server with another code" else (3001, "shutdown")
+                assert (rcvd.code, rcvd.reason) == wanted
+
+    play(scene)
+
+
+@pytest.mark.parametrize("protobuf", [False, True], ids=["json", "protobuf"])
+def test_the_official_sdk_comes_back_after_a_restart(protobuf: bool, tmp_path: Path) -> None:
+    async def scene() -> None:
+        port, events, heard = 0, Events(), []
+
+        class Connection(centrifuge.ClientEventHandler):
+            async def on_connecting(self, ctx: Any) -> None:
+                heard.append(ctx.code)
+
+            async def on_disconnected(self, ctx: Any) -> None:
+                heard.append(ctx.code)
+
+        client = None
+        for run in range(2):
+            rt = Realtime(f"sqlite:///{tmp_path / 'store.db'}")
+            rt.channel("a", history=10)
+            async with rt, rt.serve("127.0.0.1", port) as server:
+                port = server.sockets[0].getsockname()[1]
+                if client is None:
+                    client = sdk(f"ws://127.0.0.1:{port}/", protobuf, events=Connection())
+                    await client.connect()
+                    await client.new_subscription("a", events).subscribe()
+                else:
+                    await rt.publish("a", run)
+                await events.expect("subscribed")
+                if run:
+                    assert value((await events.expect("publication")).pub.data) == 1
+                    await client.disconnect()
+        assert heard == [0, 3001, 0]  # of our own accord, the server's, and of our own accord
+
+    play(scene)
+
+
+def test_messages_to_a_user_and_to_a_client() -> None:
+    """The SDK for Python knows no messages; that for JavaScript gets one in tests/interop/test_realtime_sdk.py."""
+
+    async def scene() -> None:
+        rt = Realtime()
+
+        @rt.on_connect
+        def who(client: Client, data: dict[str, str]) -> None:
+            client.user = data["name"]
+
+        async with serving(rt) as url, contextlib.AsyncExitStack() as stack:
+            ada, phone, bob = [await stack.enter_async_context(connect(url)) for _ in range(3)]
+            for websocket, name in ((ada, "ada"), (phone, "ada"), (bob, "bob")):
+                await websocket.send(json.dumps({"id": 1, "connect": {"data": {"name": name}}}))
+                await websocket.recv()
+
+            async def messages(*websockets: Any) -> list[Any]:
+                return [json.loads(await each.recv())["push"]["message"]["data"] for each in websockets]
+
+            assert await rt.send({"for": "ada"}, user="ada") == 2
+            assert await rt.send(b'"for bob"', user="bob") == 1
+            assert await messages(ada, phone, bob) == [{"for": "ada"}, {"for": "ada"}, "for bob"]
+            [client] = [each for each in rt.clients() if each.user == "bob"]
+            assert await rt.send([1], client=client.id) == await rt.send(None, client=client.id, user="bob") == 1
+            assert await messages(bob, bob) == [[1], None]
+            assert await rt.send(1, user="nobody") == await rt.send(1, user="ada", client=client.id) == 0
+            with pytest.raises(TypeError, match="say who"):
+                await rt.send(1)
+            with pytest.raises(TypeError):
+                await rt.send(object(), user="ada")
+            with pytest.raises(ValueError, match="must be JSON"):
+                await rt.send(b"not JSON", user="ada")
+            await rt.send("last", user="ada")
+            assert await messages(ada, phone) == ["last", "last"]
+
+    play(scene)
+
+
+def test_a_message_in_protobuf() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        async with serving(rt) as url:  # noqa: SIM117
+            async with connect(url, subprotocols=["centrifuge-protobuf"]) as websocket:
+                await websocket.send(b"\x04\x08\x01\x22\x00")
+                await websocket.recv()
+                await rt.send("x", user="")
+                reply = centrifuge_pb2.Reply.FromString((await websocket.recv())[1:])
+                assert reply.push.message.data == b'"x"'
+
+    play(scene)
+
+
+def test_messages_go_to_those_only_who_are_connected_and_know_them() -> None:
+    async def scene() -> None:
+        rt = Realtime()
+        rt.channel("a", publish="subscribers")
+        counts: list[int] = []
+
+        async def handler(websocket: Any) -> None:
+            await (rt.plain(websocket, "a") if websocket.request.path == "/plain" else rt.handler(websocket))
+
+        @rt.on_connect
+        async def early(client: Client) -> None:
+            counts.append(await rt.send("too early", client=client.id))
+
+        async with rt, serve(handler, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with connect(url) as websocket, connect(f"{url}/plain") as plain:
+                await websocket.send('{"id":1,"connect":{}}')
+                assert "connect" in json.loads(await websocket.recv())
+                await plain.send("x")
+                assert await plain.recv() == "x"
+                counts.append(await rt.send("hello", user=""))
+                assert json.loads(await websocket.recv()) == {"push": {"message": {"data": "hello"}}}
+                await rt.publish("a", "y")
+                assert await plain.recv() == "y"
+        assert counts == [0, 1]
 
     play(scene)
 

@@ -16,7 +16,6 @@ import msgspec
 from trunkline.datastructures import Headers
 from trunkline.http11 import Request, Response
 from trunkline.realtime import Realtime, Refused, Timeouts, trunkline_js
-from trunkline.realtime.messages import Message, Push
 from trunkline.realtime.tokens import Key, Tokens
 
 tokens = Tokens(Key("HS256", "a secret that nobody knows but the tests"))
@@ -60,7 +59,7 @@ def connect(client: Any, who: Who | None) -> dict[str, str]:
 
 @rt.on_message
 async def message(client: Any, data: Any) -> None:
-    client.push(Push(message=Message(client.codec.payload(msgspec.json.encode({"heard": data})))))
+    await rt.send({"heard": data}, client=client.id)
 
 
 room = rt.channel("room:{name}", history=100, presence=True, join_leave=True, publish="anyone")

@@ -36,6 +36,8 @@ ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | N
 ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[Response | None] | Response | None"]
 SelectSubprotocol = Callable[["ServerConnection", "Sequence[Subprotocol]"], "Subprotocol | None"]
 
+GOING_AWAY = (CloseCode.GOING_AWAY, "")
+
 #: Keyword arguments that `serve` passes on to `loop.create_server` or `loop.create_unix_server`.
 LISTEN_ARGUMENTS = frozenset({
     "host", "port", "path", "family", "flags", "sock", "backlog", "ssl", "reuse_address", "reuse_port", "keep_alive",
@@ -50,6 +52,7 @@ class ServerConnection(Connection):
     Attributes:
         server: the `Server` that accepted it.
         username: who logged in through `basic_auth`.
+        farewell: close code and reason for it if the server closes and names no other code.
     """
 
     if not cython.compiled:
@@ -59,6 +62,7 @@ class ServerConnection(Connection):
         super().__init__(Side.SERVER, server.options, server.logger)
         self.server = server
         self.handshake = server.new_handshake(self)
+        self.farewell: tuple[CloseCode | int, str] = GOING_AWAY
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
@@ -187,7 +191,7 @@ class ServerConnection(Connection):
         self.running -= 1
         if task.cancelled():
             # Most likely the event loop is about to stop: tell the peer, but don't wait for it.
-            self.start_closing(CloseCode.GOING_AWAY, "")
+            self.start_closing(*self.farewell)
             self.transport.close()
         elif (error := task.exception()) is not None:
             self._handler_failed(error)
@@ -337,7 +341,7 @@ class Server(BaseServer):
 
         Args:
             close_connections: False leaves open connections alone.
-            code: close code sent to the clients.
+            code: close code sent to the clients; 1001 gives way to what a handler set as `farewell`.
             reason: close reason sent to the clients.
         """
         if self._closing is None and self.server is not None:
@@ -352,7 +356,9 @@ class Server(BaseServer):
             if connection.session.state is State.CONNECTING:
                 connection.refuse_unavailable()
             elif close_connections:
-                closing.append(connection.close(code, reason))
+                closing.append(
+                    connection.close(*(connection.farewell if (code, reason) == GOING_AWAY else (code, reason)))
+                )
         await asyncio.gather(*closing)
         if self._connections:
             self._idle = self._loop_of_server.create_future()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
-from trunkline.realtime import codes
+from trunkline.realtime import codes, messages
 from trunkline.realtime.brokers import Broker, History, broker_from_url
 from trunkline.realtime.browser import trunkline_js
 from trunkline.realtime.channels import Channel, ChannelOptions, Channels
@@ -27,6 +27,7 @@ from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
 if TYPE_CHECKING:
+    from trunkline.core.writer import PreparedMessage
     from trunkline.realtime.tokens import Tokens
 
 __all__ = ["ChannelStats", "Limits", "Realtime", "Stats"]
@@ -243,6 +244,7 @@ class Realtime:
         assert connection.request is not None, "the connection is open"
         codec = codec_for(connection.subprotocol, connection.request.path)
         client = self._new_client(connection, codec, self.timeouts)
+        connection.farewell = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
         receive = self._commands.receive
         try:
             async for frame in connection:
@@ -350,10 +352,7 @@ class Realtime:
         declared = self._declared(channel)
         data = encode(obj)
         if isinstance(obj, bytes) and not declared.options.binary:
-            try:
-                check_json(data)
-            except codes.Refused as refused:
-                raise ValueError(refused.message) from None
+            _must_be_json(data)
         publication = Publication(data, key=key, tags=tags)
         return await self._commands.publish(declared, channel, publication, id)
 
@@ -394,6 +393,37 @@ class Realtime:
             TypeError: if neither `user` nor `client` is given.
         """
         await self._for_each(user, client, lambda found: self._commands.unsubscribe(found, channel))
+
+    async def send(self, obj: Any, *, user: str | None = None, client: str | None = None) -> int:
+        """Send a message outside of channels to the clients of a user on this node, or to one client.
+
+        Who isn't connected doesn't get it later, and plain clients don't get it at all; publish in a channel with
+        history that the user is subscribed to if it mustn't get lost.
+
+        Args:
+            obj: the message: anything that can be JSON, or `bytes` that are JSON already.
+            user: id of the user.
+            client: id of the client.
+
+        Returns:
+            How many clients it went to.
+
+        Raises:
+            TypeError: if neither `user` nor `client` is given, or `obj` can't be JSON.
+            ValueError: if bytes aren't JSON.
+        """
+        await self.start()
+        data = encode(obj)
+        if isinstance(obj, bytes):
+            _must_be_json(data)
+        frames: dict[Codec, PreparedMessage] = {}
+        found = [each for each in self._find(user, client) if each.state is State.CONNECTED and each.codec.events]
+        for each in found:
+            if each.codec not in frames:
+                push = messages.Push(message=messages.Message(each.codec.payload(data)))
+                frames[each.codec] = each.codec.encode([messages.Reply(push=push)])
+            each.send_nowait(frames[each.codec])
+        return len(found)
 
     async def disconnect(
         self,
@@ -436,13 +466,23 @@ class Realtime:
         )
 
     async def _for_each(self, user: str | None, client: str | None, act: Callable[[Client], Awaitable[None]]) -> None:
+        for found in self._find(user, client):
+            await act(found)
+
+    def _find(self, user: str | None, client: str | None) -> list[Client]:
         if user is None and client is None:
             raise TypeError("say who: give user or client")
-        for found in self._hub.find(user, client):
-            await act(found)
+        return self._hub.find(user, client)
 
     def _declared(self, channel: str) -> Channel:
         found = self._channels.find(channel)
         if found is None:
             raise LookupError(f"no channel is declared whose pattern matches {channel!r}: declare one with channel()")
         return found[0]
+
+
+def _must_be_json(data: bytes) -> None:
+    try:
+        check_json(data)
+    except codes.Refused as refused:
+        raise ValueError(refused.message) from None
