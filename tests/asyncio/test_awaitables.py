@@ -431,6 +431,25 @@ def test_recv_driven_by_hand(run: Callable[[Test], None]) -> None:
     run(main)
 
 
+def test_a_callback_gets_what_it_was_added_to(run: Callable[[Test], None]) -> None:
+    """Only a task, which has no use for it, is given something else."""
+
+    async def main() -> None:
+        ws, _ = connected()
+        receiving: Any = ws.recv()
+        assert receiving.send(None) is receiving
+        called: list[Any] = []
+        receiving.add_done_callback(called.append, context=contextvars.copy_context())
+        await arrive(ws, frames(ws, "a"))
+        assert called == [receiving]
+        assert receiving.done()
+        assert receiving.result() is None
+        receiving.close()
+        assert await ws.recv() == "a"
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [(ValueError("thrown"),), (ValueError, ValueError("thrown")), (ValueError, ValueError("thrown"), None)],

@@ -1,7 +1,8 @@
 cdef int IDLE, WAITING, WOKEN, CANCELLED
+cdef object DONE
 
 cdef class Waiter:
-    cdef readonly object loop
+    cdef readonly object get_loop
     cdef int phase
     cdef public object _asyncio_future_blocking
     cdef object callback, context, cancel_message
@@ -18,7 +19,7 @@ cdef class Pause:
 
 cdef class Sent:
     cdef object __weakref__
-    cdef readonly object loop
+    cdef readonly object get_loop
     cdef public object _asyncio_future_blocking
 
 cdef object answer_without_raising(object waiter_type)

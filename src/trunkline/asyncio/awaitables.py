@@ -27,16 +27,36 @@ if cython.compiled:
     from cython.cimports.cpython.contextvars import PyContext_Enter, PyContext_Exit
     from cython.cimports.cpython.object import PyObject
     from cython.cimports.cpython.ref import Py_INCREF
-    from cython.cimports.trunkline.asyncio.awaiting import PYGEN_NEXT, PYGEN_RETURN, install, stop
+    from cython.cimports.trunkline.asyncio.awaiting import PYGEN_NEXT, PYGEN_RETURN, install, stop, wakes_task
 
 __all__ = ["Pause", "Sent", "Waiter"]
 
 IDLE, WAITING, WOKEN, CANCELLED = 0, 1, 2, 3
 
 
+def done_future() -> asyncio.Future[None]:
+    """A future of no event loop that is done, with None."""
+
+    class NoLoop:
+        def get_debug(self) -> bool:
+            return False
+
+    future: asyncio.Future[None] = asyncio.Future(loop=NoLoop())  # type: ignore[arg-type]
+    future.set_result(None)
+    return future
+
+
+# A task that is woken asks what woke it for a result, and for nothing else. Unless that is a future of asyncio, asking
+# takes longer than all that we do for a message.
+DONE = done_future()
+
+
 @cython.cclass
 class Waiter:
-    """Base of awaitables that may wait; `step` of a subclass says for what."""
+    """Base of awaitables that may wait; `step` of a subclass says for what.
+
+    `get_loop` is a weak reference to the event loop: called, as asyncio does for each message, it answers at once.
+    """
 
     if not cython.compiled:
         # What a compiled instance starts with. asyncio looks for the first one on the class.
@@ -46,8 +66,8 @@ class Waiter:
         context: Context | None = None
         cancel_message: Any = None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self, get_loop: Callable[[], Any]) -> None:
+        self.get_loop = get_loop
 
     # For subclasses
 
@@ -80,7 +100,7 @@ class Waiter:
             return
         PyContext_Enter(context)
         try:
-            callback(self)
+            callback(DONE if wakes_task(callback) else self)
         finally:
             PyContext_Exit(context)
 
@@ -88,8 +108,9 @@ class Waiter:
     def wake_soon(self) -> None:
         """Resume the waiting task in the next turn of the loop."""
         callback: Any = self._wake()
-        if callback is not None and not self.loop.is_closed():
-            self.loop.call_soon(callback, self, context=self.context)
+        loop: Any = self.get_loop()
+        if callback is not None and not loop.is_closed():
+            loop.call_soon(callback, self, context=self.context)
 
     def resume(self) -> None:
         """`wake_now` for the event loop to call."""
@@ -132,10 +153,7 @@ class Waiter:
         self.phase = IDLE
         self.release()
 
-    # What a future has
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self.loop
+    # What a future has, besides `get_loop`
 
     def done(self) -> bool:
         return self.phase != WAITING
@@ -170,7 +188,7 @@ class Waiter:
         self.phase = CANCELLED
         self.cancel_message = msg
         if callback is not None:
-            self.loop.call_soon(callback, self, context=self.context)
+            self.get_loop().call_soon(callback, self, context=self.context)
         return True
 
 
@@ -213,8 +231,8 @@ class Sent:
     if not cython.compiled:
         _asyncio_future_blocking: bool | None = False
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self, get_loop: Callable[[], Any]) -> None:
+        self.get_loop = get_loop
         self._asyncio_future_blocking = False
 
     def __await__(self) -> Sent:
@@ -235,9 +253,6 @@ class Sent:
     def close(self) -> None:
         pass
 
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self.loop
-
     def done(self) -> bool:
         return True
 
@@ -254,7 +269,7 @@ class Sent:
         return False
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
-        self.loop.call_soon(callback, self, context=context)
+        self.get_loop().call_soon(callback, self, context=context)
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
         return 0

@@ -6,6 +6,7 @@
 #define TRUNKLINE_AWAITING_H
 
 #include <Python.h>
+#include <string.h>
 
 typedef int (*tl_send)(PyObject *, PyObject *, PyObject **);
 typedef PyObject *(*tl_next)(PyObject *);
@@ -22,5 +23,11 @@ static PyObject *tl_stop(PyObject *value) {
     if (value != Py_None)
         PyErr_SetObject(PyExc_StopIteration, value);
     return NULL;
+}
+
+/* Whether a callback is the one with which a task of asyncio waits for a future. */
+static int tl_wakes_task(PyObject *callback) {
+    return PyCFunction_CheckExact(callback) &&
+           strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup") == 0;
 }
 #endif

@@ -7,5 +7,6 @@ cdef extern from "awaiting.h":
     ctypedef PyObject* (*tl_next)(PyObject*) except *
     void install "tl_install"(object type, tl_send send, tl_next next)
     PyObject* stop "tl_stop"(object value) noexcept
+    bint wakes_task "tl_wakes_task"(object callback) noexcept
     enum:
         PYGEN_RETURN, PYGEN_NEXT

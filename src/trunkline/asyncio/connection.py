@@ -66,7 +66,8 @@ class Shared:
     """What the connections on one loop have in common."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.sent = Sent(loop)
+        self.get_loop: Callable[[], Any] = weakref.ref(loop)
+        self.sent = Sent(self.get_loop)
         self.deadlines = Deadlines(loop)
 
 
@@ -90,7 +91,7 @@ def receive(connection: Connection, iterating: cython.bint = False, fragment: cy
     made: Receive | None = spares.take()
     if made is None:
         made = Receive.__new__(Receive)
-    made.loop = connection.loop
+    made.get_loop = connection.get_loop
     made.connection = connection
     made.iterating = iterating
     made.fragment = fragment
@@ -145,7 +146,7 @@ class Receive(Waiter):
         connection: Connection = cython.cast(Connection, self.connection)
         connection.budget = BUDGET
         connection.receiver = self
-        self.loop.call_soon(self.resume)
+        connection.loop.call_soon(self.resume)
         return self.wait()
 
     @cython.cfunc
@@ -189,7 +190,6 @@ class Spares:
         if not cython.compiled:
             return
         ended.phase = 0
-        ended.loop = None  # type: ignore[assignment]  # it must not outlive its connections
         ended.context = ended.cancel_message = ended._asyncio_future_blocking = None
         if self.newer is not None:
             self.older = self.newer
@@ -221,7 +221,7 @@ class Drain(Waiter):
     """Awaitable of a `send()` that must wait for the peer to read."""
 
     def __init__(self, connection: Connection) -> None:
-        self.loop = connection.loop
+        self.get_loop = connection.get_loop
         self.connection = connection
 
     @cython.cfunc
@@ -275,6 +275,7 @@ class Connection(BaseConnection):
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
         self.shared = shared_on(self.loop)
+        self.get_loop = self.shared.get_loop
         self.sent = self.shared.sent
         self.transport: Any = None
         self.receiver: Waiter | None = None
