@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 EXTENSIONS = [
+    ("trunkline.core.deflate", "src/trunkline/core/deflate.py"),
     ("trunkline.core.reader", "src/trunkline/core/reader.py"),
     ("trunkline.core.writer", "src/trunkline/core/writer.py"),
     ("trunkline.core.inbox", "src/trunkline/core/inbox.py"),

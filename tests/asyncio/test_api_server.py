@@ -762,6 +762,27 @@ def test_broadcast_sends_to_all() -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_broadcast_of_more_than_a_socket_takes_at_once(compression: Any) -> None:
+    async def main() -> None:
+        large = trunkline.PreparedMessage(bytes(range(256)) * (1 << 14))
+        async with (
+            serve(idle, compression=compression) as server,
+            connect(server, compression=compression, max_size=None) as one,
+            connect(server, compression=compression, max_size=None) as two,
+        ):
+            await settled(lambda: len(server.connections) == 2)
+            buffers = list(large.buffers)
+            for _ in range(2):  # what one connection has still to send is no matter of the others
+                trunkline.broadcast(server.connections, large)
+                trunkline.broadcast(server.connections, "after it " * 50)
+                for ws in (one, two):
+                    assert [await ws.recv(), await ws.recv()] == [large.payload, "after it " * 50]
+            assert large.buffers == buffers
+
+    run_clean(main)
+
+
 def test_broadcast_takes_any_iterable() -> None:
     async def main() -> None:
         async with pair() as (client, server):

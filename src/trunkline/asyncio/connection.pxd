@@ -53,3 +53,4 @@ cdef class Connection(BaseConnection):
     cdef object leave(self)
     cdef object flush(self)
     cpdef bint send_nowait(self, PreparedMessage message)
+    cdef object _send_now(self, PreparedMessage message)

@@ -789,8 +789,8 @@ class Connection(BaseConnection):
         """
         if self.session.phase != 1 or self.writing_paused or self.fragmenting is not None:
             return False
-        self.session.send_prepared(message)
-        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
+        self._send_now(message)
+        if self.session.outgoing_size > CORK_LIMIT:
             self.flush()
         return True
 
@@ -806,10 +806,20 @@ class Connection(BaseConnection):
         if self.writing_paused and self.transport.get_write_buffer_size() > BROADCAST_BACKLOG:
             self.skipped_broadcasts += 1
             return "the peer reads too slowly"
+        self._send_now(message)
+        return None
+
+    @cython.cfunc
+    def _send_now(self, message: PreparedMessage) -> None:
+        """Send a message, or put it behind the answers that leave together."""
+        if cython.compiled and not self.corked and not self.lost and self.write_chunks != cython.NULL:
+            buffers: list | None = self.session.shared_buffers(message)  # type: ignore[type-arg]
+            if buffers is not None:
+                self.write_chunks(self.transport, buffers)
+                return
         self.session.send_prepared(message)
         if not self.corked:
             self.flush()
-        return None
 
 
 async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -23,6 +23,7 @@ except ImportError:
     epoll = tls = None  # type: ignore[assignment]
 
 COMPILED_MODULES = (
+    "trunkline.core.deflate",
     "trunkline.core.reader",
     "trunkline.core.writer",
     "trunkline.core.inbox",

@@ -55,8 +55,8 @@ else:
     )
 
 if TYPE_CHECKING:
+    from trunkline.core.deflate import Inflater
     from trunkline.extensions.base import Extension
-    from trunkline.extensions.deflate import Inflater
 
 __all__ = ["FrameSink", "Reader"]
 

@@ -1,6 +1,7 @@
 from trunkline.core.inbox cimport Inbox
 from trunkline.core.reader cimport FrameSink, Reader
 from trunkline.core.writer cimport PreparedFrame, PreparedMessage, write_frame
+from trunkline.core.deflate cimport Deflater
 
 cdef int CONNECTING, OPEN, CLOSING, CLOSED, FIN, RSV1
 
@@ -18,7 +19,7 @@ cdef class Session(FrameSink):
     cdef public object trace
     cdef bint plain
     cdef readonly object extensions
-    cdef object deflater
+    cdef Deflater deflater
     cdef bint deflating
     cdef public object close_rcvd, close_sent, close_rcvd_then_sent
     cdef public object failure
@@ -40,6 +41,7 @@ cdef class Session(FrameSink):
     cpdef object control(self, int opcode, bytes payload)
     cpdef object send(self, int opcode, object payload, bint fin=*, object compress=*)
     cpdef object send_prepared(self, PreparedMessage message)
-    cdef int _send_deflated(self, PreparedMessage message)
+    cdef list shared_buffers(self, PreparedMessage message)
+    cdef PreparedFrame _shared_frame(self, PreparedMessage message)
     cdef tuple _deflate(self, int first, object payload, object compress)
     cpdef list take_outgoing(self)

@@ -35,6 +35,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trunkline.core.deflate import SMALLEST, PerMessageDeflate
 from trunkline.core.inbox import Inbox
 from trunkline.core.reader import FrameSink, Reader
 from trunkline.core.writer import write_frame
@@ -46,8 +47,6 @@ from trunkline.exceptions import (
     ProtocolError,
     TooManyFragments,
 )
-from trunkline.extensions.deflate import SMALLEST
-from trunkline.extensions.permessage_deflate import PerMessageDeflate
 from trunkline.frames import OK_CLOSE_CODES, Close, CloseCode, Frame, Opcode
 
 try:
@@ -61,6 +60,7 @@ else:
     from trunkline.core.kernels import memory
 
 if TYPE_CHECKING:
+    from trunkline.core.deflate import Deflater
     from trunkline.core.writer import PreparedFrame, PreparedMessage
     from trunkline.extensions.base import Extension
 
@@ -142,7 +142,7 @@ class Session(FrameSink):
         self.expired = False
         self.trace: Callable[[bool, Frame], None] | None = None
         self.extensions: Sequence[Extension] = ()  # those that see frames
-        self.deflater: Any = None  # a `Deflater` where compression was negotiated
+        self.deflater: Deflater | None = None  # where compression was negotiated
         self.deflating = False  # the message that is sent in fragments is a compressed one
         self.plain = True  # neither extensions nor a trace look at frames
         self.close_rcvd: Close | None = None
@@ -199,7 +199,7 @@ class Session(FrameSink):
             if type(nearest_to_the_wire) is PerMessageDeflate:  # a subclass may do something else
                 # It works on payloads: only what stands before it has to see frames.
                 self.deflater, inflater = nearest_to_the_wire.deflater, nearest_to_the_wire.inflater
-                extensions = others
+                extensions = tuple(others)  # an empty one is the same for all, and stays in the caches of the CPU
         self.extensions = extensions
         self.reader.open(extensions, inflater, None if self.trace is None else self._trace_received)
         self.start_keepalive(now)
@@ -380,22 +380,23 @@ class Session(FrameSink):
     @cython.ccall
     def send_prepared(self, message: PreparedMessage) -> None:
         """Put a `PreparedMessage` on `outgoing`."""
-        if self.plain:
-            self.outgoing_size += message.write(self.outgoing, self.client)
-        elif self.extensions or self.trace is not None:
+        if self.extensions or self.trace is not None:
             self.send(message.opcode, message.payload, True, message.compress)
         else:
-            self._send_deflated(message)
+            self.outgoing_size += self._shared_frame(message).write(self.outgoing, self.client)
 
     @cython.cfunc
-    def _send_deflated(self, message: PreparedMessage) -> cython.int:
-        frame: PreparedFrame | None = message.deflated(self.deflater)
-        if frame is None:
-            frame = message
-        else:
-            self.deflater.remember(message.payload)
-        self.outgoing_size += frame.write(self.outgoing, self.client)
-        return 0
+    def shared_buffers(self, message: PreparedMessage) -> list | None:  # type: ignore[type-arg]
+        """`send_prepared` for a driver that can send buffers shared with other connections at once; it must not change
+        the list. None, and nothing done, if something is ahead of the message or it can't be the same for all.
+        """
+        if self.client or self.outgoing_size > 0 or self.extensions or self.trace is not None:
+            return None
+        return self._shared_frame(message).buffers
+
+    @cython.cfunc
+    def _shared_frame(self, message: PreparedMessage) -> PreparedFrame:
+        return message if self.deflater is None else message.deflated(self.deflater)
 
     def _encode(self, opcode: int, payload: bytes | str, fin: bool) -> tuple[int, bytes]:
         """Show a frame to `trace` and pass it through the extensions, first one first (section 9.1)."""
@@ -413,6 +414,7 @@ class Session(FrameSink):
         fin: cython.bint = (first & FIN) != 0
         starts: cython.bint = (first & 0x0F) != 0
         data: bytes | None
+        assert self.deflater is not None, "negotiated"
         if starts and fin:
             if not (len(payload) >= SMALLEST if compress is None else compress):
                 return first, payload

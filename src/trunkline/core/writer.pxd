@@ -1,3 +1,5 @@
+from trunkline.core.deflate cimport Deflater, SharedHistory
+
 cdef Py_ssize_t SEPARATE_PAYLOAD
 
 cdef class MaskingKeys:
@@ -22,5 +24,7 @@ cdef class PreparedMessage(PreparedFrame):
     cdef readonly int opcode
     cdef readonly object compress
     cdef dict frames
+    cdef SharedHistory history
 
-    cpdef PreparedFrame deflated(self, object deflater)
+    cpdef PreparedFrame deflated(self, Deflater deflater)
+    cdef PreparedFrame _deflate(self, Deflater deflater)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from trunkline.extensions.deflate import SMALLEST
+from trunkline.core.deflate import SMALLEST, SharedHistory
 
 try:
     import cython
@@ -18,7 +18,7 @@ else:
     from trunkline.core.kernels import frame, header, key_at, memory
 
 if TYPE_CHECKING:
-    from trunkline.extensions.deflate import Deflater
+    from trunkline.core.deflate import Deflater
 
 __all__ = ["PreparedMessage", "as_payload"]
 
@@ -139,17 +139,32 @@ class PreparedMessage(PreparedFrame):
         super().__init__(0x80 | self.opcode, message.encode() if isinstance(message, str) else as_payload(message))
         self.compress = compress
         self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the size of the window
+        self.history: SharedHistory | None = None  # of those who get it compressed
 
     def __len__(self) -> int:
         """Size of the payload in bytes."""
         return len(self.payload)
 
     @cython.ccall
-    def deflated(self, deflater: Deflater) -> PreparedFrame | None:
-        """The compressed frame for every connection with this window or a larger one, None to send it as it is."""
-        bits = deflater.bits
+    def deflated(self, deflater: Deflater) -> PreparedFrame:
+        """The frame for a connection that compresses, which remembers it; the message itself if it stays as it is."""
+        bits: int = deflater.bits
         if bits not in self.frames:
-            wanted = len(self.payload) >= SMALLEST if self.compress is None else self.compress
-            data = deflater.message_for_all(self.payload) if wanted else None
-            self.frames[bits] = None if data is None else PreparedFrame(0xC0 | self.opcode, data)
-        return self.frames[bits]
+            self.frames[bits] = self._deflate(deflater)
+        frame: PreparedFrame | None = self.frames[bits]
+        if frame is None:
+            return self
+        assert self.history is not None, "made with the first compressed frame"
+        deflater.remember_shared(self.history)
+        return frame
+
+    @cython.cfunc
+    def _deflate(self, deflater: Deflater) -> PreparedFrame | None:
+        """The compressed frame for every connection with this window or a larger one."""
+        wanted = len(self.payload) >= SMALLEST if self.compress is None else self.compress
+        data: bytes | None = deflater.message_for_all(self.payload) if wanted else None
+        if data is None:
+            return None
+        if self.history is None:
+            self.history = SharedHistory(self.payload)
+        return PreparedFrame(0xC0 | self.opcode, data)

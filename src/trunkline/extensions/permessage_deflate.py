@@ -1,4 +1,4 @@
-"""permessage-deflate, the compression of messages (RFC 7692), and how the two sides agree on it."""
+"""How the two sides agree on permessage-deflate, the compression of messages (RFC 7692); core/deflate.py does it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ..core.deflate import NAME, PerMessageDeflate, check_window_bits
 from ..exceptions import DuplicateParameter, InvalidParameterName, InvalidParameterValue, NegotiationError
-from ..frames import CTRL_OPCODES, Frame, Opcode
-from ..typing import ExtensionName, ExtensionParameter
+from ..typing import ExtensionParameter
 from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
-from .deflate import Deflater, Inflater
 
 __all__ = [
     "ClientPerMessageDeflateFactory",
@@ -21,90 +20,12 @@ __all__ = [
     "enable_server_permessage_deflate",
 ]
 
-NAME = ExtensionName("permessage-deflate")
-
 # Of what `compression="deflate"` enables: 4 KiB of window and as much memory as makes sense with it.
 WINDOW_BITS = 12
 COMPRESS_SETTINGS = {"memLevel": 5}
 
 # A value between 8 and 15, without leading zeros (RFC 7692 section 7.1.2).
 _WINDOW_BITS = {str(bits): bits for bits in range(8, 16)}
-
-
-class PerMessageDeflate(Extension):
-    """The extension at work on one connection; "local" is what this side sends, "remote" what it receives.
-
-    Args:
-        remote_no_context_takeover: whether the peer compresses each message without reference to those before it.
-        local_no_context_takeover: whether this side does.
-        remote_max_window_bits: logarithm of the peer's window size, 8 to 15.
-        local_max_window_bits: logarithm of this side's window size, 9 to 15.
-        compress_settings: arguments for :func:`zlib.compressobj`.
-
-    Raises:
-        ValueError: if a window size is outside its range.
-    """
-
-    name = NAME
-
-    def __init__(
-        self,
-        remote_no_context_takeover: bool,
-        local_no_context_takeover: bool,
-        remote_max_window_bits: int,
-        local_max_window_bits: int,
-        compress_settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        _check_window_bits("remote_max_window_bits", remote_max_window_bits, 8)
-        _check_window_bits("local_max_window_bits", local_max_window_bits, 9)
-        self.remote_no_context_takeover = remote_no_context_takeover
-        self.local_no_context_takeover = local_no_context_takeover
-        self.remote_max_window_bits = remote_max_window_bits
-        self.local_max_window_bits = local_max_window_bits
-        self.compress_settings = compress_settings or {}
-        self.deflater = Deflater(local_max_window_bits, not local_no_context_takeover, self.compress_settings)
-        self.inflater = Inflater(remote_max_window_bits, not remote_no_context_takeover)
-        self._inflating = False  # the fragmented message that is being received is a compressed one
-
-    def __repr__(self) -> str:
-        return (
-            f"PerMessageDeflate(remote_no_context_takeover={self.remote_no_context_takeover}, "
-            f"local_no_context_takeover={self.local_no_context_takeover}, "
-            f"remote_max_window_bits={self.remote_max_window_bits}, "
-            f"local_max_window_bits={self.local_max_window_bits})"
-        )
-
-    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
-        """Return a received frame decompressed.
-
-        Args:
-            frame: the frame as it arrived.
-            max_size: limit of the payload after decompression, in bytes; None for no limit.
-
-        Raises:
-            PayloadTooBig: if the payload exceeds ``max_size``.
-            ProtocolError: if it can't be decompressed.
-        """
-        if frame.opcode in CTRL_OPCODES:
-            return frame
-        if frame.opcode is not Opcode.CONT:
-            self._inflating = frame.rsv1
-        elif frame.rsv1:  # section 6.1: only the first fragment tells, so this bit means nothing that we know
-            return frame
-        if not self._inflating:
-            return frame
-        data = self.inflater.inflate(bytes(frame.data), frame.fin, max_size)
-        return dataclasses.replace(frame, data=data, rsv1=False)
-
-    def encode(self, frame: Frame) -> Frame:
-        """Return a frame compressed, or as it is if that wouldn't make the message smaller."""
-        if frame.opcode in CTRL_OPCODES:
-            return frame
-        first = frame.opcode is not Opcode.CONT
-        if first and frame.fin:
-            data = self.deflater.message(bytes(frame.data))
-            return frame if data is None else dataclasses.replace(frame, data=data, rsv1=True)
-        return dataclasses.replace(frame, data=self.deflater.fragment(bytes(frame.data), frame.fin), rsv1=first)
 
 
 class ClientPerMessageDeflateFactory(ClientExtensionFactory):
@@ -133,9 +54,9 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         compress_settings: Mapping[str, Any] | None = None,
     ) -> None:
         if server_max_window_bits is not None:
-            _check_window_bits("server_max_window_bits", server_max_window_bits, 8)
+            check_window_bits("server_max_window_bits", server_max_window_bits, 8)
         if client_max_window_bits is not None and client_max_window_bits is not True:
-            _check_window_bits("client_max_window_bits", client_max_window_bits, 9)
+            check_window_bits("client_max_window_bits", client_max_window_bits, 9)
         _check_settings(compress_settings, "client_max_window_bits")
         self.server_no_context_takeover = server_no_context_takeover
         self.client_no_context_takeover = client_no_context_takeover
@@ -234,9 +155,9 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         require_client_max_window_bits: bool = False,
     ) -> None:
         if server_max_window_bits is not None:
-            _check_window_bits("server_max_window_bits", server_max_window_bits, 9)
+            check_window_bits("server_max_window_bits", server_max_window_bits, 9)
         if client_max_window_bits is not None:
-            _check_window_bits("client_max_window_bits", client_max_window_bits, 8)
+            check_window_bits("client_max_window_bits", client_max_window_bits, 8)
         elif require_client_max_window_bits:
             raise ValueError("require_client_max_window_bits is set: give client_max_window_bits, too")
         _check_settings(compress_settings, "server_max_window_bits")
@@ -353,11 +274,6 @@ def enable_server_permessage_deflate(
     if any(factory.name == NAME for factory in extensions):
         return extensions
     return [*extensions, ServerPerMessageDeflateFactory(False, False, WINDOW_BITS, WINDOW_BITS, COMPRESS_SETTINGS)]
-
-
-def _check_window_bits(name: str, bits: int, smallest: int) -> None:
-    if bits is True or not smallest <= bits <= 15:
-        raise ValueError(f"{name} is {bits!r}: it must be between {smallest} and 15")
 
 
 def _check_settings(settings: Mapping[str, Any] | None, window_bits: str) -> None:

@@ -355,7 +355,7 @@ cdef class Transport(Watched):
         self.send([data])
 
     def writelines(self, list chunks not None):
-        self.send(chunks[:])
+        self.send(chunks)
 
     cdef int send(self, list chunks) except -1:
         cdef Py_ssize_t size, sent
@@ -371,7 +371,7 @@ cdef class Transport(Watched):
         if sent < 0:
             self.fail(os_error())
         elif sent < size:
-            self.backlog = chunks
+            self.backlog = chunks[:]  # those of a broadcast are shared
             self.backlog_size = size
             self._drop_sent(sent)
             self.update()

@@ -10,12 +10,16 @@ ISA-L, through `isal`, does the larger part of the work where it is installed, t
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..exceptions import PayloadTooBig, ProtocolError
+from trunkline.exceptions import PayloadTooBig, ProtocolError
+from trunkline.extensions.base import Extension
+from trunkline.frames import CTRL_OPCODES, Frame, Opcode
+from trunkline.typing import ExtensionName
 
 try:
     from isal import isal_zlib
@@ -24,7 +28,14 @@ try:
 except ImportError:
     isal = None
 
-__all__ = ["SMALLEST", "Deflater", "Inflater"]
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+__all__ = ["SMALLEST", "Deflater", "Inflater", "PerMessageDeflate", "SharedHistory"]
+
+NAME = ExtensionName("permessage-deflate")
 
 SMALLEST = 128  # characters or bytes; a shorter message saves less than the headers of its packet
 HISTORY = 2048  # bytes; twice as many would make small messages 5 % smaller and take 20 % more time
@@ -39,6 +50,30 @@ END = SYNC + b"\x01\x00\x00\xff\xff"  # and a final block, which is only seen as
 ERRORS = (zlib.error,) if isal is None else (zlib.error, isal.error)
 
 
+@cython.final
+@cython.cclass
+class SharedHistory:
+    """What many connections remember of one message, joined once for all that remember the same of what came before.
+
+    Who receives the same broadcasts as others holds the very same bytes, so this saves memory, too.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.before = b""
+        self.after = _last(HISTORY, b"", payload)
+
+    @cython.cfunc
+    def behind(self, before: bytes) -> bytes:
+        """The history that goes on from `before` with this message."""
+        if before != self.before and len(self.payload) < HISTORY:
+            self.before = before
+            self.after = _last(HISTORY, before, self.payload)
+        return self.after
+
+
+@cython.final
+@cython.cclass
 class Deflater:
     """Compresses the messages that this side sends.
 
@@ -47,8 +82,6 @@ class Deflater:
         takeover: whether a message may refer to the ones before it.
         settings: arguments for `zlib.compressobj`.
     """
-
-    __slots__ = ("_arguments", "_history", "_isal_arguments", "_stream", "bits", "takeover")
 
     def __init__(self, bits: int, takeover: bool, settings: Mapping[str, Any]) -> None:
         self.bits = bits
@@ -71,9 +104,10 @@ class Deflater:
         return data
 
     def message_for_all(self, payload: bytes) -> bytes | None:
-        """The same for every connection with this window or a larger one; tell each of them to `remember(payload)`."""
+        """The same for every connection with this window or a larger one; tell each of them to remember the message."""
         return self._compress(payload, b"")
 
+    @cython.cfunc
     def _compress(self, payload: bytes, history: bytes) -> bytes | None:
         if not payload:
             return None
@@ -92,7 +126,8 @@ class Deflater:
         self._stream = None
         return data[:-4] if data else EMPTY
 
-    def _start(self, size: int, history: bytes) -> Any:
+    @cython.cfunc
+    def _start(self, size: cython.Py_ssize_t, history: bytes) -> Any:
         """A compressor for a message of this size, or that starts with a fragment of this size."""
         if self._isal_arguments is not None and size >= ISAL_SIZE:
             return isal.compressobj(*self._isal_arguments, history)
@@ -103,7 +138,15 @@ class Deflater:
         if self.takeover:
             self._history = _last(HISTORY, self._history, payload)
 
+    @cython.cfunc
+    def remember_shared(self, message: SharedHistory) -> None:
+        """`remember` for a message that was compressed for many."""
+        if self.takeover:
+            self._history = message.behind(self._history)
 
+
+@cython.final
+@cython.cclass
 class Inflater:
     """Decompresses the messages that the peer sends.
 
@@ -111,8 +154,6 @@ class Inflater:
         bits: size of the window as its logarithm, 8 to 15.
         takeover: whether a message may refer to the ones before it.
     """
-
-    __slots__ = ("_stream", "_window", "bits", "takeover")
 
     def __init__(self, bits: int, takeover: bool) -> None:
         self.bits = bits
@@ -138,7 +179,8 @@ class Inflater:
             reason = str(error)
         raise ProtocolError(f"decompression failed: {reason}")  # outside, so that nothing refers to what was received
 
-    def _inflate(self, data: bytes, max_size: int) -> bytes:
+    @cython.cfunc
+    def _inflate(self, data: bytes, max_size: cython.Py_ssize_t) -> bytes:
         payload = b""
         for _ in range(FINAL_BLOCKS + 1):
             if self._stream is None:
@@ -158,11 +200,13 @@ class Inflater:
                 return payload
         raise ProtocolError(f"decompression failed: more than {FINAL_BLOCKS} final blocks in a frame")
 
-    def _start(self, size: int) -> Any:
+    @cython.cfunc
+    def _start(self, size: cython.Py_ssize_t) -> Any:
         """A decompressor for a message of this size, or that starts with a fragment of this size."""
         library = zlib if isal is None or size < ISAL_SIZE else isal
         return library.decompressobj(-max(self.bits, 9), self._window)
 
+    @cython.cfunc
     def _finish(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:  # None: there was nothing, or nothing behind a final block
@@ -171,6 +215,88 @@ class Inflater:
                 raise ProtocolError("decompression failed: the message ends within a block")
 
 
-def _last(size: int, before: bytes, after: bytes) -> bytes:
+class PerMessageDeflate(Extension):
+    """The extension at work on one connection; "local" is what this side sends, "remote" what it receives.
+
+    Args:
+        remote_no_context_takeover: whether the peer compresses each message without reference to those before it.
+        local_no_context_takeover: whether this side does.
+        remote_max_window_bits: logarithm of the peer's window size, 8 to 15.
+        local_max_window_bits: logarithm of this side's window size, 9 to 15.
+        compress_settings: arguments for :func:`zlib.compressobj`.
+
+    Raises:
+        ValueError: if a window size is outside its range.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        remote_no_context_takeover: bool,
+        local_no_context_takeover: bool,
+        remote_max_window_bits: int,
+        local_max_window_bits: int,
+        compress_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_window_bits("remote_max_window_bits", remote_max_window_bits, 8)
+        check_window_bits("local_max_window_bits", local_max_window_bits, 9)
+        self.remote_no_context_takeover = remote_no_context_takeover
+        self.local_no_context_takeover = local_no_context_takeover
+        self.remote_max_window_bits = remote_max_window_bits
+        self.local_max_window_bits = local_max_window_bits
+        self.compress_settings = compress_settings or {}
+        self.deflater = Deflater(local_max_window_bits, not local_no_context_takeover, self.compress_settings)
+        self.inflater = Inflater(remote_max_window_bits, not remote_no_context_takeover)
+        self._inflating = False  # the fragmented message that is being received is a compressed one
+
+    def __repr__(self) -> str:
+        return (
+            f"PerMessageDeflate(remote_no_context_takeover={self.remote_no_context_takeover}, "
+            f"local_no_context_takeover={self.local_no_context_takeover}, "
+            f"remote_max_window_bits={self.remote_max_window_bits}, "
+            f"local_max_window_bits={self.local_max_window_bits})"
+        )
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        """Return a received frame decompressed.
+
+        Args:
+            frame: the frame as it arrived.
+            max_size: limit of the payload after decompression, in bytes; None for no limit.
+
+        Raises:
+            PayloadTooBig: if the payload exceeds ``max_size``.
+            ProtocolError: if it can't be decompressed.
+        """
+        if frame.opcode in CTRL_OPCODES:
+            return frame
+        if frame.opcode is not Opcode.CONT:
+            self._inflating = frame.rsv1
+        elif frame.rsv1:  # section 6.1: only the first fragment tells, so this bit means nothing that we know
+            return frame
+        if not self._inflating:
+            return frame
+        data = self.inflater.inflate(bytes(frame.data), frame.fin, max_size)
+        return dataclasses.replace(frame, data=data, rsv1=False)
+
+    def encode(self, frame: Frame) -> Frame:
+        """Return a frame compressed, or as it is if that wouldn't make the message smaller."""
+        if frame.opcode in CTRL_OPCODES:
+            return frame
+        first = frame.opcode is not Opcode.CONT
+        if first and frame.fin:
+            data = self.deflater.message(bytes(frame.data))
+            return frame if data is None else dataclasses.replace(frame, data=data, rsv1=True)
+        return dataclasses.replace(frame, data=self.deflater.fragment(bytes(frame.data), frame.fin), rsv1=first)
+
+
+def check_window_bits(name: str, bits: int, smallest: int) -> None:
+    if bits is True or not smallest <= bits <= 15:
+        raise ValueError(f"{name} is {bits!r}: it must be between {smallest} and 15")
+
+
+@cython.cfunc
+def _last(size: cython.Py_ssize_t, before: bytes, after: bytes) -> bytes:
     """The last `size` bytes of two strings."""
     return after[-size:] if len(after) >= size else (before + after)[-size:]

@@ -1,0 +1,27 @@
+cdef class SharedHistory:
+    cdef bytes payload, before, after
+
+    cdef bytes behind(self, bytes before)
+
+cdef class Deflater:
+    cdef readonly int bits
+    cdef readonly bint takeover
+    cdef tuple _arguments, _isal_arguments
+    cdef bytes _history
+    cdef object _stream
+
+    cdef bytes _compress(self, bytes payload, bytes history)
+    cdef object _start(self, Py_ssize_t size, bytes history)
+    cdef object remember_shared(self, SharedHistory shared)
+
+cdef class Inflater:
+    cdef readonly int bits
+    cdef readonly bint takeover
+    cdef bytes _window
+    cdef object _stream
+
+    cdef bytes _inflate(self, bytes data, Py_ssize_t max_size)
+    cdef object _start(self, Py_ssize_t size)
+    cdef object _finish(self)
+
+cdef bytes _last(Py_ssize_t size, bytes before, bytes after)
