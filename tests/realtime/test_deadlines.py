@@ -1,10 +1,10 @@
 import asyncio
 
 from tests.support.rooms import Node
-from tests.support.virtual import run_virtual
 from trunkline.realtime import Timeouts
 from trunkline.realtime.client import Client, State
 from trunkline.realtime.deadlines import Deadlines
+from trunkline.testing import memory
 
 
 def test_each_client_is_looked_at_when_something_is_due() -> None:
@@ -33,7 +33,7 @@ def test_each_client_is_looked_at_when_something_is_due() -> None:
         assert [talker.connection.closed and talker.connection.closed[0] for talker in talkers] == [3502, 3012, None]
         deadlines.close()
 
-    run_virtual(play())
+    memory.run(play())
 
 
 def test_closed_clients_are_forgotten() -> None:
@@ -48,4 +48,4 @@ def test_closed_clients_are_forgotten() -> None:
         assert len(deadlines._heap) < 200
         deadlines.close()
 
-    run_virtual(play())
+    memory.run(play())

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.rooms import FakeConnection, Node, Talker
-from tests.support.virtual import run_virtual
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import Limits, MemoryBroker
 from trunkline.realtime.brokers import History
 from trunkline.realtime.codes import reconnects, resubscribes
 from trunkline.realtime.publication import Publication, StreamPosition
+from trunkline.testing import memory
 
 MESSAGES = 40
 CLIENTS = 4
@@ -238,7 +238,7 @@ class World:
 @given(st.integers(0, 2**32))
 def test_every_client_ends_with_every_message_once_and_in_order(seed: int) -> None:
     world = World(seed)
-    run_virtual(world.run())
+    memory.run(world.run())
     for client in world.clients:
         assert client.received == list(range(MESSAGES))
         assert client.unrecovered == 0
@@ -248,7 +248,7 @@ def test_every_client_ends_with_every_message_once_and_in_order(seed: int) -> No
 @given(st.integers(0, 2**32))
 def test_a_publisher_that_waits_for_the_slow_loses_nothing_either(seed: int) -> None:
     world = World(seed, slow="block")
-    run_virtual(world.run())
+    memory.run(world.run())
     for client in world.clients:
         assert client.received == list(range(MESSAGES))
 
@@ -257,7 +257,7 @@ def test_a_publisher_that_waits_for_the_slow_loses_nothing_either(seed: int) -> 
 @given(st.integers(0, 2**32))
 def test_what_is_dropped_is_counted_and_what_is_not_is_in_order(seed: int) -> None:
     world = World(seed, slow="drop_oldest")
-    run_virtual(world.run())
+    memory.run(world.run())
     for client in world.clients[1:]:
         assert client.received == list(range(MESSAGES))
     slow = world.clients[0].received
@@ -283,6 +283,6 @@ def test_the_fire_burns() -> None:
             original()
 
         client.cut = cut  # type: ignore[method-assign]
-    run_virtual(world.run())
+    memory.run(world.run())
     assert next(cuts) > 10
     assert next(restarts) == 1

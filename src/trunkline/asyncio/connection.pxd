@@ -33,7 +33,7 @@ ctypedef object (*write_chunks)(object transport, list chunks)
 cdef class Connection(BaseConnection):
     cdef readonly object loop
     cdef unsigned long thread
-    cdef object shared, get_loop, sent
+    cdef object shared, get_loop, sent, clock
     cdef public object transport
     cdef write_chunks write_chunks
     cdef public object receiver

@@ -68,7 +68,9 @@ class Shared:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.get_loop: Callable[[], Any] = weakref.ref(loop)
         self.sent = Sent(self.get_loop)
-        self.deadlines = Deadlines(loop)
+        # That of whoever tests in a time of his own, see `trunkline.testing.memory`.
+        self.clock: Callable[[], float] = getattr(loop, "clock", monotonic)
+        self.deadlines = Deadlines(loop, self.clock)
 
 
 # It refers to its loop: with a strong reference here no loop would ever be freed.
@@ -158,7 +160,7 @@ class Receive(Waiter):
             connection.receiver = None
             raise StopAsyncIteration
         if connection.session.pending_fault is not None:
-            connection.session.settle(monotonic())
+            connection.session.settle(connection.clock())
             connection.attend()
         if not connection.lost:
             connection.receiver = self
@@ -277,6 +279,7 @@ class Connection(BaseConnection):
         self.shared = shared_on(self.loop)
         self.get_loop = self.shared.get_loop
         self.sent = self.shared.sent
+        self.clock = self.shared.clock
         self.transport: Any = None
         self.receiver: Waiter | None = None
         self.streaming_broken = False
@@ -332,7 +335,7 @@ class Connection(BaseConnection):
         return await self._fail_undecodable(fault)
 
     async def _fail_undecodable(self, fault: UnicodeDecodeError) -> NoReturn:
-        self.session.fault(fault, monotonic())
+        self.session.fault(fault, self.clock())
         self.attend()
         await self.wait_closed()
         raise self.session.close_exception() from fault
@@ -466,7 +469,7 @@ class Connection(BaseConnection):
             sending.finish()
             self.flush()
         except BaseException as error:
-            if sending.abandon(error, monotonic()):
+            if sending.abandon(error, self.clock()):
                 self.attend()
             raise
         finally:
@@ -502,7 +505,7 @@ class Connection(BaseConnection):
         await self._ready_to_send()
         waiter: asyncio.Future[float] = self.loop.create_future()
         try:
-            self.session.ping(payload, waiter, monotonic())
+            self.session.ping(payload, waiter, self.clock())
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
         await self.leave()
@@ -545,7 +548,7 @@ class Connection(BaseConnection):
         """Send the close frame, if the connection is open."""
         if self.session.phase != 1:
             return
-        self.begin_closing(code, reason, self.fragmenting is not None, monotonic())
+        self.begin_closing(code, reason, self.fragmenting is not None, self.clock())
         self.attend()
 
     def _read_to_the_end(self) -> None:
@@ -572,14 +575,14 @@ class Connection(BaseConnection):
 
     def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
         """The opening handshake is done; `rest` is what came behind it."""
-        self.begin(subprotocol, extensions, monotonic())
+        self.begin(subprotocol, extensions, self.clock())
         self.schedule()
         if rest:
             self.receive_data(rest)
 
     def start_keepalive(self) -> None:
         """Send pings from now on; connections made by `connect` and `serve` do from the beginning."""
-        self.session.start_keepalive(monotonic())
+        self.session.start_keepalive(self.clock())
         self.schedule()
 
     def receive_handshake(self, data: bytes) -> None:
@@ -600,7 +603,7 @@ class Connection(BaseConnection):
             self.receive_data(data)
 
     def receive_data(self, data: bytes) -> None:
-        self.session.receive_data(data, monotonic())
+        self.session.receive_data(data, self.clock())
         self.after_receiving(asyncio.current_task(self.loop) is None)
         if self.session.outgoing_size > 0:
             self.flush()
@@ -697,11 +700,11 @@ class Connection(BaseConnection):
         self.drop_after(timeout)
 
     def eof_received(self) -> None:
-        self.session.receive_eof(monotonic())
+        self.session.receive_eof(self.clock())
         self.attend()
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self.end(error, monotonic())
+        self.end(error, self.clock())
         self.lost = True
         if self.due > 0:
             self.shared.deadlines.remove(self, self.due)
@@ -737,7 +740,7 @@ class Connection(BaseConnection):
     # Deadlines
 
     def deadline(self) -> float | None:
-        """When something is to be done, on the clock of `monotonic`; None for never."""
+        """When something is to be done, on our clock; None for never."""
         deadline = self.session.deadline()
         if self.drop_at > 0 and (deadline is None or self.drop_at < deadline):
             return self.drop_at
@@ -749,21 +752,21 @@ class Connection(BaseConnection):
         if deadline is None or self.lost or 0 < self.due <= deadline:
             return
         if self.due > 0:
-            if self.due - deadline <= (deadline - monotonic()) / 64:
+            if self.due - deadline <= (deadline - self.clock()) / 64:
                 return  # later by no more than any deadline may be put off
             self.shared.deadlines.remove(self, self.due)
         self.due = self.shared.deadlines.add(self, deadline)
 
     def drop_after(self, seconds: float) -> None:
         """Abort the transport after a while, unless `drop_at` is set to 0 before."""
-        self.drop_at = monotonic() + seconds
+        self.drop_at = self.clock() + seconds
         self.schedule()
 
     def on_due(self, due: float) -> None:
         if due != self.due:
             return
         self.due = 0.0
-        now = max(due, monotonic())  # a loop may call us early, by as much as the resolution of its clock
+        now = max(due, self.clock())  # a loop may call us early, by as much as the resolution of its clock
         deadline = self.session.deadline()
         if 0 < self.drop_at <= now:
             self.drop_at = 0.0

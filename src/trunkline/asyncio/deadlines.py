@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -26,17 +27,18 @@ class HasDeadline(Protocol):
 class Deadlines:
     """Calls connections back, all of them on one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = monotonic) -> None:
         self._loop = weakref.ref(loop)
+        self._clock = clock
         self._groups: dict[float, set[HasDeadline]] = {}  # by the time when they are called
 
     def add(self, connection: HasDeadline, deadline: float) -> float:
-        """Have `connection.on_due(due)` called at `deadline`, on the clock of `monotonic`, or a little later.
+        """Have `connection.on_due(due)` called at `deadline`, or a little later.
 
         Returns:
             `due`: when that will be. Compare it: a call that was taken back too late comes nevertheless.
         """
-        now = monotonic()
+        now = self._clock()
         _, exponent = math.frexp(max(deadline - now, SHORTEST))  # 2**(exponent - 1) <= time left < 2**exponent
         step = math.ldexp(1.0, exponent - 6)
         due = math.ceil(deadline / step) * step
