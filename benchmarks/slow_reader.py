@@ -1,6 +1,6 @@
 """What a client that reads nothing costs the others in its room.
 
-    python -m benchmarks.slow_reader                             # 500 clients, 3 rounds of 3 seconds
+    python -m benchmarks.slow_reader                             # 500 clients, 7 rounds of 2 seconds
     python -m benchmarks.slow_reader --slow drop_oldest
 
 Rounds without the slow client and with it take turns. Shown are the 99th percentile of the time from publishing to a
@@ -182,8 +182,8 @@ async def run(options: argparse.Namespace) -> float:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.slow_reader", description=__doc__)
     parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rate", type=int, default=20, help="messages a second (default: 20)")
     parser.add_argument("--size", type=int, default=10_000, help="bytes in a message (default: 10000)")
     parser.add_argument("--slow", default="disconnect", help="what the channel does (default: disconnect)")

@@ -1,6 +1,6 @@
 import pytest
 
-from trunkline.realtime.channels import ChannelOptions, Channels, Pattern
+from trunkline.realtime.channels import LONGEST_NAME, ChannelOptions, Channels, Pattern
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ def test_patterns_can_be_filled_in() -> None:
 def test_malformed_patterns(pattern: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         Pattern(pattern)
+
+
+def test_nothing_is_declared_for_long_names() -> None:
+    channels = Channels()
+    channels.declare("chat:{room}", ChannelOptions())
+    assert channels.find("chat:" + "x" * (LONGEST_NAME - 5)) is not None
+    assert channels.find("chat:" + "x" * (LONGEST_NAME - 4)) is None
 
 
 def test_the_first_pattern_that_matches_counts() -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.support.rooms import Node
-from trunkline.realtime import Disconnected, Limits, MemoryBroker, Refused
+from trunkline.realtime import Disconnected, Limits, MemoryBroker, Refused, codes
 from trunkline.realtime.brokers import BrokerError, History
 from trunkline.realtime.client import State
 from trunkline.realtime.hooks import Hook
@@ -680,6 +680,49 @@ def test_tokens_open_channels() -> None:
         node.clock.now += 60 + node.timeouts.expired
         [ended] = talker.client.on_deadline(node.clock.now)
         assert ended.name == "secret"
+
+    scene(play)
+
+
+def test_subscriptions_that_cannot_be_refreshed() -> None:
+    async def play(node: Node) -> None:
+        node.channel("secret", subscribe="token")
+        node.channel("other", subscribe="token")
+        talker = await node.connected()
+        assert await talker.say(sub_refresh={"channel": "secret", "token": "x"}) == error(103)
+        node.channel("open")
+        await talker.subscribe("open")
+        assert await talker.say(sub_refresh={"channel": "open", "token": "x"}) == error(108)
+        tokens = with_tokens(node)
+        talker = node.talker()
+        await talker.connect(token=tokens.connection("ada"))
+        await talker.subscribe("secret", token=tokens.subscription("ada", "secret", ttl=60))
+        for token in (tokens.subscription("ada", "other"), tokens.subscription("bob", "secret"), "x", ""):
+            assert await talker.say(sub_refresh={"channel": "secret", "token": token}) == error(103)
+        assert talker.client.subscriptions["secret"].ends_at == node.clock.now + 60 + node.timeouts.expired
+
+    scene(play)
+
+
+def test_without_tokens_a_hook_refreshes() -> None:
+    async def play(node: Node) -> None:
+        talker = await node.connected()
+        assert await talker.say(refresh={"token": "x"}) == error(108)
+
+        async def refresh(client: Any, token: str) -> float | None:
+            if token == "kick":
+                raise Disconnected(4500, "out")
+            if token != "good":
+                raise Refused(codes.TOKEN_EXPIRED)
+            return 60
+
+        node.commands.refresh_hook = refresh
+        assert await talker.say(refresh={"token": "bad"}) == error(109)
+        [reply] = await talker.say(refresh={"token": "good"})
+        assert (reply["refresh"]["expires"], reply["refresh"]["ttl"]) == (True, 60)
+        assert talker.client.deadline() is not None
+        await talker.say(refresh={"token": "kick"})
+        assert talker.connection.closed == (4500, "out")
 
     scene(play)
 

@@ -26,6 +26,7 @@ from trunkline.realtime import (
     Timeouts,
     select_subprotocol,
 )
+from trunkline.realtime.limits import Rate
 from trunkline.realtime.tokens import Key, Tokens
 
 PATIENCE = 30
@@ -453,6 +454,69 @@ def test_messages_go_to_those_only_who_are_connected_and_know_them() -> None:
                 await rt.publish("a", "y")
                 assert await plain.recv() == "y"
         assert counts == [0, 1]
+
+    play(scene)
+
+
+def test_a_subscription_that_expires_ends_with_a_code_on_which_clients_come_again() -> None:
+    async def scene() -> None:
+        tokens = Tokens(Key("HS256", "secret" * 8))
+        rt = Realtime(tokens=tokens, timeouts=Timeouts(expired=0.1))
+        rt.channel("a", subscribe="token")
+        async with serving(rt) as url:  # noqa: SIM117
+            async with connect(url) as websocket:
+                await websocket.send(json.dumps({"id": 1, "connect": {"token": tokens.connection("ada")}}))
+                await websocket.recv()
+                subscribe = {"channel": "a", "token": tokens.subscription("ada", "a", ttl=1)}
+                await websocket.send(json.dumps({"id": 2, "subscribe": subscribe}))
+                assert json.loads(await websocket.recv())["subscribe"]["expires"] is True
+                push = json.loads(await websocket.recv())["push"]
+                assert (push["channel"], push["unsubscribe"]["code"]) == ("a", 2501)
+                await websocket.send(json.dumps({"id": 3, "ping": {}}))
+                assert json.loads(await websocket.recv()) == {"id": 3, "ping": {}}, "still connected"
+
+    play(scene)
+
+
+def test_bad_clients_on_a_real_server_harm_nobody_else() -> None:
+    """Floods, garbage in both encodings, and huge numbers, while another client must get every publication."""
+
+    async def scene() -> None:
+        rt = Realtime(limits=Limits(rate=Rate(100, 100)))
+        rt.channel("a", history=100)
+        bad: list[tuple[list[str], list[str | bytes], int]] = [
+            ([], ["not JSON"], 3501),
+            ([], ['{"id":1,"connect":{}}', '{"id":4294967296,"ping":{}}'], 3501),
+            ([], ['{"id":1,"connect":{}}', '{"id":2,"subscribe":{"channel":"a","offset":1e400}}'], 3501),
+            ([], ['{"id":1,"subscribe":{"channel":"a"}}'], 3501),
+            ([], ['{"id":1,"connect":{}}', "\n".join(['{"id":1,"ping":{}}'] * 5000)], 3013),
+            ([], ['{"id":1,"connect":{}}', "{}\n" * 300_000], 3501),
+            ([], [b"\xff\xfe" * 1000], 3501),
+            (["centrifuge-protobuf"], [b"\xff" * 100], 3501),
+            (["centrifuge-protobuf"], [b"\x04\x08\x01\x22\x00", b"\x00" * 1_000_000], 3501),
+            (["centrifuge-protobuf"], ["text"], 3501),
+            ([], ['{"id":1,"connect":{}}', "x" * (1 << 20) + "x"], 1009),
+        ]
+
+        async def misbehave(url: str, subprotocols: list[str], frames: list[str | bytes]) -> int | None:
+            async with connect(url, subprotocols=subprotocols or None, compression=None) as websocket:
+                with contextlib.suppress(ConnectionClosed):
+                    for frame in frames:
+                        await websocket.send(frame)
+                    while True:
+                        await websocket.recv()
+                return websocket.close_code
+
+        async with serving(rt) as url, connect(url) as good:
+            await good.send('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"a"}}')
+            await good.recv()
+            await good.recv()
+            wreaking = asyncio.gather(*(misbehave(url, subprotocols, frames) for subprotocols, frames, _ in bad))
+            for number in range(1, 51):
+                await rt.publish("a", number)
+                assert json.loads(await good.recv())["push"]["pub"]["offset"] == number
+            assert await wreaking == [code for *_, code in bad]
+            assert len(rt.clients()) == 1
 
     play(scene)
 

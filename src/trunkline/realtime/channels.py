@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from trunkline.realtime.hooks import Hook
 from trunkline.realtime.limits import Rate
@@ -18,6 +18,9 @@ Slow = Literal["disconnect", "drop_oldest", "conflate", "block"]
 
 #: Who may do something with a channel.
 Who = Literal["anyone", "users", "subscribers", "token", "nobody"]
+
+LONGEST_NAME: Final = 255
+"""Characters in the name of a channel: clients choose names, and the server has to remember them."""
 
 _NAMES = {"slow": ("disconnect", "drop_oldest", "conflate", "block"), "recover": ("stream", "cache", None)}
 _WHO = {
@@ -207,7 +210,9 @@ class Channels:
         return channel
 
     def find(self, name: str) -> tuple[Channel, dict[str, str]] | None:
-        """What is declared for the channel of this name, and the parameters in its name."""
+        """What is declared for the channel of this name, and the parameters in its name. Nothing is for a long name."""
+        if len(name) > LONGEST_NAME:
+            return None
         for channel in self._channels.values():
             parameters = channel.pattern.match(name)
             if parameters is not None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.realtime.codecs.base import InvalidFrame, InvalidPayload
+from trunkline.realtime.codecs.base import MOST_COMMANDS, InvalidFrame, InvalidPayload
 from trunkline.realtime.codecs.json import JSONCodec
 from trunkline.realtime.messages import (
     Command,
@@ -66,6 +66,13 @@ def test_unknown_fields_mean_nothing() -> None:
 def test_what_is_no_frame(frame: str | bytes) -> None:
     with pytest.raises(InvalidFrame):
         codec.decode(frame)
+
+
+def test_a_frame_has_so_many_commands() -> None:
+    assert len(codec.decode("\n".join(["{}"] * MOST_COMMANDS))) == MOST_COMMANDS
+    for frame in ("{}\n" * (MOST_COMMANDS + 1), b"\n" * (MOST_COMMANDS + 1)):
+        with pytest.raises(InvalidFrame, match="commands in a frame"):
+            codec.decode(frame)
 
 
 def test_replies_leave_out_what_is_not_there() -> None:

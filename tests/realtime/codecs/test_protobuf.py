@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.realtime import messages as m
-from trunkline.realtime.codecs.base import InvalidFrame
+from trunkline.realtime.codecs.base import MOST_COMMANDS, InvalidFrame
 from trunkline.realtime.codecs.protobuf import FIELDS, ProtobufCodec
 from trunkline.realtime.publication import ClientInfo, Publication
 
@@ -110,6 +110,12 @@ def test_publications() -> None:
     push = official.Reply.FromString(reply).push
     assert (push.channel, push.pub.data, push.pub.offset, push.pub.time) == ("a", b"\xff", 5, 1700)
     assert (push.pub.info.user, push.pub.info.conn_info, dict(push.pub.tags)) == ("ada", b"i", {"t": "v"})
+
+
+def test_a_frame_has_so_many_commands() -> None:
+    assert len(codec.decode(b"\x00" * MOST_COMMANDS)) == MOST_COMMANDS
+    with pytest.raises(InvalidFrame, match="commands in a frame"):
+        codec.decode(b"\x00" * (MOST_COMMANDS + 1))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -14,7 +15,11 @@ from trunkline.realtime import messages
 from trunkline.realtime.messages import Command, Data, Push, Reply
 from trunkline.realtime.publication import ClientInfo, Publication
 
-__all__ = ["Codec", "InvalidFrame", "InvalidPayload"]
+__all__ = ["MOST_COMMANDS", "Codec", "InvalidFrame", "InvalidPayload", "too_many"]
+
+MOST_COMMANDS: Final = 10_000
+"""Commands in a frame: more than any client has to say at once. In Protobuf, a command may be as short as one byte, and
+while a frame is taken apart, nobody else has their turn."""
 
 
 class InvalidFrame(WebSocketException, ValueError):  # noqa: N818  # a sibling of InvalidJSON
@@ -89,6 +94,11 @@ class Codec(ABC):
             InvalidPayload: if this encoding can't say what is known of them.
         """
         return messages.ClientInfo(info.user, info.client, self.payload(info.conn_info), self.payload(info.chan_info))
+
+
+def too_many() -> InvalidFrame:
+    """What is wrong with a frame of more than `MOST_COMMANDS`."""
+    return InvalidFrame(f"more than {MOST_COMMANDS:,} commands in a frame")
 
 
 def raw(data: bytes | None) -> Data:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from trunkline.core.writer import PreparedMessage
-from trunkline.realtime.codecs.base import Codec, InvalidFrame, InvalidPayload, raw
+from trunkline.realtime.codecs.base import MOST_COMMANDS, Codec, InvalidFrame, InvalidPayload, raw, too_many
 from trunkline.realtime.messages import Command, Data, Reply
 
 __all__ = ["JSONCodec"]
@@ -24,7 +24,10 @@ class JSONCodec(Codec):
 
     def decode(self, frame: str | bytes) -> list[Command]:
         try:
-            return _commands.decode_lines(frame if isinstance(frame, str) else str(frame, "utf-8"))
+            text = frame if isinstance(frame, str) else str(frame, "utf-8")
+            if text.count("\n") > MOST_COMMANDS:
+                raise too_many()
+            return _commands.decode_lines(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidFrame(str(error)) from None
         except RecursionError:

@@ -17,7 +17,7 @@ import msgspec
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import messages as m
-from trunkline.realtime.codecs.base import Codec, InvalidFrame, raw
+from trunkline.realtime.codecs.base import MOST_COMMANDS, Codec, InvalidFrame, raw, too_many
 from trunkline.realtime.messages import Command, Data, Reply
 
 __all__ = ["FIELDS", "ProtobufCodec"]
@@ -87,9 +87,11 @@ class ProtobufCodec(Codec):
     def decode(self, frame: str | bytes) -> list[Command]:
         if isinstance(frame, str):
             raise InvalidFrame("a text message, but the client asked for Protobuf, whose messages are binary")
-        commands = []
+        commands: list[Command] = []
         position = 0
         while position < len(frame):
+            if len(commands) == MOST_COMMANDS:
+                raise too_many()
             data, position = _read_delimited(frame, position)
             commands.append(_read(data, Command))
         return commands
