@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import logging
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, encode_frame
 from trunkline.exceptions import InvalidState
+from trunkline.extensions.base import Extension
 from trunkline.frames import Frame, Opcode
 from trunkline.protocol import SEND_EOF, Protocol, Side, State
 
@@ -28,6 +30,7 @@ def show(protocol: Any) -> tuple[Any, ...]:
         protocol.close_code,
         protocol.close_reason,
         type(protocol.parser_exc).__name__,
+        str(protocol.parser_exc),
         str(protocol.close_exc) if protocol.state.name == "CLOSED" else None,
     )
 
@@ -101,6 +104,16 @@ SCENARIOS: dict[str, list[Callable[[Any], Any]]] = {
     "fail": [call("fail", 1011, "oops"), call("fail", 1002), receive(encode_frame(TEXT, b"x")), EOF],
     "end of stream": [EOF, call("fail", 1011)],
     "end of stream inside a frame": [receive(encode_frame(TEXT, b"abc")[:-1]), EOF],
+    "end of stream inside a first byte": [receive(encode_frame(TEXT, b"abc")[:1]), EOF],
+    "end of stream inside a length": [receive(encode_frame(TEXT, bytes(70))[:1] + b"\xfe\x00"), EOF],
+    "end of stream inside a long length": [receive(b"\x82\xff\0\0\0"), EOF],
+    "end of stream inside a key": [receive(encode_frame(TEXT, b"abc", mask=b"mask")[:5]), EOF],
+    "peer closes inside a message": [receive(encode_frame(TEXT, b"a", fin=False), close_frame(1000)), EOF],
+    "peer answers our close inside a message": [
+        call("send_close", 1000),
+        receive(encode_frame(TEXT, b"a", fin=False), close_frame(1000)),
+        EOF,
+    ],
 }
 
 
@@ -194,6 +207,7 @@ def test_log(caplog: pytest.LogCaptureFixture) -> None:
         "< TEXT 'hi' [2 bytes]",
         "> BINARY ff [1 byte]",
         "= connection is CLOSED",
+        "connection closed",
         "> EOF",
     ]
     assert protocol.events_received() == [Frame(Opcode.TEXT, b"hi")]
@@ -247,3 +261,26 @@ def test_the_order_of_the_close_frames_is_known() -> None:
     assert protocol.close_rcvd_then_sent is None
     protocol.receive_data(b"\x88\x00")
     assert protocol.close_rcvd_then_sent is True
+
+
+class Reserved(Extension):
+    """Marks frames with RSV2."""
+
+    name = "x-reserved"
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        assert frame.rsv2
+        return dataclasses.replace(frame, rsv2=False)
+
+    def encode(self, frame: Frame) -> Frame:
+        return dataclasses.replace(frame, rsv2=True)
+
+
+def test_extensions_can_be_set() -> None:
+    client, server = Protocol(Side.CLIENT), Protocol(Side.SERVER)
+    client.extensions = server.extensions = [Reserved()]
+    client.send_text(b"a")
+    [data] = client.data_to_send()
+    assert data[0] == 0xA1
+    server.receive_data(data)
+    assert server.events_received() == [Frame(Opcode.TEXT, b"a")]

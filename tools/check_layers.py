@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "json": ("vocabulary",),
     "proxy": ("vocabulary", "handshake"),
     "sans-I/O": ("vocabulary", "options", "core", "handshake"),
-    "endpoint": ("vocabulary", "options", "core", "extensions", "handshake", "proxy", "protocol"),
+    "endpoint": ("vocabulary", "options", "core", "extensions", "handshake", "proxy", "protocol", "client", "server"),
     "compat": (),
     "asyncio": (*DRIVER, "reactor"),
     "sync": DRIVER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
 from trunkline.handshake.client import ClientHandshake
@@ -90,6 +90,14 @@ class ClientProtocol(Protocol):
         super().__init__(Side.CLIENT, state=state, max_size=max_size, logger=logger)
         self.uri = uri
         self.handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
+
+    @classmethod
+    def of(cls, connection: Any) -> Self:
+        """The protocol of a connection that moves its bytes itself, to look at."""
+        protocol = super().of(connection)
+        protocol.handshake = connection.opening
+        protocol.uri = protocol.handshake.uri
+        return protocol
 
     def connect(self) -> Request:
         """The request that opens the connection. Add headers if need be, then give it to ``send_request``.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["Limit", "Options", "check_arguments", "check_compression"]
+__all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression"]
+
+#: "deflate" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
+Compression = str | None
 
 #: A high water mark, None for none, or (high, low).
 Limit = int | None | tuple[int | None, int | None]
@@ -84,11 +87,11 @@ def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]
         raise TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")
 
 
-def check_compression(compression: str | None) -> None:
+def check_compression(compression: object) -> None:
     """Refuse what `compression` can't be.
 
     Raises:
         ValueError: if it is neither "deflate" nor None.
     """
     if compression not in ("deflate", None):
-        raise ValueError(f"compression is {compression!r}: it must be 'deflate' or None")
+        raise ValueError(f"unsupported compression: {compression}")

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import Session, Side, State
@@ -88,7 +89,6 @@ class Protocol:
         side: ``Side.CLIENT`` or ``Side.SERVER``.
         origin: the value of the Origin header, or None (server).
         subprotocol: the subprotocol agreed on, or None.
-        extensions: the extensions agreed on, in order.
         handshake_exc: why the opening handshake failed, or None.
         max_message_size, max_fragment_size: limits in bytes, or None.
     """
@@ -107,7 +107,7 @@ class Protocol:
         self.side = side
         self.origin: Origin | None = None
         self.subprotocol: Subprotocol | None = None
-        self.extensions: list[Extension] = []
+        self._extensions: list[Extension] = []
         self.handshake_exc: Exception | None = None
         self.max_message_size, self.max_fragment_size = Options(max_size=max_size).message_and_frame_size
         self._events: list[Event] = []
@@ -121,15 +121,16 @@ class Protocol:
             self.state = state
 
     @classmethod
-    def of(cls, connection: Any) -> Protocol:
+    def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at.
 
         What it is told to send leaves with what the connection sends next. It has no events.
         """
-        protocol = cls(connection.session.side, state=CONNECTING, logger=connection.logger)
+        protocol = cls.__new__(cls)
+        Protocol.__init__(protocol, connection.session.side, state=CONNECTING, logger=connection.logger)
         protocol.id = connection.id
         protocol.subprotocol = connection.subprotocol
-        protocol.extensions = list(connection.extensions)
+        protocol._extensions = list(connection.extensions)
         protocol.max_message_size, protocol.max_fragment_size = connection.options.message_and_frame_size
         protocol._session = connection.session
         protocol._joined = True
@@ -156,6 +157,17 @@ class Protocol:
             session.stop_keepalive()
         self._session = session
         self._joined = True
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """The extensions agreed on, in order; may be set, also while the connection is open."""
+        return self._extensions
+
+    @extensions.setter
+    def extensions(self, extensions: Sequence[Extension]) -> None:
+        self._extensions = list(extensions)
+        if self.state is OPEN:
+            self._session.open(NOW, self._extensions)
 
     # State
 
@@ -255,6 +267,8 @@ class Protocol:
         self._session.receive_eof(NOW)
         if self.debug:
             self.logger.debug("= connection is CLOSED")
+        if self.side is SERVER:
+            self.logger.info("connection closed")
 
     def _receive_handshake(self, data: bytes) -> None:
         """Bytes of the opening handshake; clients and servers differ."""
@@ -401,3 +415,5 @@ class Protocol:
 
     def _log_frame(self, sent: bool, frame: Frame) -> None:
         self.logger.debug("%s %s", ">" if sent else "<", frame)
+        if sent and frame.opcode is Opcode.CLOSE:
+            self.logger.debug("= connection is CLOSING")

@@ -72,10 +72,7 @@ class ServerProtocol(Protocol):
         self.origin = handshake.origin
         self.subprotocol = handshake.subprotocol
         self.extensions = handshake.extensions
-        if self.handshake_exc is None:
-            if self.state is OPEN:
-                self.state = OPEN  # with the extensions that are known only now
-        elif not isinstance(self.handshake_exc, InvalidHandshake):
+        if self.handshake_exc is not None and not isinstance(self.handshake_exc, InvalidHandshake):
             self.logger.error("opening handshake failed", exc_info=self.handshake_exc)
         return response
 

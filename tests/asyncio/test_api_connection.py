@@ -875,7 +875,7 @@ def test_debug_log_shows_frames(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "websockets.server")
 
     async def talk(peer: RawPeer, server: Any) -> None:
-        await peer.send(encode_frame(TEXT, b"hello"), encode_frame(BINARY, bytes(100), fin=False))
+        await peer.send(encode_frame(TEXT, b"hello"), encode_frame(BINARY, bytes(100)))
         await server.recv()
         await server.send(b"\x00\xff")
         await server.ping(b"ping")
@@ -891,11 +891,13 @@ def test_debug_log_shows_frames(caplog: pytest.LogCaptureFixture) -> None:
         r"> HTTP/1.1 101 Switching Protocols",
         r"= connection is OPEN",
         r"< TEXT 'hello' \[5 bytes\]",
-        r"< BINARY 00 00 .* \[100 bytes, continued\]",
+        r"< BINARY 00 00 .* \[100 bytes\]",
         r"> BINARY 00 ff \[2 bytes\]",
         r"> PING 'ping' \[text, 4 bytes\]",
         r"< CLOSE 4000 \(private use\) why \[5 bytes\]",
         r"> CLOSE 4000 \(private use\) why \[5 bytes\]",
+        r"= connection is CLOSING",
+        r"> EOF",
         r"= connection is CLOSED",
     ):
         assert re.search(f"^({expected})$", text, re.MULTILINE), f"{expected}\nnot in\n{text}"

@@ -152,7 +152,35 @@ async def failures(library: Library) -> Any:
     async with connected(library) as (local, remote):
         remote.transport.drop = True
         await local.close()
-        yield local.close_code, str(local.close_exc)
+        yield local.close_code, str(local.close_exc), repr(local.close_exc.__cause__)
+
+
+async def transports_that_others_use(library: Library) -> Any:
+    async with connected(library) as (local, remote):
+        local.transport.write_eof()
+        await remote.ping()  # the answer can't leave
+        yield await closed(library, local.recv())
+    for call in (lambda local: local.pong(), lambda local: local.send("text"), lambda local: local.send(["text"])):
+        async with connected(library) as (local, _):
+            local.transport.write_eof()
+            yield await closed(library, call(local))
+
+
+async def receiving_twice(library: Library) -> Any:
+    async def stream(ws: Any) -> None:
+        async for _ in ws.recv_streaming():
+            pass
+
+    for first in (lambda ws: ws.recv(), stream):
+        async with connected(library) as (local, _):
+            receiving = asyncio.ensure_future(closed(library, first(local)))
+            await asyncio.sleep(0)
+            for second in (local.recv(), stream(local)):
+                with pytest.raises(library.exceptions.ConcurrencyError) as caught:
+                    await second
+                yield str(caught.value)
+            await local.close()
+            await receiving
 
 
 async def keepalive(library: Library) -> Any:
@@ -186,7 +214,7 @@ async def handshake(library: Library) -> Any:
 
 
 SCENARIOS: list[Callable[[Library], AsyncIterator[Any]]] = [
-    messages, pings, attributes, closing, failures, keepalive, handshake,
+    messages, pings, attributes, closing, failures, transports_that_others_use, receiving_twice, keepalive, handshake,
 ]  # fmt: skip
 
 

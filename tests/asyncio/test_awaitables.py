@@ -374,7 +374,7 @@ def test_two_tasks_can_not_receive_at_once(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, _ = connected()
         first = await waiting(ws.recv())
-        with pytest.raises(ConcurrencyError, match="another task is already running recv"):
+        with pytest.raises(ConcurrencyError, match="another coroutine is already running recv"):
             await ws.recv()
         await arrive(ws, frames(ws, "a"))
         assert await first == "a"

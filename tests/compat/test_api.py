@@ -68,6 +68,7 @@ ABSENT = {
         for kind in ("connection.Connection", "client.ClientConnection", "server.ServerConnection")
     },
     "websockets.asyncio.connection.DATA_OPCODES": HELPER,
+    "websockets.extensions.permessage_deflate.CTRL_OPCODES": HELPER,
     "websockets.protocol.OK_CLOSE_CODES": HELPER,
     **{f"websockets.frames.{name}": SHORT for name in ("CONT", "TEXT", "BINARY", "CLOSE", "PING", "PONG")},
     "websockets.frames.Frame.DEFAULT_IS_TEXT": HELPER,

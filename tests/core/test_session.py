@@ -398,6 +398,8 @@ def test_closing_close_timeout(side: Side) -> None:
     assert session.expired
     assert session.attention
     assert session.state is State.CLOSING  # until the driver has dropped the connection
+    session.receive_eof(15.0)
+    assert isinstance(session.close_exception().__cause__, TimeoutError)
 
 
 @both_sides
@@ -822,6 +824,7 @@ def test_trace_shows_frames_as_the_application_means_them(side: Side, extensions
     receive(session, TEXT, b"ab")
     receive(session, BINARY, b"\xff\xfe", fin=False)
     receive(session, PING, b"y")
+    receive(session, CONT, b"")
     receive(session, CLOSE, close_payload(1000))
     assert trace.seen == [
         "> TEXT 'ab' [2 bytes]",
@@ -832,6 +835,7 @@ def test_trace_shows_frames_as_the_application_means_them(side: Side, extensions
         "< BINARY ff fe [2 bytes, continued]",
         "< PING 'y' [text, 1 byte]",
         "> PONG 'y' [text, 1 byte]",
+        "< CONT '' [0 bytes]",
         "< CLOSE 1000 (OK) [2 bytes]",
         "> CLOSE 1000 (OK) [2 bytes]",
     ]

@@ -47,9 +47,21 @@ def test_redirect_without_tls() -> None:
         connect().follow(redirect("ws://example.com/"))
 
 
-def test_redirect_from_a_given_place() -> None:
-    with pytest.raises(ValueError, match="with sock given"):
-        connect(arguments={"sock": object()}).follow(redirect("wss://example.org/"))
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [({"host": "h"}, "an explicit host"), ({"port": 1}, "an explicit host"), ({"unix": True}, "a Unix socket")],
+)
+def test_redirect_from_a_given_place(arguments: dict[str, Any], place: str) -> None:
+    with pytest.raises(ValueError, match=rf"cross-origin redirect to wss://example.org/ with {place}"):
+        connect(arguments=arguments).follow(redirect("wss://example.org/"))
+    connecting = connect(arguments=arguments)
+    connecting.follow(redirect("/b"))
+    assert connecting.uri == "wss://example.com/b"
+
+
+def test_redirect_of_a_given_connection() -> None:
+    with pytest.raises(ValueError, match=r"to wss://example.com/b with a preexisting socket"):
+        connect(arguments={"sock": object()}).follow(redirect("/b"))
 
 
 def test_other_errors_are_raised() -> None:

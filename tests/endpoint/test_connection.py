@@ -9,7 +9,7 @@ import pytest
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import Session, Side, State
 from trunkline.endpoint.connection import BaseConnection, FragmentDecoder, FragmentedMessage, control_payload
-from trunkline.exceptions import ConnectionClosedError
+from trunkline.exceptions import ConnectionClosedError, ProtocolError
 from trunkline.options import Options
 from trunkline.testing.wire import parse_frames
 
@@ -82,7 +82,7 @@ def test_decoding_what_is_no_text() -> None:
 
 @pytest.mark.parametrize("data", [1, None, "x" * 126])
 def test_control_payload(data: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ProtocolError)):
         control_payload(data)
 
 

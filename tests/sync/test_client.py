@@ -324,7 +324,7 @@ def test_unix_socket(tmp_path: Path, path_type: type) -> None:
             assert ws.request.headers["Host"] == "localhost"
         with unix_reconnect(path, "ws://example.com/x") as ws:
             assert ws.request.path == "/x"
-    with pytest.raises(ValueError, match="path is missing"):
+    with pytest.raises(ValueError, match="missing path"):
         unix_connect()
 
 

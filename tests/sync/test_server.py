@@ -418,7 +418,7 @@ def test_basic_auth(options: dict[str, Any]) -> None:
     "options", [{}, {"credentials": ("a", "b"), "check_credentials": print}, {"credentials": ["a"]}]
 )
 def test_basic_auth_needs_one_way_to_check(options: dict[str, Any]) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError)):
         basic_auth(**options)
 
 
@@ -455,7 +455,7 @@ def test_address_in_use() -> None:
 
 
 def test_unix_socket_needs_a_path(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="path is missing"):
+    with pytest.raises(ValueError, match="missing path"):
         unix_serve(echo)
     with unix_serve(echo, os.fspath(tmp_path / "socket")) as server:
         assert server.socket.family == socket.AF_UNIX

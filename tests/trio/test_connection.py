@@ -15,7 +15,13 @@ from trio.testing import assert_checkpoints
 from tests.trio.support import connecting, echo, memory_link, run, serving
 from trunkline import PreparedMessage
 from trunkline.core.session import Side, State
-from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from trunkline.exceptions import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ProtocolError,
+)
 from trunkline.options import Options
 from trunkline.testing.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawFrame
 from trunkline.trio.connection import Connection, broadcast
@@ -267,7 +273,7 @@ def test_ping_with_the_same_data() -> None:
             await ws.ping("a")
             with pytest.raises(ConcurrencyError):
                 await ws.ping(b"a")
-            with pytest.raises(ValueError, match="125"):
+            with pytest.raises(ProtocolError, match="125"):
                 await ws.ping(bytes(126))
 
     run(main)

@@ -17,7 +17,7 @@ from trunkline.endpoint.client import BaseConnect, no_response, opening_request,
 from trunkline.exceptions import InvalidHandshake
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
-from trunkline.options import Limit, Options, check_arguments
+from trunkline.options import Compression, Limit, Options, check_arguments
 from trunkline.uri import WebSocketURI
 
 try:
@@ -170,7 +170,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         origin: Origin | None = None,
         extensions: Sequence[ClientExtensionFactory] | None = None,
         subprotocols: Sequence[Subprotocol] | None = None,
-        compression: str | None = "deflate",
+        compression: Compression = "deflate",
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
         proxy: str | Literal[True] | None = True,
@@ -237,7 +237,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         """Open the TCP connection, with TLS for wss, through a proxy if there is one."""
         proxy = self.find_proxy(uri)
         if uri.secure and self.arguments.get("ssl", True) is None:
-            raise ValueError("ssl=None is incompatible with a wss:// URI: leave it out, or use ws://")
+            raise ValueError("ssl=None is incompatible with a wss:// URI")
         arguments = {**self.arguments, **self.tls_settings(uri)}
         if not arguments.get("unix") and arguments.get("sock") is None:
             arguments.setdefault("host", uri.host)
@@ -292,4 +292,8 @@ def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs:
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
+    if path is None and kwargs.get("sock") is None:
+        raise ValueError("no path and sock were specified")
+    if path is not None and kwargs.get("sock") is not None:
+        raise ValueError("path and sock can not be specified at the same time")
     return connect(**unix_arguments(path, uri, kwargs))

@@ -29,6 +29,7 @@ from trunkline.endpoint.connection import (
     BaseConnection,
     FragmentDecoder,
     FragmentedMessage,
+    already_receiving,
     broadcast,
     control_payload,
 )
@@ -119,7 +120,7 @@ class Receive(Waiter):
             raise RuntimeError("cannot reuse already awaited recv()")
         inbox = connection.session.inbox
         if connection.receiver is not None and connection.receiver is not self:
-            raise ConcurrencyError("cannot call recv while another task is already running recv or recv_streaming")
+            raise already_receiving("recv_streaming" if self.fragment else "recv", "coroutine")
         connection.budget -= 1
         if connection.budget < 0:
             return self._wait_a_turn()
@@ -648,12 +649,21 @@ class Connection(BaseConnection):
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
             return
-        if cython.compiled and self.write_chunks != cython.NULL:
-            self.write_chunks(self.transport, outgoing)
-        elif WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
-            self.transport.write(b"".join(outgoing))
-        else:
-            self.transport.writelines(outgoing)
+        try:
+            if cython.compiled and self.write_chunks != cython.NULL:
+                self.write_chunks(self.transport, outgoing)
+            elif WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
+                self.transport.write(b"".join(outgoing))
+            else:
+                self.transport.writelines(outgoing)
+        except Exception as error:
+            self._writing_failed(error)
+
+    def _writing_failed(self, error: Exception) -> None:
+        """The transport takes no more, perhaps because somebody else has ended or closed it: the connection is lost."""
+        self.session.failure = self.session.failure or error
+        self.writing_paused = True  # whoever sends waits for the end, and is told
+        self.transport.abort()
 
     def attend(self) -> None:
         """Something besides messages happened in the session: pongs, closing, deadlines."""
@@ -680,6 +690,7 @@ class Connection(BaseConnection):
         """Half-close, where the transport can; TLS can't (RFC 8446 section 6.1)."""
         self.eof_sent = True
         if self.debug:
+            self.logger.debug("> EOF")
             self.logger.debug("x half-closing TCP connection")
         if self.session.eof_received or not self.transport.can_write_eof():
             self.transport.close()

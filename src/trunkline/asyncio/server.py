@@ -18,7 +18,7 @@ from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
 from trunkline.http11 import SERVER, Request, Response
-from trunkline.options import Limit, Options, check_arguments
+from trunkline.options import Compression, Limit, Options, check_arguments
 
 try:
     import cython
@@ -137,7 +137,9 @@ class ServerConnection(Connection):
         self.response = response
         self.log_head("<", self.request)
         self.log_head(">", response)
-        if response.status_code == 101 and self.handshake.exception is None:
+        if self.server.is_closing():
+            self.refuse_unavailable()
+        elif response.status_code == 101 and self.handshake.exception is None:
             self._open(response)
             self._start_handler()
         else:
@@ -322,6 +324,10 @@ class Server(BaseServer):
         """Whether it accepts connections."""
         return self.server is not None and self.server.is_serving()
 
+    def is_closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing is not None
+
     def track(self, connection: ServerConnection) -> None:
         self._connections.add(connection)
         if self._closing is not None:
@@ -384,7 +390,7 @@ def serve(
     extensions: Sequence[ServerExtensionFactory] | None = None,
     subprotocols: Sequence[Subprotocol] | None = None,
     select_subprotocol: SelectSubprotocol | None = None,
-    compression: str | None = "deflate",
+    compression: Compression = "deflate",
     process_request: ProcessRequest | None = None,
     process_response: ProcessResponse | None = None,
     server_header: str | None = SERVER,
@@ -423,7 +429,7 @@ def serve(
         process_request: `(connection, request) -> Response or None`, sync or async; a response refuses the connection.
         process_response: `(connection, request, response) -> Response or None`, sync or async; may change the response.
         server_header: value of the Server header, None for none.
-        open_timeout: seconds for the opening handshake, as all timeouts None for no limit.
+        open_timeout: seconds for the opening handshake, and for that of TLS before; as all timeouts None for none.
         ping_interval: seconds between keepalive pings.
         ping_timeout: seconds to wait for the answer.
         close_timeout: seconds to wait for the closing handshake.
@@ -443,6 +449,8 @@ def serve(
     check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
     if "path" not in kwargs:
         kwargs.update(host=host, port=port)
+    if kwargs.get("ssl") is not None:
+        kwargs.setdefault("ssl_handshake_timeout", open_timeout or None)
     return Server(
         handler,
         Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit),
@@ -480,6 +488,7 @@ def basic_auth(
         check_credentials: `(username, password) -> bool`, sync or async, instead of `credentials`.
 
     Raises:
-        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+        ValueError: if not exactly one of `credentials` and `check_credentials` is given.
+        TypeError: if `credentials` is malformed.
     """
     return BasicAuth(realm, credentials, check_credentials).process_request

@@ -159,6 +159,26 @@ class Reader:
         # They own the reader: without the cycle they are freed when the last reference to them is gone.
         self.sink = self.trace = None  # type: ignore[assignment]
 
+    def describe_end(self) -> str:
+        """What to say when the stream ends here: how much came of the part of a frame that is cut, if one is."""
+        if self.payload is not None:
+            return f"stream ends after {self.filled} bytes, expected {self.length} bytes"
+        came = len(self.cut_header)
+        if came == 0:
+            return "unexpected end of stream"
+        for size in (2, *self._rest_of_header()):
+            if came < size:
+                break
+            came -= size
+        return f"stream ends after {came} bytes, expected {size} bytes"
+
+    def _rest_of_header(self) -> list[int]:
+        """Sizes of what follows the first two bytes of a header that is cut: extended length, masking key."""
+        if len(self.cut_header) < 2:
+            return []
+        extended_length = {126: 2, 127: 8}.get(self.cut_header[1] & 0x7F, 0)
+        return [extended_length, 4] if self.masked else [extended_length]
+
     @cython.cfunc
     def feed(self, data: cython.pointer[cython.const[cython.uchar]], n: cython.Py_ssize_t) -> cython.int:
         i: cython.Py_ssize_t = 0

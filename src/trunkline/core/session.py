@@ -31,7 +31,7 @@ The closing handshake (section 7) in one table. "EOF" is the end of our half of 
 from __future__ import annotations
 
 import enum
-import os
+import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -295,7 +295,7 @@ class Session(FrameSink):
         self.eof_received = True
         self.attention = True
         if self.phase != CLOSED and self.failure is None and not self.reader.stopped:
-            self.failure = EOFError("unexpected end of stream")
+            self.failure = EOFError(self.reader.describe_end())
         self.reader.stop()
         self.phase = CLOSED
         self.eof_wanted = True
@@ -353,8 +353,11 @@ class Session(FrameSink):
 
     def _receive_close(self, payload: bytes) -> None:
         self.close_rcvd = Close.parse(payload)
-        self.reader.stop()
         self.close_rcvd_then_sent = self.close_sent is None
+        if self.reader.message_opcode != 0:
+            # Section 5.4: the rest of the message can't come any more.
+            raise ProtocolError("incomplete fragmented message")
+        self.reader.stop()
         if self.close_sent is None:
             # Section 5.5.1: "the endpoint typically echos the status code it received"
             self.close_sent = self.close_rcvd
@@ -465,9 +468,9 @@ class Session(FrameSink):
         self._pings[payload] = (token, now)
 
     def _fresh_ping_payload(self) -> bytes:
-        payload = os.urandom(4)
+        payload = _random_payload()
         while payload in self.pings:
-            payload = os.urandom(4)
+            payload = _random_payload()
         return payload
 
     def _keepalive(self, now: float) -> None:
@@ -555,6 +558,7 @@ class Session(FrameSink):
                 self.settle(now)
         elif self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
             self.expired = self.attention = True
+            self.failure = self.failure or TimeoutError("timed out while closing connection")
         elif self.phase == OPEN and self.pong_due is not None and now >= self.pong_due:
             self._pong_missing(now)
         elif self.phase == OPEN and self.ping_at is not None and now >= self.ping_at:
@@ -567,6 +571,10 @@ class Session(FrameSink):
             self.pong_due = now + self.ping_timeout
         else:
             self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", now, TimeoutError("keepalive ping timeout"))
+
+
+def _random_payload() -> bytes:
+    return random.getrandbits(32).to_bytes(4, "big")
 
 
 def shorten(reason: str) -> str:

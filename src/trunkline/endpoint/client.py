@@ -28,6 +28,14 @@ __all__ = ["BaseConnect", "no_response", "opening_request", "unix_arguments"]
 MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
 
 REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+
+#: Arguments that say where to connect to, whatever the URI says.
+PLACES = {
+    "host": "an explicit host or port",
+    "port": "an explicit host or port",
+    "unix": "a Unix socket",
+}
+
 CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 
@@ -46,8 +54,8 @@ class BaseConnect:
         ValueError: if an option makes no sense.
     """
 
-    #: Those of `arguments` that say where to connect to, whatever the URI says.
-    PLACES: ClassVar[tuple[str, ...]] = ("sock", "host", "port", "unix")
+    #: That of `arguments` that is a connection already, and what it is.
+    CONNECTED: ClassVar[tuple[str, str]] = ("sock", "socket")
 
     def __init__(
         self,
@@ -99,9 +107,13 @@ class BaseConnect:
             yield uri, self._new_handshake(uri)
         raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
 
+    def is_connected(self) -> bool:
+        """Whether a connection that is open already is to be used."""
+        return self.arguments.get(self.CONNECTED[0]) is not None
+
     def is_placed(self) -> bool:
         """Whether a socket that is connected already, or a Unix socket, is to be used."""
-        return any(self.arguments.get(name) is not None for name in self.PLACES if name not in ("host", "port"))
+        return self.is_connected() or self.arguments.get("unix") is not None
 
     def find_proxy(self, uri: WebSocketURI) -> Proxy | None:
         """The proxy to use, or None.
@@ -128,7 +140,7 @@ class BaseConnect:
                 "server_hostname": uri.host if hostname is None else hostname,
             }
         if settings is not None:
-            raise ValueError("ssl argument is incompatible with a ws:// URI: use wss://")
+            raise ValueError("ssl argument is incompatible with a ws:// URI")
         return {}
 
     # Redirects
@@ -144,13 +156,15 @@ class BaseConnect:
             new_uri = urllib.parse.urljoin(self.uri, location)
         except ValueError as error:
             return InvalidURI(location, str(error))
+        if self.is_connected():
+            return ValueError(f"cannot follow redirect to {new_uri} with a preexisting {self.CONNECTED[1]}")
         old, new = parse_uri(self.uri), parse_uri(new_uri)
         if old.secure and not new.secure:
             return SecurityError(f"cannot follow redirect to non-secure URI {new_uri}")
         if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-            for name in self.PLACES:
+            for name, place in PLACES.items():
                 if self.arguments.get(name) is not None:
-                    return ValueError(f"cannot follow cross-origin redirect to {new_uri} with {name} given")
+                    return ValueError(f"cannot follow cross-origin redirect to {new_uri} with {place}")
             self._forget_credentials()
         return new_uri
 
@@ -218,14 +232,16 @@ def unix_arguments(
     """Arguments of `connect` for a Unix socket; `instead` names the one that takes the place of a path.
 
     Raises:
-        ValueError: if there is neither.
+        ValueError: if there is neither, or both.
     """
     if uri is None:
         uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
     if kwargs.get(instead) is not None:
+        if path is not None:
+            raise ValueError(f"path is incompatible with {instead}")
         return {"uri": uri, "unix": True, **kwargs}
     if path is None:
-        raise ValueError(f"path is missing: give the file name of the socket, or {instead}")
+        raise ValueError("missing path argument")
     return {"uri": uri, "unix": True, "path": path, **kwargs}
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from trunkline.core.inbox import Fragment, convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
-from trunkline.exceptions import ConcurrencyError, ConnectionClosed
-from trunkline.frames import CloseCode, Frame
+from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
+from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
 from trunkline.handshake.head import request_of, response_of
 from trunkline.handshake.log import log_head
 from trunkline.options import Options
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from trunkline.protocol import Protocol
     from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
 
-__all__ = ["BaseConnection", "FragmentDecoder", "FragmentedMessage", "broadcast", "control_payload"]
+__all__ = [
+    "BaseConnection",
+    "FragmentDecoder",
+    "FragmentedMessage",
+    "already_receiving",
+    "broadcast",
+    "control_payload",
+]
 
 BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 STREAMING_BROKEN = "recv_streaming() was left before the end of its message: close the connection"
@@ -120,9 +127,11 @@ class BaseConnection:
     def protocol(self) -> Protocol:
         """The protocol without I/O, to look at (a name that programs on websockets use)."""
         if self._protocol is None:
-            from trunkline.protocol import Protocol
+            from trunkline.client import ClientProtocol
+            from trunkline.server import ServerProtocol
 
-            self._protocol = Protocol.of(self)
+            kind = ClientProtocol if self.session.client else ServerProtocol
+            self._protocol = kind.of(self)
         return self._protocol
 
     @property
@@ -325,6 +334,8 @@ class BaseConnection:
 
     def _log_frame(self, sent: bool, frame: Frame) -> None:
         self.logger.debug("%s %s", ">" if sent else "<", frame)
+        if sent and frame.opcode is Opcode.CLOSE:
+            self.logger.debug("= connection is CLOSING")
 
 
 class FragmentedMessage:
@@ -429,16 +440,21 @@ class FragmentDecoder:
         return item.data if self.decoder is None else self.decoder.decode(item.data, item.fin)
 
 
+def already_receiving(call: str, who: str) -> ConcurrencyError:
+    """The exception for a second task or thread (`who`) that receives."""
+    return ConcurrencyError(f"cannot call {call} while another {who} is already running recv or recv_streaming")
+
+
 def control_payload(data: DataLike) -> bytes:
     """The payload of a ping or pong (section 5.5).
 
     Raises:
         TypeError: if `data` is neither str nor bytes-like.
-        ValueError: if it is too long.
+        ProtocolError: if it is too long.
     """
     payload = data.encode() if isinstance(data, str) else as_payload(data)
-    if len(payload) > 125:
-        raise ValueError(f"the payload of a ping or pong has at most 125 bytes, not {len(payload)}")
+    if len(payload) > MAX_CONTROL_PAYLOAD:
+        raise ProtocolError(f"control frame too long: {len(payload)} bytes, and at most {MAX_CONTROL_PAYLOAD} fit")
     return payload
 
 

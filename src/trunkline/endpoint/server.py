@@ -203,7 +203,8 @@ class BasicAuth:
         check_credentials: `(username, password) -> bool` instead of `credentials`; a driver may let it be async.
 
     Raises:
-        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+        ValueError: if not exactly one of `credentials` and `check_credentials` is given.
+        TypeError: if `credentials` is malformed.
     """
 
     def __init__(
@@ -213,7 +214,7 @@ class BasicAuth:
         check_credentials: Callable[[str, str], Any] | None,
     ) -> None:
         if (credentials is None) == (check_credentials is None):
-            raise TypeError("provide either credentials or check_credentials")
+            raise ValueError("provide either credentials or check_credentials")
         self._check: Callable[[str, str], Awaitable[bool] | bool] = check_credentials or _checker(credentials)
         self._challenge = build_www_authenticate_basic(realm)
 
@@ -238,9 +239,11 @@ class BasicAuth:
 
 
 def _checker(credentials: Any) -> Callable[[str, str], bool]:
-    pairs = [credentials] if is_credentials(credentials) else list(credentials)
-    if not all(is_credentials(pair) for pair in pairs):
-        raise TypeError(f"credentials are {credentials!r}: they must be (username, password), or a list of such")
+    pairs = [credentials] if is_credentials(credentials) else credentials
+    if isinstance(pairs, Iterable):
+        pairs = list(pairs)
+    if not isinstance(pairs, list) or not all(is_credentials(pair) for pair in pairs):
+        raise TypeError(f"invalid credentials argument: {credentials}")
     known = [(_bytes(username), _bytes(password)) for username, password in cast("list[tuple[str, str]]", pairs)]
 
     def check(username: str, password: str) -> bool:

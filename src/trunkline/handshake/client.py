@@ -48,6 +48,7 @@ class ClientHandshake:
         TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
 
     Attributes:
+        uri: where to connect.
         key: the Sec-WebSocket-Key, fresh for each handshake.
         remaining: what followed the response. It belongs to the session.
         subprotocol: the subprotocol agreed on, or None.
@@ -64,7 +65,7 @@ class ClientHandshake:
     ) -> None:
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
-        self._uri = uri
+        self.uri = uri
         self._origin = origin
         self._available_extensions = extensions or ()
         self._available_subprotocols = subprotocols or ()
@@ -82,7 +83,7 @@ class ClientHandshake:
             InvalidHeaderValue: if ``origin`` or the URI's host contains control characters.
             ValueError: if the username contains a colon, or an extension's parameter isn't a token.
         """
-        uri = self._uri
+        uri = self.uri
         headers = Headers()
         headers["Host"] = build_host(uri.host, uri.port, uri.secure)
         if self._origin is not None:

@@ -43,11 +43,17 @@ class _Head:
 
     Args:
         kind: ``"request"`` or ``"response"``.
-        first_line_too_long: what to raise if the first line is.
+        first_line: ``"request line"`` or ``"status line"``.
+        pattern: what it looks like. What speaks another protocol is told so at once: it may wait for us to speak next.
+        first_line_too_long: what to raise if it is.
     """
 
-    def __init__(self, kind: str, first_line_too_long: type[SecurityError]) -> None:
+    def __init__(
+        self, kind: str, first_line: str, pattern: re.Pattern[bytes], first_line_too_long: type[SecurityError]
+    ) -> None:
         self._kind = kind
+        self._first_line = first_line
+        self._pattern = pattern
         self._first_line_too_long = first_line_too_long
         self._buffer = bytearray()
         self._num_lines = 0
@@ -71,10 +77,17 @@ class _Head:
 
     def _check_lines(self) -> None:
         end = _end(_lines, self._buffer, self._line_start)
+        if self._line_start == 0 and (end > 0 or self._buffer.startswith(b"\r\n")):
+            self._check_first_line()
         self._num_lines += self._buffer.count(b"\n", self._line_start, end)
         self._line_start = self._searched = end
         if self._num_lines > 1 + MAX_NUM_HEADERS:
             raise TooManyHeaders(f"more than {MAX_NUM_HEADERS} headers")
+
+    def _check_first_line(self) -> None:
+        if not self._pattern.match(self._buffer):
+            line = bytes(self._buffer[: min(self._buffer.index(b"\r"), 80)]).decode("iso-8859-1")
+            raise self.invalid(f"the {self._first_line} is {line!r}")
 
     def _check_unfinished_line(self) -> None:
         buffer, start = self._buffer, self._line_start
@@ -95,9 +108,10 @@ class _Head:
         """Return the exception for bytes that aren't a message."""
         return InvalidMessage(f"did not receive a valid HTTP {self._kind}: {detail}")
 
-    def raise_incomplete(self) -> NoReturn:
-        """Raise the exception for a message cut short."""
-        cause = EOFError(f"connection closed while reading HTTP {self._kind}")
+    def raise_incomplete(self, part: str | None = None) -> NoReturn:
+        """Raise the exception for a message cut short, in the head unless ``part`` says where."""
+        part = part or ("headers" if self._num_lines else self._first_line)
+        cause = EOFError(f"connection closed while reading HTTP {part}")
         raise InvalidMessage(f"did not receive a valid HTTP {self._kind}") from cause
 
 
@@ -105,7 +119,7 @@ class RequestReader:
     """Reads one request, which has no body; ``head`` holds its bytes then."""
 
     def __init__(self) -> None:
-        self._head = _Head("request", RequestLineTooLong)
+        self._head = _Head("request", "request line", _request_line, RequestLineTooLong)
         self.head = b""
         self.remaining = b""
 
@@ -134,8 +148,7 @@ class RequestReader:
 
     def _parse(self, head: bytes) -> Request:
         match = _request_line.match(head)
-        if match is None:
-            raise self._head.invalid(f"the request line is {_first_line(head)!r}")
+        assert match is not None, "the reader of the head has checked its first line"
         method, path, protocol = (group.decode("ascii") for group in match.groups())
         fields = _Fields()
         try:
@@ -165,7 +178,7 @@ class ResponseReader:
 
     def __init__(self, *, head_only: bool = False) -> None:
         self._head_only = head_only
-        self._head = _Head("response", StatusLineTooLong)
+        self._head = _Head("response", "status line", _status_line, StatusLineTooLong)
         self._fields = _Fields()
         self._parser = httptools.HttpResponseParser(self._fields)
         self._response: Response | None = None  # waiting for its body
@@ -203,14 +216,15 @@ class ResponseReader:
         Raises:
             InvalidMessage: caused by :exc:`EOFError`, if the response is incomplete.
         """
-        if self._response is None or _is_delimited(self._response.headers):
+        if self._response is None:
             self._head.raise_incomplete()
+        if _is_delimited(self._response.headers):
+            self._head.raise_incomplete("body")
         return self._complete(self._response)
 
     def _parse(self, head: bytes) -> Response:
         match = _status_line.match(head)
-        if match is None:
-            raise self._head.invalid(f"the status line is {_first_line(head)!r}")
+        assert match is not None, "the reader of the head has checked its first line"
         self.protocol = match[1].decode("ascii")
         self._feed(head)
         reason_phrase = (match[3] or b"").decode("iso-8859-1")
@@ -290,10 +304,6 @@ def _end(pattern: re.Pattern[bytes], buffer: bytearray, pos: int) -> int:
     match = pattern.match(buffer, pos)
     assert match is not None
     return match.end()
-
-
-def _first_line(head: bytes) -> str:
-    return head[: min(head.index(b"\r"), 80)].decode("iso-8859-1")
 
 
 def _has_body(headers: Headers) -> bool:

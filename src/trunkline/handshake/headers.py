@@ -132,7 +132,7 @@ def validate_subprotocols(subprotocols: Sequence[Subprotocol]) -> None:
         ValueError: if a name isn't a token (RFC 6455 section 4.1).
     """
     if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
-        raise TypeError(f"subprotocols must be a list of strings, not {subprotocols!r}")
+        raise TypeError(f"subprotocols must be a list, not a {type(subprotocols).__name__}")
     for subprotocol in subprotocols:
         if not _token.fullmatch(subprotocol):
             raise ValueError(f"invalid subprotocol: {subprotocol!r} isn't a token (RFC 9110 section 5.6.2)")

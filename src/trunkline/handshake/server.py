@@ -244,7 +244,7 @@ class ServerHandshake:
             NegotiationError: if it offers none of them.
         """
         available = self._available_subprotocols
-        if available is None:
+        if not available:
             return None
         if not offers:
             raise NegotiationError("missing subprotocol")

@@ -9,7 +9,7 @@ import ssl as ssl_module
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
@@ -40,7 +40,7 @@ class ClientConnection(Connection):
         self, stream: Stream, handshake: ClientHandshake, options: Options, logger: LoggerLike | None = None
     ) -> None:
         super().__init__(stream, Side.CLIENT, options, logger)
-        self.handshake = handshake
+        self.opening = handshake
         self.warns = False
 
     def open_handshake(
@@ -55,26 +55,26 @@ class ClientConnection(Connection):
             InvalidHandshake: if it isn't.
             TimeoutError: if it takes too long.
         """
-        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
+        self.request = opening_request(self.opening, additional_headers, user_agent_header)
         self.log_head(">", self.request)
         self.stream.write([self.request.serialize()])
         self.response = self._read_response(deadline)
         self.log_head("<", self.response)
-        self.handshake.process_response(self.response)
-        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.opening.process_response(self.response)
+        self.start(self.opening.subprotocol, self.opening.extensions, self.opening.remaining)
 
     def _read_response(self, deadline: Deadline) -> Response:
         try:
             push_all(self.stream, deadline)
             while data := read_some(self.stream, deadline):
-                response = self.handshake.receive_data(data)
+                response = self.opening.receive_data(data)
                 if response is not None:
                     return response
         except TimeoutError:
             raise
         except OSError as error:
             raise no_response(error) from error
-        return self.handshake.receive_eof()
+        return self.opening.receive_eof()
 
     def __enter__(self) -> Self:
         self.warns = False
@@ -140,8 +140,6 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
         InvalidHandshake: if the opening handshake fails.
         TimeoutError: if it takes longer than `open_timeout`.
     """
-
-    PLACES: ClassVar[tuple[str, ...]] = ("sock", "host", "port", "unix")
 
     def __init__(
         self,

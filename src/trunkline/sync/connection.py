@@ -29,6 +29,7 @@ from trunkline.endpoint.connection import (
     BaseConnection,
     FragmentDecoder,
     FragmentedMessage,
+    already_receiving,
     broadcast,
     control_payload,
 )
@@ -182,9 +183,7 @@ class Connection(BaseConnection):
         inbox = self.session.inbox
         with self.mutex:
             if self.receiving:
-                raise ConcurrencyError(
-                    "cannot call recv while another thread is already running recv or recv_streaming"
-                )
+                raise already_receiving("recv_streaming" if fragment else "recv", "thread")
             self.receiving = True
             try:
                 while True:

@@ -374,8 +374,16 @@ def serve(
     unix = kwargs.pop("unix", False)
     path = kwargs.pop("path", None)
     options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue)
-    if sock is None:
-        sock = listen_unix(path, **kwargs) if unix else listen(host, port, **kwargs)
+    if sock is not None:
+        for name, value in (("host", host), ("port", port), ("path", path)):
+            if value is not None:
+                raise ValueError(f"{name} is incompatible with sock")
+    elif not unix:
+        sock = listen(host, port, **kwargs)
+    elif path is None:
+        raise ValueError("missing path argument")
+    else:
+        sock = listen_unix(path, **kwargs)
     try:
         return Server(
             sock,
@@ -406,10 +414,8 @@ def listen(host: str | None, port: int | None, **kwargs: Any) -> socket.socket:
     return socket.create_server((host or "", port or 0), **kwargs)
 
 
-def listen_unix(path: PathLike | None, **kwargs: Any) -> socket.socket:
+def listen_unix(path: PathLike, **kwargs: Any) -> socket.socket:
     """A listening Unix socket, in the place of one that nobody listens on any more."""
-    if path is None:
-        raise ValueError("path is missing: give the file name of the socket, or sock")
     return socket.create_server(os.fspath(path), family=socket.AF_UNIX, **kwargs)
 
 
@@ -431,7 +437,8 @@ def basic_auth(
         check_credentials: `(username, password) -> bool`, instead of `credentials`.
 
     Raises:
-        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+        ValueError: if not exactly one of `credentials` and `check_credentials` is given.
+        TypeError: if `credentials` is malformed.
     """
     auth = BasicAuth(realm, credentials, check_credentials)
     return lambda connection, request: run_now(auth.process_request(connection, request))

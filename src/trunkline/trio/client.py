@@ -43,7 +43,7 @@ class ClientConnection(Connection):
         logger: LoggerLike | None = None,
     ) -> None:
         super().__init__(nursery, stream, Side.CLIENT, options, logger)
-        self.handshake = handshake
+        self.opening = handshake
 
     async def open_handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
@@ -53,7 +53,7 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: if it isn't.
         """
-        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
+        self.request = opening_request(self.opening, additional_headers, user_agent_header)
         self.log_head(">", self.request)
         try:
             await self.stream.send_all(self.request.serialize())
@@ -61,15 +61,15 @@ class ClientConnection(Connection):
         except trio.BrokenResourceError as error:
             raise no_response(error.__cause__ or error) from error.__cause__
         self.log_head("<", self.response)
-        self.handshake.process_response(self.response)
-        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.opening.process_response(self.response)
+        self.start(self.opening.subprotocol, self.opening.extensions, self.opening.remaining)
 
     async def _receive_response(self) -> Response:
         while data := await self.io.receive():
-            response = self.handshake.receive_data(data)
+            response = self.opening.receive_data(data)
             if response is not None:
                 return response
-        return self.handshake.receive_eof()
+        return self.opening.receive_eof()
 
 
 class connect(BaseConnect):  # noqa: N801  # used like a function
@@ -126,7 +126,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         TimeoutError: if it takes longer than `open_timeout`.
     """
 
-    PLACES: ClassVar[tuple[str, ...]] = ("stream", "host", "port", "unix")
+    CONNECTED: ClassVar[tuple[str, str]] = ("stream", "stream")
 
     def __init__(
         self,

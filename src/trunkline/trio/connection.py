@@ -26,6 +26,7 @@ from trunkline.endpoint.connection import (
     BaseConnection,
     FragmentDecoder,
     FragmentedMessage,
+    already_receiving,
     control_payload,
 )
 from trunkline.endpoint.connection import broadcast as broadcast_now
@@ -128,7 +129,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         """The next message or fragment."""
         await checkpoint_if_cancelled()
         if self.receiving:
-            raise ConcurrencyError("cannot call recv while another task is already running recv or recv_streaming")
+            raise already_receiving("recv_streaming" if fragment else "recv", "coroutine")
         if self.streaming_broken and not fragment:
             raise ConcurrencyError(STREAMING_BROKEN)
         item = self._take(fragment)

@@ -317,8 +317,13 @@ async def serve(
         ValueError: if an option makes no sense.
         OSError: if it can't listen.
     """
-    if (port is None) == (listeners is None):
-        raise ValueError("provide either port or listeners")
+    if listeners is None:
+        if port is None:
+            raise ValueError("port is required when listeners is not provided")
+    else:
+        for name, value in (("port", port), ("host", host), ("backlog", backlog)):
+            if value is not None:
+                raise ValueError(f"{name} is incompatible with listeners")
     options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
     server = Server(
         (),
@@ -357,6 +362,7 @@ def basic_auth(
         check_credentials: `(username, password) -> bool`, sync or async, instead of `credentials`.
 
     Raises:
-        TypeError: if not exactly one of `credentials` and `check_credentials` is given, or `credentials` is malformed.
+        ValueError: if not exactly one of `credentials` and `check_credentials` is given.
+        TypeError: if `credentials` is malformed.
     """
     return BasicAuth(realm, credentials, check_credentials).process_request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.exceptions import ConcurrencyError, ConnectionClosedError
+from trunkline.exceptions import ConcurrencyError, ConnectionClosedError, ProtocolError
 from trunkline.testing.conformance.scenario import BOTH, scenario
 from trunkline.testing.conformance.world import World, eventually, expect, unmasked
 from trunkline.testing.wire import PING, PONG, TEXT, RawFrame
@@ -45,7 +45,7 @@ def ping_draws_a_payload(world: World) -> None:
         payloads = [peer.read_frame().payload for _ in range(3)]
         assert len(set(payloads)) == 3
         assert payloads[2] == "é".encode()
-        with expect(ValueError):
+        with expect(ProtocolError):
             ws.ping(bytes(126))
         ws.pong(b"next")
         assert unmasked(peer.read_frame()) == RawFrame(PONG, b"next")
