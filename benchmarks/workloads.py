@@ -8,6 +8,7 @@ from benchmarks.peers import (
     AIOHTTP,
     BOTH,
     COMPATIBLE,
+    FIBERS,
     FLOOR_PEER,
     INTERPRETED,
     PICOWS,
@@ -259,7 +260,7 @@ WORKLOADS = (
         replace(workload, name=f"threads-{workload.name}", group="Threads", peers=(FLOOR_PEER, *THREADS))
         for workload in (echo(50, 1, 32, peers=THREADS), client(1))
     ),
-    replace(idle(1_000, " of a server with threads", "-threads", peers=THREADS), group="Threads"),
+    replace(idle(1_000, " of a server with threads", "-threads", peers=(*THREADS, *FIBERS)), group="Threads"),
     trio_echo(64, 1),
     trio_echo(16, 16),
 )

@@ -21,7 +21,15 @@ _IO = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading"}
 LAYERS: dict[str, tuple[str, ...]] = {
     "public names": ("",),
     "vocabulary": (
-        "exceptions", "frames", "datastructures", "http11", "uri", "typing", "version", "extensions.base", "streams",
+        "exceptions",
+        "frames",
+        "datastructures",
+        "http11",
+        "uri",
+        "typing",
+        "version",
+        "extensions.base",
+        "streams",
     ),
     "options": ("options",),
     "core": ("core",),
@@ -74,6 +82,7 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 # The only modules that may import a third-party package (docs/explanation/dependencies.md).
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cython": ("core", "endpoint", "asyncio", "reactor"),
+    "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),
     "isal": ("core.deflate",),
     "jwt": ("realtime.tokens",),

@@ -36,7 +36,7 @@ from trunkline.endpoint.connection import (
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
 from trunkline.options import Options
-from trunkline.sync.stream import Readable, Stream, shut_down, wait_for
+from trunkline.sync.stream import Readable, Stream, here, shut_down, wait_for
 from trunkline.sync.watcher import Watcher, watcher
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Connection(BaseConnection):
         self.readable = Readable(stream.sock)
         self.watcher: Watcher = watcher()
         self.mutex = threading.Lock()
-        self.changed = threading.Condition(self.mutex)
-        self.writing = threading.Lock()
+        self.changed = here.waits.Condition(self.mutex)
+        self.writing = here.waits.Lock()
         self.receiving = False  # a thread is in recv()
         self.reading = False  # a thread waits for the socket
         self.waiting = 0  # threads that wait for `changed`
@@ -241,7 +241,7 @@ class Connection(BaseConnection):
     def _wait_for_change(self, timeout: float | None) -> bool:
         self.waiting += 1
         try:
-            return self.changed.wait(timeout)
+            return bool(self.changed.wait(timeout))
         finally:
             self.waiting -= 1
 
@@ -446,7 +446,7 @@ class Connection(BaseConnection):
         Raises:
             ConnectionClosed: if the connection is closed.
         """
-        if self.fragmenting == threading.get_ident():
+        if self.fragmenting == here.waits.me():
             raise ConcurrencyError("cannot call send from what gives the fragments of another message")
         self.writing.release()
         try:
@@ -543,7 +543,7 @@ class Connection(BaseConnection):
         with self.writing, self.mutex:
             if self.session.phase != 1 or self.fragmenting:
                 self._wait_for_leave_to_send()
-            self.fragmenting = threading.get_ident()
+            self.fragmenting = here.waits.me()
         try:
             for fragment in message:
                 self._send_part(sending.add, fragment)
@@ -594,7 +594,7 @@ class Connection(BaseConnection):
         """
         self._before_use()
         payload = None if data is None else control_payload(data)
-        event = threading.Event()
+        event = here.waits.Event()
         try:
             self._send_control(self.session.ping, payload, (event, ack_on_close), monotonic())
         except ValueError as error:

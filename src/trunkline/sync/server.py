@@ -163,7 +163,7 @@ class Server(BaseServer):
         options: the `Options` of its connections.
         ssl: settings of TLS.
         create_connection: makes the `ServerConnection`.
-        rules: as for `serve`.
+        threads, rules: as for `serve`.
 
     Attributes:
         socket: the listening socket.
@@ -179,9 +179,11 @@ class Server(BaseServer):
         *,
         ssl: ssl_module.SSLContext | None = None,
         create_connection: Callable[[Stream, Server], ServerConnection] | None = None,
+        threads: int | None = None,
         **rules: Any,
     ) -> None:
         super().__init__(handler, options, **rules)
+        self._start = _start_thread if threads is None else _carriers(threads)
         self.socket = sock
         self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
@@ -234,7 +236,7 @@ class Server(BaseServer):
                 wait_for(self._alarm, False, 1)
             return  # else the client went away, or the server was shut down
         try:
-            threading.Thread(target=self._handle, args=(sock,), name="trunkline handler").start()
+            self._start(self._handle, sock)
         except RuntimeError as error:
             self.logger.error("cannot handle a connection: %s", error)
             sock.close()
@@ -327,6 +329,7 @@ def serve(
     logger: LoggerLike | None = None,
     create_connection: Callable[[Stream, Server], ServerConnection] | None = None,
     extra_headers: HeadersLike = (),
+    threads: int | None = None,
     **kwargs: Any,
 ) -> Server:
     """Create a WebSocket server, listening already::
@@ -361,11 +364,15 @@ def serve(
         logger: logger, by default `websockets.server`.
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
+        threads: how many threads handlers may share; None gives each one of its own. Those on one thread take turns,
+            whenever one waits for a connection; what blocks in another way, such as a lock or `time.sleep`, holds up
+            all of them. It needs `trunkline[fibers]`.
         kwargs: passed on to `socket.create_server`: `family`, `backlog`, `reuse_port`, `dualstack_ipv6`.
 
     Raises:
         TypeError: if a keyword argument is unknown, or the handler takes neither one nor two arguments.
         ValueError: if an option makes no sense.
+        ImportError: if `threads` is given and greenlet isn't installed.
         OSError: if the address can't be used.
     """
     ssl = deprecated_ssl_context(ssl, kwargs)
@@ -401,10 +408,23 @@ def serve(
             extra_headers=extra_headers,
             logger=logger,
             create_connection=create_connection,
+            threads=threads,
         )
     except BaseException:
         sock.close()
         raise
+
+
+def _start_thread(function: Callable[..., object], *arguments: Any) -> None:
+    threading.Thread(target=function, args=arguments, name="trunkline handler").start()
+
+
+def _carriers(threads: int) -> Callable[..., None]:
+    if threads < 1:
+        raise ValueError(f"threads is {threads!r}: it must be at least 1, or None for one for each connection")
+    from trunkline.sync.fibers import Carriers
+
+    return Carriers(threads).start
 
 
 def listen(host: str | None, port: int | None, **kwargs: Any) -> socket.socket:

@@ -16,7 +16,7 @@ import socket
 import ssl as ssl_module
 import threading
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 __all__ = ["Deadline", "SocketStream", "Stream", "TLSStream", "start_tls"]
 
@@ -81,8 +81,34 @@ class Stream(Protocol):
         """End our half of the stream, when all is sent."""
 
 
+class Waits:
+    """What threads wait with. Fibers, see `trunkline.sync.fibers`, have another kind."""
+
+    Lock: Any = threading.Lock
+    Condition: Any = threading.Condition
+    Event: type[threading.Event] = threading.Event
+    me = staticmethod(threading.get_ident)
+
+
+class Here(threading.local):
+    """How this thread waits.
+
+    Attributes:
+        waits: what to make connections with.
+        carrier: what runs fibers in this thread, or None.
+    """
+
+    waits: type[Waits] = Waits
+    carrier: Any = None
+
+
+here = Here()
+
+
 def wait_for(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
     """Wait until a socket can be read or written, or has been shut down; False if it takes longer than `timeout`."""
+    if here.carrier is not None:
+        return bool(here.carrier.wait_for(sock, writing, timeout))
     if not hasattr(select, "poll"):  # Windows
         readers, writers = ([], [sock]) if writing else ([sock], [])
         return any(select.select(readers, writers, [], timeout))
@@ -96,7 +122,7 @@ class Readable:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.poll = select.poll() if hasattr(select, "poll") else None
+        self.poll = select.poll() if hasattr(select, "poll") and here.carrier is None else None
         if self.poll is not None:
             self.poll.register(sock, select.POLLIN)
 

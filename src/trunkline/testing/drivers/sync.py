@@ -1,20 +1,20 @@
-"""`trunkline.sync` in the conformance suite: each call in a thread of its own."""
+"""`trunkline.sync` in the conformance suite: each call in a thread of its own, or all in fibers on one thread."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 from trunkline.sync.client import connect, unix_connect
 from trunkline.sync.server import basic_auth, broadcast, serve, unix_serve
+from trunkline.sync.stream import here
 from trunkline.sync.watcher import watcher
-from trunkline.testing.driver import Call, Driver, Steps, blocking_steps
+from trunkline.testing.driver import Call, Driver, Steps
 from trunkline.testing.peer import PATIENCE
 
-__all__ = ["SyncDriver"]
+__all__ = ["FiberDriver", "SyncDriver"]
 
 
 class SyncDriver(Driver):
@@ -46,8 +46,11 @@ class SyncDriver(Driver):
             except BaseException as error:
                 call.future.set_exception(error)
 
-        self._run(run, getattr(function, "__name__", "call"))
+        self._start(run)
         return call
+
+    def _start(self, call: Callable[[], None]) -> None:
+        self._run(call, "call")
 
     def _run(self, target: Callable[[], Any], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -66,8 +69,9 @@ class SyncDriver(Driver):
 
     def close_server(self, server: Any, **options: Any) -> None:
         server.shutdown(**options)
-        while any(thread.name == "trunkline handler" for thread in threading.enumerate()):
-            time.sleep(0.001)  # handlers may have something left to do
+        ours = threading.current_thread()
+        while any(t.name == "trunkline handler" and t is not ours for t in threading.enumerate()):
+            here.waits.Event().wait(0.001)  # handlers may have something left to do
 
     def broadcast(self, connections: Iterable[Any], message: Any, **options: Any) -> None:
         broadcast(connections, message, **options)
@@ -76,7 +80,7 @@ class SyncDriver(Driver):
         return basic_auth(realm, **options)
 
     def wait(self, future: concurrent.futures.Future[Any]) -> Any:
-        return future.result()
+        return result_of(future)
 
     def wait_for_pong(self, ping: Any) -> None:
         assert ping.wait(PATIENCE)
@@ -87,12 +91,35 @@ class SyncDriver(Driver):
 
     def handler(self, hand_over: Callable[[Any], concurrent.futures.Future[Any]]) -> Callable[..., Any]:
         def handler(connection: Any) -> None:
-            hand_over(connection).result()
+            result_of(hand_over(connection))
 
         return handler
 
     def one_by_one(self, steps: Steps) -> Iterator[Any]:
-        return blocking_steps(steps)
+        return map(result_of, steps)
 
     def address(self, server: Any) -> Any:
         return server.socket.getsockname()
+
+
+class FiberDriver(SyncDriver):
+    """The same with `serve(threads=1)`: handlers and calls take turns on one thread each."""
+
+    name = "fibers"
+
+    def __init__(self) -> None:
+        super().__init__()
+        from trunkline.sync.fibers import Carriers  # not everybody has greenlet
+
+        self._start = Carriers(1).start  # type: ignore[method-assign,assignment]
+
+    def open_server(self, handler: Callable[..., Any], **options: Any) -> Any:
+        return super().open_server(handler, threads=1, **options)
+
+
+def result_of(future: concurrent.futures.Future[Any]) -> Any:
+    """Wait for a future; in a fiber, others run meanwhile."""
+    done = here.waits.Event()
+    future.add_done_callback(lambda _: done.set())
+    done.wait()
+    return future.result()
