@@ -319,7 +319,8 @@ class Publisher:
         self._waiting: deque[int] = deque()  # for answers: ids of commands, each the number up to which it publishes
         self._answered: set[int] = set()
         self._until = 0.0
-        self._sent = 0
+        self._sent = 0  # numbers, on this connection
+        self._highest = 0  # number of those that were ever sent
         self.published = 0
         self.repeated = 0
 
@@ -342,7 +343,7 @@ class Publisher:
             await asyncio.sleep(0.05)
 
     def _done(self) -> bool:
-        return time.monotonic() >= self._until and self.published == self._sent
+        return time.monotonic() >= self._until and self.published == self._highest
 
     async def _publish(self, connection: trunkline.ClientConnection, started: float) -> None:
         """Until the connection is gone, or it is done."""
@@ -356,7 +357,8 @@ class Publisher:
 
     async def _send(self, connection: trunkline.ClientConnection, started: float) -> None:
         while not self._done() and connection.state is State.OPEN:
-            due = int((min(time.monotonic(), self._until) - started) * self._rate)
+            now = time.monotonic()
+            due = max(self._highest, int((now - started) * self._rate) if now < self._until else 0)
             upto = min(due, self._sent + LARGEST, self.published + WINDOW)
             if upto <= self._sent:
                 await asyncio.sleep(TICK)
@@ -364,6 +366,7 @@ class Publisher:
             self._waiting.append(upto + 1)
             await connection.send(command(upto + 1, rpc={"method": "publish", "data": list(range(self._sent, upto))}))
             self._sent = upto
+            self._highest = max(self._highest, upto)
 
     async def _take_answers(self, connection: trunkline.ClientConnection) -> None:
         with contextlib.suppress(WebSocketException):
