@@ -719,6 +719,7 @@ class Connection(BaseConnection):
         """Drop the connection."""
         with self.mutex:
             self._lose(None)
+            self._close_socket()  # if it was lost before, somebody may have been using it
 
 
 def address_of(ask: Callable[[], Any]) -> Any:

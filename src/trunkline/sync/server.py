@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -10,7 +11,7 @@ import socket
 import ssl as ssl_module
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
@@ -77,11 +78,12 @@ class ServerConnection(Connection):
             TimeoutError: if it takes too long.
         """
         try:
-            while self.request is None:
-                data = read_some(self.stream, deadline)
-                if not data:
-                    return False
-                self.request = self.handshake.receive_data(data)
+            with self._reading():
+                while self.request is None:
+                    data = read_some(self.stream, deadline)
+                    if not data:
+                        return False
+                    self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
             response = self.server.refuse(self.handshake, error)
         else:
@@ -115,8 +117,18 @@ class ServerConnection(Connection):
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         self.stream.end_writing()
         patience = Deadline(self.options.close_timeout or 10)
-        while read_some(self.stream, patience):
-            pass
+        with self._reading():
+            while read_some(self.stream, patience):
+                pass
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Nobody closes the socket while we wait for it; `abort` does it afterwards."""
+        self.reading = True
+        try:
+            yield
+        finally:
+            self.reading = False
 
     def refuse_unavailable(self) -> bool:
         """The server closes during the opening handshake; False if it is too late to say so."""
