@@ -13,9 +13,10 @@ import pytest
 
 import trunkline
 from tests.support.loop import run_clean, settled
+from tests.support.memory import LOOPS
 from tests.support.pair import Accepted, echo, idle, port_of, serve
 from tests.support.pair import connect as connect_any
-from tests.support.raw import RawPeer, accept_handshake, request, scripted_server
+from tests.support.raw import RawPeer, accept_handshake, encode_frame, request, scripted_server
 from trunkline.asyncio.server import Server, ServerConnection
 from trunkline.reactor import epoll
 
@@ -214,6 +215,48 @@ def test_loops_one_after_another_have_their_own_reactors() -> None:
 
     for _ in range(5):
         run_clean(main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_lonely_connection_gets_company_and_loses_it(loop: str) -> None:
+    """The event loop watches a lonely socket itself, and goes back to the epoll whenever that isn't enough."""
+
+    async def echo_frames(peer: RawPeer) -> None:
+        await accept_handshake(peer)
+        while True:
+            frame = await peer.read_frame()
+            await peer.send(encode_frame(frame.opcode, frame.payload, mask=None))
+
+    async def answers(*clients: Any) -> None:
+        for client in clients:
+            await client.send("x" * 100_000)
+        for client in clients:
+            assert len(await client.recv()) == 100_000
+
+    async def main() -> None:
+        async with scripted_server(echo_frames) as port:
+            first = await connect(port, ping_interval=None, close_timeout=0.05)
+            for ending in ("abort", "close"):
+                await answers(first)
+                second, third = await connect(port), await connect(port)
+                await answers(first, second, third)
+                for other in (second, third):
+                    getattr(other.transport, ending)()
+                    await other.wait_closed()
+            first.transport.pause_reading()
+            waiting = asyncio.create_task(answers(first))
+            second = await connect(port)
+            for _ in range(3):
+                await answers(second)
+            second.transport.abort()
+            await second.wait_closed()
+            assert not waiting.done()
+            first.transport.resume_reading()
+            await waiting
+            first.transport.abort()
+            await first.wait_closed()
+
+    run_clean(main, LOOPS[loop])
 
 
 def test_connection_class_that_cannot_be_made_harms_no_other() -> None:

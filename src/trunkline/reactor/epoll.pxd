@@ -21,6 +21,7 @@ cdef class Reactor:
     cdef object loop
     cdef object __weakref__
     cdef int epoll, pid
+    cdef int polled  # what the loop watches: the epoll, or the socket of `alone`
     cdef uint32_t next_serial
     cdef list watched  # by descriptor; None where there is none
     cdef Py_ssize_t count
@@ -33,6 +34,7 @@ cdef class Reactor:
     cdef object remove(self, Watched watched)
     cdef object _close(self)
     cdef object control(self, int operation, Watched watched, uint32_t interest)
+    cdef object _choose_polled(self)
     cdef Transport _find_alone(self)
     cdef object _uncork(self)
     cdef int _on_event(self, uint64_t key, uint32_t events) except -1

@@ -3,7 +3,8 @@
 An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
 walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
 as fast as any other. Bytes are received into one buffer for all connections and parsed in place; a large payload is received
-straight into the object that the application gets.
+straight into the object that the application gets. A socket that is alone on its loop, as that of most clients is, is
+registered with the loop itself: two epolls, one in the other, take longer to wake up.
 
 Level-triggered, not edge-triggered. Edges would save the `epoll_ctl` calls that follow `pause_reading` and full send buffers, which
 are rare. They would cost one more `recv`, to see EAGAIN, wherever a read fills the buffer, and a list of sockets left unfinished
@@ -12,9 +13,9 @@ for the sake of fairness. With levels, a socket that has more is simply reported
 What could go wrong, and where it is taken care of:
 - an event for a descriptor that was closed, and perhaps reused, earlier in the same batch: `Reactor._on_event` compares the serial
   number that is part of the event;
-- a hang-up is always reported, also while reading is paused, and would spin: `Transport._on_event` unregisters it until then;
-- a forked child shares the epoll instance of its parent: `Reactor._control` leaves it alone there;
-- running out of descriptors: `Listener._accept_later` tries again after a second.
+- a hang-up is always reported, also while reading is paused, and would spin: `Transport.on_event` unregisters it until then;
+- a forked child shares the epolls of its parent, also that of the loop: `Reactor.control` and `_choose_polled` leave them alone there;
+- running out of descriptors: `Listener.accept_later` tries again after a second.
 """
 
 import asyncio
@@ -134,6 +135,8 @@ cdef class Watched:
             operation = EPOLL_CTL_MOD
         self.reactor.control(operation, self, interest)
         self.interest = interest
+        if self.reactor.alone is self:
+            self.reactor._choose_polled()
         return 0
 
 
@@ -154,6 +157,7 @@ cdef class Reactor:
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise os_error()
+        self.polled = self.epoll
         loop.add_reader(self.epoll, self.on_ready)
 
     def __dealloc__(self):
@@ -169,6 +173,21 @@ cdef class Reactor:
         self.watched[watched.fd] = watched
         self.count += 1
         self.alone = self._find_alone()
+        self._choose_polled()
+
+    cdef object _choose_polled(self):
+        """Let the loop watch a lonely socket itself: through two epolls, waking up takes the system longer."""
+        cdef int wanted = self.epoll
+        if self.alone is not None and self.alone.interest == EPOLLIN:
+            wanted = self.alone.fd
+        if wanted == self.polled or getpid() != self.pid:
+            return None
+        loop = self.loop()
+        if loop is None or loop.is_closed():
+            return None
+        loop.remove_reader(self.polled)
+        loop.add_reader(wanted, self.on_ready)
+        self.polled = wanted
 
     cdef Transport _find_alone(self):
         if self.count == 1:
@@ -183,6 +202,7 @@ cdef class Reactor:
         self.watched[watched.fd] = None
         self.count -= 1
         self.alone = self._find_alone()
+        self._choose_polled()
         c_close(watched.fd)
         watched.fd = -1
         if self.count == 0:
@@ -319,7 +339,7 @@ cdef class Transport(Watched):
             session.now = self.reactor.now
             session.receive_memory(data, n)
         connection.after_receiving(True)
-        if session.outgoing_size > CORK:
+        if session.outgoing_size > CORK or (session.outgoing_size > 0 and self.reactor.alone is self):
             connection.flush()
         elif session.outgoing_size > 0 and not connection.corked:
             connection.corked = True
