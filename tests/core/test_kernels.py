@@ -151,6 +151,19 @@ def test_large_payloads_whole_and_in_pieces(size: int) -> None:
     assert message.encode() == payload.translate(bytes(range(128)) * 2)
 
 
+@pytest.mark.parametrize("key", [0, 0x3D21FA37])
+@pytest.mark.parametrize("step", [1, 7, 1000, kernels.PIECE - 1, kernels.PIECE, 100_001])
+def test_payload_of_the_twin_in_pieces(step: int, key: int) -> None:
+    payload, source = payload_of(50_000), kernels.frame(0x82, payload_of(50_000), True, key)[8:]
+    building = kernels.payload_new(0, False)
+    for i in range(0, len(source), step):
+        piece = payload[i : i + step]
+        assert kernels.payload_fill(building, i, memoryview(source)[i:], len(piece), key) == piece.isascii()
+        assert kernels.payload_slice(building, i, i + len(piece)) == piece
+    assert kernels.payload_done(building, False) == payload
+    assert len(building.pieces) <= 5, "a peer that sends byte by byte must not cost an object for each"
+
+
 def test_large_payload_is_masked_as_the_twin_does() -> None:
     payload = payload_of(MIB + 3)
     frame = written(0x82, payload, True)

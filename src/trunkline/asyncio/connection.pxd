@@ -36,7 +36,7 @@ cdef class Connection(BaseConnection):
     cdef object shared, get_loop, sent, clock
     cdef public object transport
     cdef write_chunks write_chunks
-    cdef public object receiver
+    cdef public Receive receiver
     cdef bint streaming_broken
     cdef list drains
     cdef object fragmenting

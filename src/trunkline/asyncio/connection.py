@@ -137,7 +137,7 @@ class Receive(Waiter):
     @cython.cfunc
     def has_something(self) -> cython.bint:
         """Whether there is a reason to wake up."""
-        connection: Connection = cython.cast(Connection, self.connection)
+        connection: Connection = self.connection  # type: ignore[assignment]
         session: Session = connection.session
         if self.fragment:
             return session.inbox.size() > 0
@@ -146,7 +146,7 @@ class Receive(Waiter):
     @cython.cfunc
     def _wait_a_turn(self) -> object:
         """A task that finds messages all the time lets the others run now and then."""
-        connection: Connection = cython.cast(Connection, self.connection)
+        connection: Connection = self.connection  # type: ignore[assignment]
         connection.budget = BUDGET
         connection.receiver = self
         connection.loop.call_soon(self.resume)
@@ -154,7 +154,7 @@ class Receive(Waiter):
 
     @cython.cfunc
     def _nothing_there(self) -> object:
-        connection: Connection = cython.cast(Connection, self.connection)
+        connection: Connection = self.connection  # type: ignore[assignment]
         if self.iterating and connection.session.phase != 1 and connection.session.ended_normally():
             # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to
             # this peer.
@@ -282,7 +282,7 @@ class Connection(BaseConnection):
         self.sent = self.shared.sent
         self.clock = self.shared.clock
         self.transport: Any = None
-        self.receiver: Waiter | None = None
+        self.receiver: Receive | None = None
         self.streaming_broken = False
         self.drains: list[Waiter] | None = None
         self.fragmenting: asyncio.Future[None] | None = None
@@ -613,10 +613,10 @@ class Connection(BaseConnection):
     def after_receiving(self, may_wake_now: cython.bint) -> None:
         """Received bytes went through the session: wake who waits, look after the rest. Answers leave with a flush."""
         session: Session = self.session
-        receiver: object = self.receiver
+        receiver: Receive | None = self.receiver
         self.budget = BUDGET
         if receiver is not None:
-            if cython.cast(Receive, receiver).has_something():
+            if receiver.has_something():
                 self._wake_receiver(may_wake_now)
             elif session.pending_fault is not None:
                 session.settle(session.now)
@@ -627,7 +627,7 @@ class Connection(BaseConnection):
 
     @cython.cfunc
     def _wake_receiver(self, may_wake_now: cython.bint) -> None:
-        receiver: Waiter = cython.cast(Waiter, self.receiver)
+        receiver: Receive = self.receiver  # type: ignore[assignment]
         if not may_wake_now:
             receiver.wake_soon()
             return
