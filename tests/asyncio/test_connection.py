@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -698,3 +700,26 @@ def test_closing_tells_the_peer_of_its_fault(run: Callable[[Test], None]) -> Non
         await closing
 
     run(main)
+
+
+def test_lost_connection_is_freed_at_once_also_if_frames_are_logged(
+    run: Callable[[Test], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "websockets.server")
+
+    async def main() -> None:
+        ws, _ = connected()
+        await arrive(ws, frames(ws, "a"))
+        assert await ws.recv() == "a"
+        ws.connection_lost(None)
+        reference = weakref.ref(ws)
+        del ws
+        assert reference() is None, "only the garbage collector finds it"
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
+    assert any("TEXT" in record.getMessage() for record in caplog.records)

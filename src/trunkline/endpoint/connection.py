@@ -283,6 +283,7 @@ class BaseConnection:
             session.failure = error
         session.receive_eof(now)
         session.take_outgoing()
+        session.trace = None  # it refers to us: without the cycle we are freed when nobody has us any more
         if self.debug:
             self.logger.debug("= connection is CLOSED")
 
