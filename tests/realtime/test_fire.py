@@ -183,6 +183,7 @@ class World:
         self.slow = slow
         self.codec = Node(broker=self.broker).talker().client.codec
         self.node = self.new_node()
+        self.call: asyncio.Task[StreamPosition] | None = None
         self.clients = [SDK(self, number) for number in range(CLIENTS)]
 
     def new_node(self) -> Node:
@@ -209,14 +210,19 @@ class World:
 
     async def publish(self) -> None:
         for number in range(MESSAGES):
-            while True:
-                node = self.node
-                channel = node.channels.find("room")
-                assert channel is not None
-                publication = Publication(str(number).encode())
-                await node.commands.publish(channel[0], "room", publication, id=str(number))
-                break
+            while not await self.published(number):
+                pass
             await asyncio.sleep(self.chance.choice((0, 0, 0.01, 0.1)))
+
+    async def published(self, number: int) -> bool:
+        """Publish; returns False if the server died meanwhile."""
+        node = self.node
+        channel = node.channels.find("room")
+        assert channel is not None
+        publication = Publication(str(number).encode())
+        self.call = asyncio.create_task(node.commands.publish(channel[0], "room", publication, id=str(number)))
+        await asyncio.wait([self.call])
+        return not self.call.cancelled() and self.call.result() is not None
 
     async def cut(self) -> None:
         while True:
@@ -232,6 +238,8 @@ class World:
         for client in self.clients:
             client.cut()
         old.hub.rooms.clear()
+        if self.call is not None:
+            self.call.cancel()
 
 
 @settings(max_examples=5, deadline=None)
