@@ -87,6 +87,8 @@ class _Head:
     def _check_first_line(self) -> None:
         if not self._pattern.match(self._buffer):
             line = bytes(self._buffer[: min(self._buffer.index(b"\r"), 80)]).decode("iso-8859-1")
+            if self._kind == "response" and not line.startswith("HTTP/1."):
+                raise self.invalid(f"unsupported protocol; expected HTTP/1.1: {line}")
             raise self.invalid(f"the {self._first_line} is {line!r}")
 
     def _check_unfinished_line(self) -> None:
@@ -105,8 +107,16 @@ class _Head:
         return bytes(self._buffer[:end]), bytes(self._buffer[end:])
 
     def invalid(self, detail: str) -> InvalidMessage:
-        """Return the exception for bytes that aren't a message."""
-        return InvalidMessage(f"did not receive a valid HTTP {self._kind}: {detail}")
+        """Return the exception for bytes that aren't a message.
+
+        A client finds the detail in its cause, as with websockets; what a server answers, and logs, is the text alone.
+        """
+        text = f"did not receive a valid HTTP {self._kind}"
+        if self._kind == "request":
+            return InvalidMessage(f"{text}: {detail}")
+        error = InvalidMessage(text)
+        error.__cause__ = ValueError(detail)
+        return error
 
     def raise_incomplete(self, part: str | None = None) -> NoReturn:
         """Raise the exception for a message cut short, in the head unless ``part`` says where."""

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.core.inbox import convert
@@ -79,7 +79,7 @@ class Connection(BaseConnection):
         self.watched = 0  # events that the watcher waits for
         self.cancel_deadline: Callable[[], None] | None = None
         self.deadline = 0.0
-        self.fragmenting = 0  # the thread that sends fragments
+        self.fragmenting = False  # whether a message is sent in fragments
         self.streaming_broken = False
         self.eof_sent = False
         self.lost = False
@@ -410,7 +410,7 @@ class Connection(BaseConnection):
     ) -> None:
         """Send a message: str as text, bytes-like as binary, an iterable of either in fragments.
 
-        It waits while the peer doesn't read, or another thread sends fragments.
+        It waits while the peer doesn't read.
 
         Args:
             message: what to send; a `PreparedMessage` is sent as it was prepared.
@@ -420,7 +420,7 @@ class Connection(BaseConnection):
 
         Raises:
             ConnectionClosed: if the connection is closed.
-            ConcurrencyError: if it is called by what gives the fragments of another message.
+            ConcurrencyError: while a message is sent in fragments, by another thread or by what gives the fragments.
             TypeError: if `message` is of no such type.
             UnicodeEncodeError: if a str has lone surrogates.
         """
@@ -430,7 +430,7 @@ class Connection(BaseConnection):
             with self.writing:
                 with self.mutex:
                     if session.phase != 1 or self.fragmenting:
-                        self._wait_for_leave_to_send()
+                        self._refuse_to_send()
                     whole = self.put(message, text, compress)
                     chunks = session.take_outgoing()
                 self._write(chunks)
@@ -440,28 +440,23 @@ class Connection(BaseConnection):
         if not whole:
             self._send_fragments(message, text, compress)
 
-    def _wait_for_leave_to_send(self) -> None:
-        """With both locks; meanwhile others must be able to take them.
+    def _refuse_to_send(self) -> NoReturn:
+        """With both locks; others must be able to take them while this waits for the end of the connection.
 
         Raises:
+            ConcurrencyError: if a message is sent in fragments: no other may come between them (section 5.4).
             ConnectionClosed: if the connection is closed.
         """
-        if self.fragmenting == here.waits.me():
-            raise ConcurrencyError("cannot call send from what gives the fragments of another message")
+        if self.session.phase == 1:
+            raise ConcurrencyError("cannot call send while another thread is already running send")
         self.writing.release()
         try:
-            while self.fragmenting and self.session.phase == 1:
-                self._wait_for_change(None)
-            if self.session.phase != 1:
-                self._wait_for_end(None)
+            self._wait_for_end(None)
         finally:
             self.mutex.release()
             self.writing.acquire()
             self.mutex.acquire()
-        if self.session.phase != 1:
-            raise self.session.close_exception()
-        if self.fragmenting:
-            self._wait_for_leave_to_send()  # another thread was faster
+        raise self.session.close_exception()
 
     def _write(self, chunks: list[bytes]) -> None:
         """With `writing`, without `mutex`: send, and wait until the network took it all."""
@@ -542,8 +537,8 @@ class Connection(BaseConnection):
         sending = FragmentedMessage(self.session, text, compress)
         with self.writing, self.mutex:
             if self.session.phase != 1 or self.fragmenting:
-                self._wait_for_leave_to_send()
-            self.fragmenting = here.waits.me()
+                self._refuse_to_send()
+            self.fragmenting = True
         try:
             for fragment in message:
                 self._send_part(sending.add, fragment)
@@ -554,9 +549,7 @@ class Connection(BaseConnection):
                     self._attend()
             raise
         finally:
-            with self.mutex:
-                self.fragmenting = 0
-                self.changed.notify_all()
+            self.fragmenting = False
 
     def _send_part(self, put: Callable[..., Any], *arguments: Any) -> None:
         """Send what may stand between fragments: the next one, or a control frame (section 5.4)."""
@@ -665,7 +658,7 @@ class Connection(BaseConnection):
 
     def _start_closing(self, code: CloseCode | int, reason: str) -> None:
         if self.session.phase == 1:
-            self.begin_closing(code, reason, bool(self.fragmenting), monotonic())
+            self.begin_closing(code, reason, self.fragmenting, monotonic())
             self._attend()
 
     def wait_closed(self, timeout: float | None = None) -> bool:

@@ -267,4 +267,3 @@ class FiberWaits(Waits):
     Lock = Lock
     Condition = Condition
     Event = Event
-    me = staticmethod(lambda: id(getcurrent()))

@@ -87,7 +87,6 @@ class Waits:
     Lock: Any = threading.Lock
     Condition: Any = threading.Condition
     Event: type[threading.Event] = threading.Event
-    me = staticmethod(threading.get_ident)
 
 
 class Here(threading.local):
