@@ -41,7 +41,7 @@ class ChatServer:
 
     @contextlib.asynccontextmanager
     async def open(self, host: str | None, port: int, *, ssl: SSLContext | None = None) -> AsyncIterator[Server]:
-        """Serve as long as the context lasts; then close all connections with 1001, going away.
+        """Serve as long as the context lasts; then close all connections, raw ones with 1001, others with 3001.
 
         Raises:
             OSError: the address is taken, is not ours, or is not allowed.
@@ -98,7 +98,7 @@ async def run(
     ssl: SSLContext | None = None,
     on_open: Callable[[Server], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; then close all connections with 1001.
+    """Serve until SIGINT or SIGTERM; then close all connections, raw ones with 1001, others with 3001.
 
     Args:
         chat: the rooms.
