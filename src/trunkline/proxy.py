@@ -61,7 +61,7 @@ def parse_proxy(proxy: str) -> Proxy:
     except ValueError as exc:  # UnicodeError is one
         raise InvalidProxy(proxy, str(exc)) from exc
     if parts.scheme not in _DEFAULT_PORTS:
-        raise InvalidProxy(proxy, f"scheme {parts.scheme} isn't supported; use http, https, socks5h or another socks")
+        raise InvalidProxy(proxy, f"scheme {parts.scheme} isn't supported")
     if not host:
         raise InvalidProxy(proxy, "hostname isn't provided")
     for name, value in (("path", parts.path.removeprefix("/")), ("query", parts.query), ("fragment", parts.fragment)):
@@ -128,7 +128,7 @@ class Tunnel:
         try:
             response = self._reader.receive_data(data)
         except InvalidHandshake as error:
-            raise self.failure(error) from error
+            raise self.failure(error.__cause__ or error) from (error.__cause__ or error)
         if response is None:
             return False
         if not 200 <= response.status_code < 300:
@@ -153,7 +153,7 @@ def check_proxy_tls(proxy: Proxy, ssl: object) -> None:
         ValueError: if there are any.
     """
     if proxy.scheme != "https" and ssl is not None:
-        raise ValueError(f"proxy_ssl is incompatible with an {proxy.scheme}:// proxy: leave it out, or use https://")
+        raise ValueError(f"proxy_ssl argument is incompatible with an {proxy.scheme}:// proxy")
 
 
 def socks_proxy(proxy: Proxy, implementation: str) -> Any:

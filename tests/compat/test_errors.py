@@ -41,6 +41,10 @@ CALLS: dict[str, Callable[[Library, socket.socket], Any]] = {
     "asyncio: scheme": lambda lib, _: lib.asyncio_client.connect("http://localhost/"),
     "asyncio: no path": lambda lib, _: lib.asyncio_client.unix_connect(),
     "asyncio: path and sock": lambda lib, sock: lib.asyncio_client.unix_connect("/", sock=sock),
+    "asyncio: scheme of proxy": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", proxy="ftp://localhost"),
+    "asyncio: TLS with a proxy without": lambda lib, _: lib.asyncio_client.connect(
+        "ws://localhost/", proxy="http://localhost:1", proxy_ssl=tls()
+    ),
     "asyncio server: subprotocol": lambda lib, _: lib.asyncio_server.serve(handler, port=0, subprotocols="chat"),
     "asyncio server: no compression": lambda lib, _: lib.asyncio_server.serve(handler, port=0, compression=False),
     "asyncio server: no path": lambda lib, _: lib.asyncio_server.unix_serve(handler),
@@ -54,6 +58,9 @@ CALLS: dict[str, Callable[[Library, socket.socket], Any]] = {
     "sync: compression": lambda lib, _: lib.sync_client.connect("ws://localhost/", compression="gzip"),
     "sync: no path": lambda lib, _: lib.sync_client.unix_connect(),
     "sync: path and sock": lambda lib, sock: lib.sync_client.unix_connect("/", sock=sock),
+    "sync: TLS with a proxy without": lambda lib, _: lib.sync_client.connect(
+        "ws://localhost/", proxy="http://localhost:1", proxy_ssl=tls()
+    ),
     "sync server: compression": lambda lib, _: lib.sync_server.serve(handler, "localhost", 0, compression=False),
     "sync server: host and sock": lambda lib, sock: lib.sync_server.serve(handler, "localhost", sock=sock),
     "sync server: port and sock": lambda lib, sock: lib.sync_server.serve(handler, port=0, sock=sock),
