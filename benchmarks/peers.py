@@ -34,7 +34,7 @@ class Peer:
 
     def server_command(self, mode: str, *, tls: str | None = None, deflate: bool = False) -> list[str]:
         if self.loop == "epoll":
-            return [str(FLOOR)]
+            return [str(FLOOR), mode]
         if mode == "rooms" and not self.dialect:
             mode = "broadcast"
         command = [sys.executable, "-m", f"benchmarks.servers.{self._module}", mode, "--loop", self.loop]

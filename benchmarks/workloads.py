@@ -186,7 +186,7 @@ WORKLOADS = (
     echo(64, 1, 32, tls=True, peers=TLS),
     echo(16, 1, 16 * 2**10, tls=True, peers=(*PICOWS, *LIBRARIES)),
     echo(4, 1, 2**20, tls=True, peers=TLS, headline=False),
-    fanout("broadcast", (*TRUNKLINE, *PICOWS, *COMPATIBLE)),
+    fanout("broadcast", (FLOOR_PEER, *TRUNKLINE, *PICOWS, *COMPATIBLE)),
     fanout("gather", LIBRARIES),
     Workload(
         name="connect",
@@ -221,7 +221,7 @@ WORKLOADS = (
         name="plain-fanout-1000",
         group="Compression",
         title="the same, not compressed",
-        peers=(*TRUNKLINE, *COMPATIBLE),
+        peers=(FLOOR_PEER, *TRUNKLINE, *COMPATIBLE),
         generator="fanout",
         arguments=("1000", str(JSON_SIZE), "json"),
         mode="broadcast",

@@ -1,6 +1,7 @@
 /* The floor: an epoll WebSocket echo server that does only what it must. One recv and one send for each time a
  * connection becomes readable, unmasking on the way from one buffer to the other. No checks, no limits, no fragments.
- * usage: floor        prints `listening PORT`; ends when standard input does
+ * With `broadcast` every message goes to all connections instead, in one send each.
+ * usage: floor [broadcast]        prints `listening PORT`; ends when standard input does
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,9 +28,12 @@ struct connection {
     size_t have, capacity;
     unsigned char *out; /* while the socket's buffer is full: what it did not take */
     size_t sent, unsent;
+    struct connection *next, **link; /* the others; the pointer that points here */
 };
 
 static int epoll;
+static bool broadcasting;
+static struct connection *connections;
 static unsigned char *spare[SPARES]; /* output buffers that no connection holds */
 static int spares;
 
@@ -51,6 +55,9 @@ static void watch(struct connection *connection, int operation, int fd, uint32_t
 static void drop(struct connection *connection)
 {
     close(connection->fd);
+    *connection->link = connection->next;
+    if (connection->next)
+        connection->next->link = connection->link;
     if (connection->out)
         give_buffer(connection->out);
     free(connection->in);
@@ -63,7 +70,11 @@ static void accept_all(int listener)
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct connection *connection = calloc(1, sizeof *connection);
-        *connection = (struct connection){.fd = fd, .in = malloc(IN_SIZE), .capacity = IN_SIZE};
+        *connection = (struct connection){
+            .fd = fd, .in = malloc(IN_SIZE), .capacity = IN_SIZE, .next = connections, .link = &connections};
+        if (connections)
+            connections->link = &connection->next;
+        connections = connection;
         watch(connection, EPOLL_CTL_ADD, fd, EPOLLIN);
     }
 }
@@ -188,6 +199,15 @@ static bool send_some(struct connection *connection, const unsigned char *out)
     return true;
 }
 
+/* The load keeps no more in flight than a socket's buffer holds. */
+static bool send_to_all(const unsigned char *out, size_t size)
+{
+    for (struct connection *connection = connections; connection; connection = connection->next)
+        if (connection->upgraded && send(connection->fd, out, size, MSG_NOSIGNAL) != (ssize_t)size)
+            return false;
+    return true;
+}
+
 static bool serve_readable(struct connection *connection)
 {
     size_t room = connection->capacity - connection->have - 1; /* for the zero that upgrade() adds */
@@ -200,6 +220,11 @@ static bool serve_readable(struct connection *connection)
     unsigned char *out = take_buffer();
     connection->sent = 0;
     connection->unsent = echo_frames(connection, out);
+    if (broadcasting && !connection->closing) {
+        bool taken = send_to_all(out, connection->unsent);
+        give_buffer(out);
+        return taken;
+    }
     bool alive = send_some(connection, out);
     if (connection->unsent && alive) {
         connection->out = out;
@@ -237,8 +262,9 @@ static int listen_anywhere(void)
     return listener;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    broadcasting = argc > 1 && !strcmp(argv[1], "broadcast");
     static struct connection listening, input; /* only their addresses matter */
     struct epoll_event events[512];
     int listener = listen_anywhere();

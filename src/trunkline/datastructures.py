@@ -38,11 +38,11 @@ class Headers(MutableMapping[str, str]):
         InvalidHeaderValue: if a value contains control characters or isn't ISO-8859-1 (RFC 9110 section 5.5).
     """
 
-    __slots__ = ("_pairs", "_values")
+    __slots__ = ("_index", "_pairs")
 
     def __init__(self, *args: HeadersLike, **kwargs: str) -> None:
         self._pairs: list[tuple[str, str]] = []
-        self._values: dict[str, list[str]] = {}  # by name in lower case
+        self._index: dict[str, list[str]] | None = None  # who only writes headers needs none
         if args or kwargs:
             self.update(*args, **kwargs)
 
@@ -62,6 +62,15 @@ class Headers(MutableMapping[str, str]):
     def serialize(self) -> bytes:
         """Return the header lines and the empty line that ends them (RFC 9112 section 2.1)."""
         return str(self).encode("iso-8859-1")
+
+    @property
+    def _values(self) -> dict[str, list[str]]:
+        """The values by name in lower case."""
+        if self._index is None:
+            self._index = {}
+            for name, value in self._pairs:
+                self._index.setdefault(name.lower(), []).append(value)
+        return self._index
 
     # Collection
 
@@ -103,7 +112,7 @@ class Headers(MutableMapping[str, str]):
     def clear(self) -> None:
         """Remove all headers."""
         self._pairs = []
-        self._values = {}
+        self._index = None
 
     def update(self, *args: HeadersLike, **kwargs: str) -> None:
         """Add headers; the arguments are those of :class:`Headers`."""
@@ -123,11 +132,8 @@ class Headers(MutableMapping[str, str]):
     def set_insecure(self, key: str, value: str) -> None:
         """Add a header without checking it: only for a name and a value known to be valid."""
         self._pairs.append((key, value))
-        name = key.lower()
-        if name in self._values:
-            self._values[name].append(value)
-        else:
-            self._values[name] = [value]
+        if self._index is not None:
+            self._index.setdefault(key.lower(), []).append(value)
 
 
 class SupportsKeysAndGetItem(Protocol):

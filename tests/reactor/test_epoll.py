@@ -143,6 +143,14 @@ def test_protocol_is_kept() -> None:
     run_with_pair(test)
 
 
+def test_no_message_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    async def test(peer: RawPeer, transport: Any) -> None:
+        sock = transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+    run_with_pair(test)
+
+
 def test_socket_of_the_program_is_a_descriptor_of_its_own() -> None:
     """Whatever a program does with it, the transport's own descriptor stays."""
 

@@ -439,5 +439,6 @@ def test_row32_names_of_headers_cannot_be_made_to_collide() -> None:
     """They are keys of a dict, which is as safe as its hash of str: keyed, with a key of this process."""
     assert sys.hash_info.algorithm.startswith("siphash")
     headers = Headers({f"X-{i}": "a" for i in range(128)})
+    assert len(headers) == 128
     tables = [value for name in headers.__slots__ if isinstance(value := getattr(headers, name), dict)]
     assert [(len(table), {type(key) for key in table}) for table in tables] == [(128, {str})]

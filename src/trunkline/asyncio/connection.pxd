@@ -28,7 +28,7 @@ cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
 cdef class Drain(Waiter):
     cdef Connection connection
 
-ctypedef object (*write_chunks)(object transport, list chunks)
+ctypedef object (*write_chunks)(object transport, list chunks, bint last)
 
 cdef class Connection(BaseConnection):
     cdef readonly object loop

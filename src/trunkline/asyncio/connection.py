@@ -651,7 +651,7 @@ class Connection(BaseConnection):
             return
         try:
             if cython.compiled and self.write_chunks != cython.NULL:
-                self.write_chunks(self.transport, outgoing)
+                self.write_chunks(self.transport, outgoing, self.session.eof_wanted)
             elif WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
                 self.transport.write(b"".join(outgoing))
             else:
@@ -829,7 +829,7 @@ class Connection(BaseConnection):
         if cython.compiled and not self.corked and not self.lost and self.write_chunks != cython.NULL:
             buffers: list | None = self.session.shared_buffers(message)  # type: ignore[type-arg]
             if buffers is not None:
-                self.write_chunks(self.transport, buffers)
+                self.write_chunks(self.transport, buffers, False)
                 return
         self.session.send_prepared(message)
         if not self.corked:

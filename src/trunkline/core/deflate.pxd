@@ -10,6 +10,10 @@ cdef class Deflater:
     cdef bytes _history
     cdef object _stream
 
+    cpdef bytes message(self, bytes payload)
+    cpdef bytes message_for_all(self, bytes payload)
+    cpdef bytes fragment(self, bytes payload, bint fin)
+    cpdef object remember(self, bytes payload)
     cdef bytes _compress(self, bytes payload, bytes history)
     cdef object _start(self, Py_ssize_t size, bytes history)
     cdef object remember_shared(self, SharedHistory shared)
@@ -20,6 +24,7 @@ cdef class Inflater:
     cdef bytes _window
     cdef object _stream
 
+    cpdef bytes inflate(self, bytes data, bint fin=*, object max_size=*)
     cdef bytes _inflate(self, bytes data, Py_ssize_t max_size)
     cdef object _start(self, Py_ssize_t size)
     cdef object _finish(self)

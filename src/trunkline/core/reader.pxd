@@ -1,5 +1,7 @@
 from libc.stdint cimport uint32_t
 
+from trunkline.core.deflate cimport Inflater
+
 cdef class FrameSink:
     cpdef object message(self, object payload)
     cpdef object fragment(self, object fragment)
@@ -10,7 +12,8 @@ cdef class Reader:
     cdef bint masked
     cdef long long max_message, max_frame, max_charge
     cdef readonly bint stopped
-    cdef object extensions, inflater, trace
+    cdef object extensions, trace
+    cdef Inflater inflater
     cdef bint plain
     cdef int first, opcode
     cdef bint fin
@@ -44,6 +47,7 @@ cdef class Reader:
     cdef Py_ssize_t direct_room(self)
     cdef const unsigned char* direct_memory(self)
     cdef int direct_received(self, Py_ssize_t n)
+    cdef bytes _inflate(self, bytes payload)
     cdef int _deliver(self, bytes payload, bint checked)
     cdef int _deliver_fragment(self, bytes payload, bint checked)
     cdef int _charge(self, Py_ssize_t n)

@@ -427,6 +427,7 @@ class Reader:
             self._deliver_fragment(payload, checked)
         return 0
 
+    @cython.cfunc
     def _inflate(self, payload: bytes) -> bytes:
         """Decompress a frame of a compressed message (RFC 7692 section 6.2)."""
         assert self.inflater is not None, "without it no message is compressed"

@@ -35,11 +35,12 @@ def check_upgrade(headers: Headers) -> None:
         InvalidUpgrade: if Connection or Upgrade is missing or doesn't.
         InvalidHeaderFormat: if one of them doesn't follow its grammar.
     """
-    connection = headers.get_all("Connection")
+    connection, upgrade = headers.get_all("Connection"), headers.get_all("Upgrade")
+    if connection == ["Upgrade"] and upgrade == ["websocket"]:  # almost always
+        return
     options = [option for header in connection for option in parse_connection(header)]
     if "upgrade" not in [option.lower() for option in options]:
         raise InvalidUpgrade("Connection", ", ".join(options) if connection else None)
-    upgrade = headers.get_all("Upgrade")
     protocols = [protocol for header in upgrade for protocol in parse_upgrade(header)]
     if len(protocols) != 1 or protocols[0].lower() != "websocket":
         raise InvalidUpgrade("Upgrade", ", ".join(protocols) if upgrade else None)

@@ -58,7 +58,7 @@ cdef class Transport(Watched):
     cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1
     cdef object receive_eof(self)
     cdef object update(self)
-    cdef int send(self, list chunks) except -1
+    cdef int send(self, list chunks, bint last=*) except -1
     cdef int _drop_sent(self, Py_ssize_t sent) except -1
     cdef int _limit_backlog(self) except -1
     cdef object _send_backlog(self)

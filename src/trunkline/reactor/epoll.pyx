@@ -62,7 +62,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int c_shutdown "shutdown"(int fd, int how)
     ssize_t c_send "send"(int fd, const void* buffer, size_t size, int flags)
     enum:
-        SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
+        SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, MSG_MORE, SHUT_WR, AF_INET, AF_INET6
 
 cdef extern from "<netinet/in.h>" nogil:
     enum:
@@ -377,7 +377,8 @@ cdef class Transport(Watched):
     def writelines(self, list chunks not None):
         self.send(chunks)
 
-    cdef int send(self, list chunks) except -1:
+    cdef int send(self, list chunks, bint last=False) except -1:
+        """Send chunks; `last` says that the end of the stream follows at once, and can share their packet."""
         cdef Py_ssize_t size, sent
         if self.lost or self.eof_wanted:
             return 0
@@ -387,7 +388,7 @@ cdef class Transport(Watched):
             self.backlog_size += size
             self._limit_backlog()
             return 0
-        sent = send_chunks(self.fd, chunks, 0)
+        sent = send_chunks(self.fd, chunks, 0, MSG_MORE if last else 0)
         if sent < 0:
             self.fail(os_error())
         elif sent < size:
@@ -426,7 +427,7 @@ cdef class Transport(Watched):
         cdef Py_ssize_t sent
         if self.backlog is None:
             return None
-        sent = send_chunks(self.fd, self.backlog, self.backlog_start)
+        sent = send_chunks(self.fd, self.backlog, self.backlog_start, 0)
         if sent < 0:
             self.fail(os_error())
             return None
@@ -545,11 +546,11 @@ cdef class Transport(Watched):
         raise RuntimeError("a transport of the reactor keeps its connection; use engine='transports' to replace it")
 
 
-cdef object write_chunks(object transport, list chunks):
-    (<Transport>transport).send(chunks)
+cdef object write_chunks(object transport, list chunks, bint last):
+    (<Transport>transport).send(chunks, last)
 
 
-cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start):
+cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start, int flags):
     """Send as much as the socket takes of what follows the first `start` bytes, which are less than the first chunk.
 
     Returns how much that was, or -1 with errno set.
@@ -559,15 +560,15 @@ cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start):
     cdef bytes chunk
     if n == 1:
         chunk = chunks[0]
-        sent = c_send(fd, PyBytes_AS_STRING(chunk) + start, PyBytes_GET_SIZE(chunk) - start, MSG_NOSIGNAL)
+        sent = c_send(fd, PyBytes_AS_STRING(chunk) + start, PyBytes_GET_SIZE(chunk) - start, flags | MSG_NOSIGNAL)
     else:
-        sent = send_many(fd, chunks, n, start)
+        sent = send_many(fd, chunks, n, start, flags | MSG_NOSIGNAL)
     if sent < 0 and (errno == EAGAIN or errno == EINTR):
         return 0
     return sent
 
 
-cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start):
+cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start, int flags):
     """Small chunks are copied together, large ones are gathered by the kernel."""
     cdef char together[COALESCE]
     cdef iovec vectors[VECTORS]
@@ -581,7 +582,7 @@ cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start):
         memcpy(together + size, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
         size += PyBytes_GET_SIZE(chunk)
     else:
-        return c_send(fd, together + start, size - start, MSG_NOSIGNAL)
+        return c_send(fd, together + start, size - start, flags)
     n = min(n, <Py_ssize_t>VECTORS)
     for i in range(n):
         chunk = chunks[i]
@@ -592,7 +593,7 @@ cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start):
     memset(&message, 0, sizeof(message))
     message.msg_iov = vectors
     message.msg_iovlen = n
-    return c_sendmsg(fd, &message, MSG_NOSIGNAL)
+    return c_sendmsg(fd, &message, flags)
 
 
 cdef Py_ssize_t size_of(list chunks):
@@ -654,6 +655,7 @@ cdef class Listener:
             watched.listener = self
             watched.reactor = reactor
             watched.fd = os.dup(sock.fileno())
+            set_no_delay(watched.fd, own_address(watched.fd))  # accepted sockets inherit it: tcp(7)
             listen_on(watched.fd, self.backlog)
             reactor.add(watched)
             watched.watch(EPOLLIN)
@@ -678,7 +680,6 @@ cdef class Listener:
     cdef Transport carry(self, Transport transport, int fd, bytes peer):
         """Let a transport take over an accepted socket."""
         transport.peer = peer
-        set_no_delay(fd, peer)
         transport.register(reactor_of(self.loop), self.loop, fd)
         return transport
 
@@ -779,10 +780,10 @@ cdef object os_error():
     return OSError(errno, os.strerror(errno))
 
 
-cdef object set_no_delay(int fd, bytes peer):
+cdef object set_no_delay(int fd, bytes address):
     """A message shall leave now, not when the last one was acknowledged (Nagle's algorithm)."""
     cdef int on = 1
-    if family_of(peer) in (AF_INET, AF_INET6):
+    if family_of(address) in (AF_INET, AF_INET6):
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
 
 

@@ -201,7 +201,7 @@ cdef class TlsTransport(Transport):
 
     # Writing
 
-    cdef int send(self, list chunks) except -1:
+    cdef int send(self, list chunks, bint last=False) except -1:
         cdef bytes chunk
         cdef Py_ssize_t size = 0
         if self.lost or self.closing:
