@@ -33,7 +33,7 @@ _lines = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)*+" % (MAX_L
 _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 
 # RFC 9112 section 3; the target is in origin form
-_request_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) (/[!-~]*+) (HTTP/\d\.\d)\r\n")
+_request_line = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ /[!-~]*+ HTTP/\d\.\d\r\n")
 # RFC 9112 section 4; servers leave out the last space
 _status_line = re.compile(rb"(HTTP/1\.[01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
 
@@ -159,7 +159,7 @@ class RequestReader:
     def _parse(self, head: bytes) -> Request:
         match = _request_line.match(head)
         assert match is not None, "the reader of the head has checked its first line"
-        method, path, protocol = (group.decode("ascii") for group in match.groups())
+        method, path, protocol = match[0].decode("ascii").split()
         fields = _Fields()
         try:
             httptools.HttpRequestParser(fields).feed_data(head)
