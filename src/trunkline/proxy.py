@@ -128,7 +128,8 @@ class Tunnel:
         try:
             response = self._reader.receive_data(data)
         except InvalidHandshake as error:
-            raise self.failure(error.__cause__ or error) from (error.__cause__ or error)
+            cause = error.__cause__ or error
+            raise self.failure(cause) from cause
         if response is None:
             return False
         if not 200 <= response.status_code < 300:

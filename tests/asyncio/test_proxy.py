@@ -133,7 +133,7 @@ def test_credentials() -> None:
     [
         ("", "EOFError"),
         ("HTTP/1.1 200 O", "EOFError"),
-        ("SSH-2.0-proxy\r\n\r\n", "InvalidMessage"),
+        ("SSH-2.0-proxy\r\n\r\n", "ValueError"),
         (f"HTTP/1.1 200 {'x' * 9000}\r\n\r\n", "StatusLineTooLong"),
         ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n", "ValueError"),
     ],
