@@ -14,7 +14,6 @@ from tests.support.threads import echo, eventually
 from trunkline.sync.client import connect
 from trunkline.sync.fibers import Carriers, Condition, Event, Lock
 from trunkline.sync.server import Server, serve
-from trunkline.sync.stream import here
 
 
 @contextlib.contextmanager
@@ -217,11 +216,3 @@ def test_an_event_in_a_fiber() -> None:
     in_fibers(lambda: results.append(event.wait(10)), event.set)
     in_fibers(lambda: results.append(event.wait()))
     assert results == [False, True, True]
-
-
-def test_who_waits_here() -> None:
-    seen: list[int] = []
-    in_fibers(lambda: seen.append(here.waits.me()), lambda: seen.append(here.waits.me()))
-    assert here.carrier is None
-    assert here.waits.me() == threading.get_ident()
-    assert len(seen) == 2
