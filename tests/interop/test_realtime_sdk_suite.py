@@ -31,7 +31,7 @@ def suite(tmp_path: Path) -> Path:
     """The directory of the suite."""
     if not ARCHIVE.exists():
         pytest.skip(
-            "the source distribution is not there: run `pip download --no-deps --no-binary :all: "
+            "the source distribution is not there: run `pip download --no-deps --no-binary centrifuge-python "
             "-d tests/interop/sdists centrifuge-python==0.7.0`"
         )
     with tarfile.open(ARCHIVE) as archive:
