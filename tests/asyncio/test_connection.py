@@ -431,6 +431,7 @@ def test_a_broadcast_from_within_a_delivery_leaves_everywhere(run: Callable[[Tes
 
         task = await started(relay())
         await arrive(ws, frames(ws, "a", "b"))
+        await turns(1)
         assert len(transport.batches) == 1
         assert texts(transport) == texts(other_transport) == ["a", "b"]
         task.cancel()
@@ -698,6 +699,36 @@ def test_closing_tells_the_peer_of_its_fault(run: Callable[[Test], None]) -> Non
         assert transport.take() == [INVALID_OPCODE]
         ws.connection_lost(None)
         await closing
+
+    run(main)
+
+
+def test_answers_of_several_connections_leave_together(run: Callable[[Test], None]) -> None:
+    """In the next turn of the loop; one that is alone answers at once."""
+
+    async def main() -> None:
+        pairs = [connected() for _ in range(3)]
+        tasks = [await started(echo(ws)) for ws, _ in pairs]
+        loop = asyncio.get_running_loop()
+        left: list[int] = []
+        for ws, _ in pairs:
+            loop.call_soon(ws.data_received, frames(ws, "a", "b"))
+            loop.call_soon(lambda: left.append(sum(len(transport.batches) for _, transport in pairs)))
+        await turns(2)
+        assert left == [0, 0, 0]
+        assert [len(transport.batches) for _, transport in pairs] == [1, 1, 1]
+        assert [texts(transport) for _, transport in pairs] == [["a", "b"]] * 3
+        for ws, _ in pairs[1:]:
+            ws.connection_lost(None)
+        alone, transport = pairs[0]
+        loop.call_soon(alone.data_received, frames(alone, "c"))
+        loop.call_soon(lambda: left.append(len(transport.batches)))
+        await turns(1)
+        assert left[3:] == [1]
+        assert texts(transport) == ["c"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     run(main)
 

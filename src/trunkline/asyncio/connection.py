@@ -3,7 +3,8 @@
 `Connection` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and
 keeps the session's deadline; what the bytes mean is none of its business.
 
-What is sent while received bytes are handled is corked: it leaves in one write when the batch is done. Reading stops
+What is sent while received bytes are handled is corked: it leaves in one write when the batch is done, which is a batch
+of connections if there are several on the loop. Reading stops
 when the application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't (`write_limit`).
 """
 
@@ -72,6 +73,27 @@ class Shared:
         # That of whoever tests in a time of his own, see `trunkline.testing.memory`.
         self.clock: Callable[[], float] = getattr(loop, "clock", monotonic)
         self.deadlines = Deadlines(loop, self.clock)
+        self.connections = 0
+        self.corked: list[Connection] = []  # with answers that leave together
+
+    def cork(self, connection: Connection) -> None:
+        """Let answers leave in the next turn of the loop, with those of other connections.
+
+        One behind the other they wake up once whoever waits for them; while others were read in between, it would fall
+        asleep again.
+        """
+        connection.corked = True
+        if not self.corked:
+            self.get_loop().call_soon(self.uncork)
+        self.corked.append(connection)
+
+    def uncork(self) -> None:
+        connection: Connection
+        corked, self.corked = self.corked, []
+        for connection in corked:
+            connection.corked = False
+        for connection in corked:
+            connection.flush()
 
 
 # It refers to its loop: with a strong reference here no loop would ever be freed.
@@ -594,6 +616,7 @@ class Connection(BaseConnection):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.shared.connections += 1
         high, low = self.options.write_marks
         transport.set_write_buffer_limits(high, low)
 
@@ -606,8 +629,11 @@ class Connection(BaseConnection):
     def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, self.clock())
         self.after_receiving(asyncio.current_task(self.loop) is None)
-        if self.session.outgoing_size > 0:
-            self.flush()
+        if self.session.outgoing_size > 0 and not self.corked:
+            if self.shared.connections > 1:
+                self.shared.cork(self)
+            else:
+                self.flush()
 
     @cython.cfunc
     def after_receiving(self, may_wake_now: cython.bint) -> None:
@@ -717,6 +743,7 @@ class Connection(BaseConnection):
     def connection_lost(self, error: BaseException | None) -> None:
         self.end(error, self.clock())
         self.lost = True
+        self.shared.connections -= 1
         if self.due > 0:
             self.shared.deadlines.remove(self, self.due)
             self.due = 0.0
