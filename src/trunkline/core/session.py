@@ -354,10 +354,7 @@ class Session(FrameSink):
     def _receive_close(self, payload: bytes) -> None:
         self.close_rcvd = Close.parse(payload)
         self.close_rcvd_then_sent = self.close_sent is None
-        if self.reader.message_opcode != 0:
-            # Section 5.4: the rest of the message can't come any more.
-            raise ProtocolError("incomplete fragmented message")
-        self.reader.stop()
+        self.reader.stop()  # also between the fragments of a message, where section 5.4 allows control frames
         if self.close_sent is None:
             # Section 5.5.1: "the endpoint typically echos the status code it received"
             self.close_sent = self.close_rcvd

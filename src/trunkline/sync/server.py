@@ -175,7 +175,8 @@ class Server(BaseServer):
         options: the `Options` of its connections.
         ssl: settings of TLS.
         create_connection: makes the `ServerConnection`.
-        threads, rules: as for `serve`.
+        threads: as for `serve`.
+        rules: as for `serve`.
 
     Attributes:
         socket: the listening socket.

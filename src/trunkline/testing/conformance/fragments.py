@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trunkline.exceptions import ConcurrencyError, ConnectionClosedError
+from trunkline.exceptions import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK
 from trunkline.testing.conformance.scenario import BOTH, scenario
 from trunkline.testing.conformance.world import Future, World, eventually, expect, unmasked
-from trunkline.testing.wire import BINARY, CONT, PING, PONG, TEXT, RawFrame
+from trunkline.testing.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawFrame
 
 
 @scenario(*BOTH)
@@ -127,6 +127,17 @@ def streaming_ends_with_the_connection(world: World) -> None:
         peer.close()
         with expect(ConnectionClosedError):
             receiving.result()
+
+
+@scenario(*BOTH)
+def closes_between_fragments(world: World) -> None:
+    """Section 5.4: a close frame may stand there, too; the message never ends, the connection does, as it should."""
+    with world.link() as (ws, peer):
+        peer.send(peer.frame(TEXT, b"a", fin=False), peer.frame(CLOSE, b"\x03\xe8"), peer.frame(CONT, b"b"))
+        assert peer.read_close() == 1000
+        peer.close()
+        with expect(ConnectionClosedOK):
+            ws.recv()
 
 
 @scenario(*BOTH, needs=("cancellation",))
