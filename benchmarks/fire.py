@@ -40,7 +40,6 @@ HISTORY = 1_000_000
 TICK = 0.002  # seconds that the publisher sleeps when nothing is due
 LARGEST = 50  # numbers in a command
 WINDOW = 2000  # numbers without an answer, above which the publisher waits
-ENOUGH = 0.99  # of what the rate asks for
 FRAMES = 256  # that are remembered, see `replies`
 PATIENCE = 120  # seconds for everybody to have everything, once the publisher has stopped
 PADDING = "x" * 60
@@ -444,7 +443,7 @@ async def burn(options: argparse.Namespace, store: str) -> int:
             await asyncio.sleep(0.1)
         waited = time.monotonic() - waited
         telling.cancel()
-        status = report(everybody, publisher, waited, options.rate * options.seconds)
+        status = report(everybody, publisher, waited, options.rate * options.seconds, options.enough)
     await server.stop(signal.SIGTERM)
     servers = resource.getrusage(resource.RUSAGE_CHILDREN)
     for name, cpu in (("servers", servers.ru_utime + servers.ru_stime), ("clients", time.process_time())):
@@ -453,7 +452,9 @@ async def burn(options: argparse.Namespace, store: str) -> int:
     return status
 
 
-def report(everybody: list[PlainSubscriber | SDKSubscriber], publisher: Publisher, waited: float, wanted: float) -> int:
+def report(
+    everybody: list[PlainSubscriber | SDKSubscriber], publisher: Publisher, waited: float, wanted: float, enough: float
+) -> int:
     counts = sum((each.counts for each in everybody), Counter())
     share = publisher.published / wanted
     print(f"published {publisher.published}, {share:.0%} of what the rate asks; {publisher.repeated} were sent again")
@@ -463,7 +464,7 @@ def report(everybody: list[PlainSubscriber | SDKSubscriber], publisher: Publishe
     for each in bad[:10]:
         print(f"FAULT {type(each).__name__} has {each.next}; {'; '.join(each.faults[:3])}")
     print(f"{len(everybody) - len(bad)} of {len(everybody)} have everything, once, in order")
-    return 1 if bad or share < ENOUGH else 0
+    return 1 if bad or share < enough else 0
 
 
 def free_port() -> int:
@@ -478,6 +479,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=200, help="subscribers (default: 200)")
     parser.add_argument("--sdk", type=int, default=4, help="how many of them are the official SDK (default: 4)")
     parser.add_argument("--rate", type=float, default=500, help="publications a second (default: 500)")
+    parser.add_argument("--enough", type=float, default=0.99, help="share of the rate to keep up (default: 0.99)")
     parser.add_argument("--every", type=float, default=10, help="seconds between two cuts of one client (default: 10)")
     parser.add_argument("--signal", choices=("kill", "term"), default="kill", help="to end the server with half way")
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)

@@ -64,6 +64,9 @@ class MemoryTransport(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
 
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
 
 def connected(
     side: Side = Side.SERVER, *, half_closing: bool = True, **options: Any

@@ -678,12 +678,16 @@ class Connection(BaseConnection):
         try:
             if cython.compiled and self.write_chunks != cython.NULL:
                 self.write_chunks(self.transport, outgoing, self.session.eof_wanted)
-            elif WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
+                return
+            if WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
                 self.transport.write(b"".join(outgoing))
             else:
                 self.transport.writelines(outgoing)
         except Exception as error:
             self._writing_failed(error)
+        else:
+            if self.transport.is_closing() and not self.eof_sent:
+                self.writing_paused = True  # it is lost, and drops what it is given until it says so
 
     def _writing_failed(self, error: Exception) -> None:
         """The transport takes no more, perhaps because somebody else has ended or closed it: the connection is lost."""
