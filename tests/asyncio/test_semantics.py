@@ -273,6 +273,30 @@ def test_cancelled_connect_leaves_nothing(world: World) -> None:
     world.run(main)
 
 
+def test_closing_a_server_forgets_no_connection_on_its_way_in(world: World) -> None:
+    """A loop of asyncio accepts in one turn and makes the transport in the next; close at each of them."""
+
+    async def main() -> None:
+        async with world.serve(idle):
+            pass  # loops open descriptors of their own when they are first needed
+        before = descriptors()
+        gc.collect()
+        gc.disable()  # what only it would close is lost
+        try:
+            for early, late in itertools.product(range(4), repeat=2):
+                server = await world.serve(idle)
+                await turns(early)
+                with socket.create_connection(("127.0.0.1", port_of(server))):
+                    await turns(late)
+                    server.close()
+                await server.wait_closed()
+            await eventually(lambda: descriptors() <= before)
+        finally:
+            gc.enable()
+
+    world.run(main)
+
+
 # --- timeouts, groups, threads ---
 
 

@@ -7,13 +7,16 @@ and the uncompiled build use the loop's transports. Everything above a transport
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.machinery
 import platform
 import sys
 from typing import Any, Literal, Protocol
 
-__all__ = ["Engine", "Listener", "choose_engine", "create_connection", "create_server", "engine_info"]
+__all__ = [
+    "Engine", "Listener", "choose_engine", "create_connection", "create_server", "engine_info", "stop_accepting",
+]  # fmt: skip
 
 Engine = Literal["auto", "reactor", "transports"]
 
@@ -92,6 +95,19 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
         return server
     listen = tls.listen if "ssl" in kwargs else epoll.listen
     return await listen(create, factory, **kwargs)
+
+
+def stop_accepting(server: Listener) -> None:
+    """Accept no more connections. `close` may follow in the next turn of the event loop.
+
+    A loop of asyncio gives a connection its transport in the turn after it was accepted. If its server is closed by
+    then, asyncio forgets the connection without closing the socket, and only the garbage collector does.
+    """
+    if isinstance(server, asyncio.Server):
+        loop = server.get_loop()
+        with contextlib.suppress(NotImplementedError):  # loops on completion ports
+            for sock in server.sockets:
+                loop.remove_reader(sock.fileno())
 
 
 async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool = False, **kwargs: Any) -> Any:

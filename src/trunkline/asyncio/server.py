@@ -355,8 +355,10 @@ class Server(BaseServer):
 
     async def _close(self, close_connections: bool, code: CloseCode | int, reason: str) -> None:
         self.logger.info("server closing")
+        engines.stop_accepting(self._listener)
+        await asyncio.sleep(0)  # connections accepted by now get a transport
         self._listener.close()
-        await asyncio.sleep(0)  # connections accepted by now get to `track`
+        await asyncio.sleep(0)  # and get to `track`
         closing: list[Awaitable[None]] = []
         for connection in list(self._connections):
             if connection.session.state is State.CONNECTING:
