@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.core import deflate
-from trunkline.core.deflate import HISTORY, SMALLEST, Deflater, Inflater
+from trunkline.core.deflate import HISTORY, KEPT, SMALLEST, Deflater, Inflater
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import PayloadTooBig, ProtocolError
 
@@ -140,6 +140,22 @@ def test_a_shared_history_is_what_each_receiver_has_of_it(data: st.DataObject) -
             assert receiver.receive(compressed) == payload
 
 
+@pytest.mark.usefixtures("library")
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_only_some_connections_keep_their_compressor_and_none_of_them_minds(data: st.DataObject) -> None:
+    peers = [(Deflater(12, True, {"memLevel": 5}), Receiver(12)) for _ in range(KEPT + 3)]
+    for seed in range(3):  # all of them in turn, each of which takes the place of one that comes later
+        for deflater, receiver in peers:
+            payload = text(200, seed)
+            assert receiver.receive(deflater.message(payload) or b"") == payload
+    for payload in data.draw(st.lists(payloads, max_size=20)):
+        deflater, receiver = peers[data.draw(st.integers(0, 5))]
+        compressed = deflater.message(payload)
+        if compressed is not None:
+            assert receiver.receive(compressed) == payload
+
+
 def test_who_gets_the_same_messages_shares_one_history() -> None:
     deflaters = [Deflater(12, True, {"memLevel": 5}) for _ in range(100)]
     tracemalloc.start()
@@ -227,11 +243,14 @@ def test_settings_are_those_of_zlib() -> None:
 
 @pytest.mark.usefixtures("library")
 def test_an_idle_deflater_and_an_idle_inflater_keep_their_history_only() -> None:
+    """Where others were used later, that is: the process keeps the compressors of some."""
     messages = [text(400, seed) for seed in range(20)]
     deflaters = [Deflater(12, True, {"memLevel": 5}) for _ in range(50)]
     inflaters = [Inflater(12, True) for _ in range(50)]
     tracemalloc.start()  # sees what zlib allocates, too: it is given Python's allocator
     try:
+        for _ in range(KEPT):
+            Deflater(12, True, {"memLevel": 5}).message(messages[0])
         before = tracemalloc.get_traced_memory()[0]
         for deflater, inflater in zip(deflaters, inflaters, strict=True):
             for message in messages:

@@ -3,20 +3,25 @@ cdef class SharedHistory:
 
     cdef bytes behind(self, bytes before)
 
+cdef class KeptStream:
+    cdef object stream
+
 cdef class Deflater:
     cdef readonly int bits
     cdef readonly bint takeover
     cdef tuple _arguments, _isal_arguments
     cdef bytes _history
+    cdef KeptStream _kept
     cdef object _stream
 
     cpdef bytes message(self, bytes payload)
     cpdef bytes message_for_all(self, bytes payload)
     cpdef bytes fragment(self, bytes payload, bint fin)
     cpdef object remember(self, bytes payload)
-    cdef bytes _compress(self, bytes payload, bytes history)
     cdef object _start(self, Py_ssize_t size, bytes history)
+    cdef bint _is_for_isal(self, Py_ssize_t size)
     cdef object remember_shared(self, SharedHistory shared)
+    cdef object _extend_history(self, bytes payload)
 
 cdef class Inflater:
     cdef readonly int bits
@@ -29,4 +34,5 @@ cdef class Inflater:
     cdef object _start(self, Py_ssize_t size)
     cdef object _finish(self)
 
+cdef bytes _compress(object stream, bytes payload)
 cdef bytes _last(Py_ssize_t size, bytes before, bytes after)

@@ -1,9 +1,10 @@
 """Deflate and inflate the messages of one connection (RFC 7692 section 7.2).
 
-Between messages nothing of the compression library stays alive. What a message may refer to are the last bytes of those
-before it, and a fresh compressor or decompressor that takes these bytes for its dictionary goes on as the one before it
-would have done. This is why an idle connection costs its last few KiB and no more, and why a message that was
-compressed once for many receivers is no break: its bytes become history like any others.
+What a message may refer to are the last bytes of those before it, and a fresh compressor or decompressor that takes
+these bytes for its dictionary goes on as the one before it would have done. So nothing of the compression library need
+stay alive between messages: an idle connection costs its last few KiB and no more, and a message that was compressed
+once for many receivers is no break, its bytes become history like any others. Only the compressors that were used last
+are kept, a fixed number for the whole process, because making one takes a third of the time of a small message.
 
 ISA-L, through `isal`, does the larger part of the work where it is installed, the standard library all of it elsewhere.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import zlib
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +44,7 @@ HISTORY = 2048  # bytes; twice as many would make small messages 5 % smaller and
 LEVEL = 3  # of zlib, unless another is asked for: 6 makes messages 4 % smaller, and takes 15 to 40 % more time
 ISAL_SIZE = 512  # bytes; from here on ISA-L is faster, up to eight times for large messages
 ISAL_LEVEL = 1  # of 0 to 3, which aren't those of zlib; the higher ones take up to twice the time for 1 %
+KEPT = 64  # compressors of the process, of some 40 KiB each
 FINAL_BLOCKS = 64  # in one frame; each of them costs a new decompressor
 
 SYNC = b"\x00\x00\xff\xff"  # how a flush ends, which is left out at the end of a message (section 7.2.1)
@@ -75,6 +78,22 @@ class SharedHistory:
 
 @cython.final
 @cython.cclass
+class KeptStream:
+    """A compressor that has seen all that its connection sent, as long as it is one of those that were used last."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        if len(_kept) >= KEPT:
+            oldest: KeptStream = _kept.popleft()
+            oldest.stream = None
+        _kept.append(self)
+
+
+_kept: deque[KeptStream] = deque()  # in the order in which they were made
+
+
+@cython.final
+@cython.cclass
 class Deflater:
     """Compresses the messages that this side sends.
 
@@ -95,37 +114,39 @@ class Deflater:
         if isal is not None and settings.keys() <= {"memLevel"}:  # it can't do what else is asked for
             self._isal_arguments = (ISAL_LEVEL, zlib.DEFLATED, -bits, memory, strategy)
         self._history = b""
+        self._kept: KeptStream | None = None
         self._stream: Any = None  # of a message that is sent in fragments
 
     @cython.ccall
     def message(self, payload: bytes) -> bytes | None:
         """A whole message compressed, or None if that doesn't make it smaller."""
-        data = self._compress(payload, self._history)
-        if data is not None:
-            self.remember(payload)
+        if not payload:
+            return None
+        kept, self._kept = self._kept, None
+        stream = None if kept is None or self._is_for_isal(len(payload)) else kept.stream
+        if stream is None:
+            kept, stream = None, self._start(len(payload), self._history)
+        data = _compress(stream, payload)
+        if data is None:
+            return None  # the stream has seen what the peer will not
+        self._extend_history(payload)
+        if self.takeover and not self._is_for_isal(len(payload)):
+            self._kept = KeptStream(stream) if kept is None else kept
         return data
 
     @cython.ccall
     def message_for_all(self, payload: bytes) -> bytes | None:
         """The same for every connection with this window or a larger one; tell each of them to remember the message."""
-        return self._compress(payload, b"")
-
-    @cython.cfunc
-    def _compress(self, payload: bytes, history: bytes) -> bytes | None:
-        if not payload:
-            return None
-        stream = self._start(len(payload), history)
-        data: bytes = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
-        size: cython.Py_ssize_t = len(data) - len(SYNC)
-        return data[:size] if size < len(payload) else None
+        return _compress(self._start(len(payload), b""), payload) if payload else None
 
     @cython.ccall
     def fragment(self, payload: bytes, fin: cython.bint) -> bytes:
         """The next fragment of a message compressed; `fin` says that it is the last."""
         if self._stream is None:
             self._stream = self._start(len(payload), self._history)
+            self._kept = None
         data: bytes = self._stream.compress(payload) + self._stream.flush(zlib.Z_SYNC_FLUSH) if payload else b""
-        self.remember(payload)
+        self._extend_history(payload)
         if not fin:
             return data
         self._stream = None
@@ -134,21 +155,31 @@ class Deflater:
     @cython.cfunc
     def _start(self, size: cython.Py_ssize_t, history: bytes) -> Any:
         """A compressor for a message of this size, or that starts with a fragment of this size."""
-        if self._isal_arguments is not None and size >= ISAL_SIZE:
+        if self._isal_arguments is not None and self._is_for_isal(size):
             return isal.compressobj(*self._isal_arguments, history)
         return zlib.compressobj(*self._arguments, history)
 
+    @cython.cfunc
+    def _is_for_isal(self, size: cython.Py_ssize_t) -> cython.bint:
+        return self._isal_arguments is not None and size >= ISAL_SIZE
+
     @cython.ccall
     def remember(self, payload: bytes) -> None:
-        """Note what a compressed message said, so that the next one can refer to it."""
-        if self.takeover:
-            self._history = _last(HISTORY, self._history, payload)
+        """Note what a message said that was compressed elsewhere, so that the next one can refer to it."""
+        self._kept = None
+        self._extend_history(payload)
 
     @cython.cfunc
     def remember_shared(self, message: SharedHistory) -> None:
         """`remember` for a message that was compressed for many."""
+        self._kept = None
         if self.takeover:
             self._history = message.behind(self._history)
+
+    @cython.cfunc
+    def _extend_history(self, payload: bytes) -> None:
+        if self.takeover:
+            self._history = _last(HISTORY, self._history, payload)
 
 
 @cython.final
@@ -301,6 +332,14 @@ class PerMessageDeflate(Extension):
 def check_window_bits(name: str, bits: int, smallest: int) -> None:
     if bits is True or not smallest <= bits <= 15:
         raise ValueError(f"{name} is {bits!r}: it must be between {smallest} and 15")
+
+
+@cython.cfunc
+def _compress(stream: Any, payload: bytes) -> bytes | None:
+    """A message, or None if it doesn't get smaller."""
+    data: bytes = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
+    size: cython.Py_ssize_t = len(data) - len(SYNC)
+    return data[:size] if size < len(payload) else None
 
 
 @cython.cfunc
