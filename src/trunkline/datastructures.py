@@ -123,7 +123,8 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, key: str) -> list[str]:
         """Return the values of a header, in order; an empty list if it is missing."""
-        return self._values.get(key.lower(), [])[:]
+        values = (self._index or self._values).get(key.lower())
+        return [] if values is None else values[:]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Iterate over (name, value) pairs, in order, with names as they were written."""

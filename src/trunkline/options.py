@@ -38,6 +38,7 @@ class Options:
         max_size: limit of a received message, or (message, fragment).
         max_queue: frames received and not read above which reading from the peer stops, or (high, low).
         write_limit: bytes waiting to leave above which `send` waits, or (high, low).
+        message_and_frame_size, queue_marks, write_marks: the same limits in pairs.
 
     Raises:
         ValueError: if a limit or timeout is negative, or a low mark is above its high mark.
@@ -50,30 +51,27 @@ class Options:
     max_size: Limit = 2**20
     max_queue: Limit = 16
     write_limit: int | tuple[int, int | None] = 2**15
+    # Kept, because every connection asks for them.
+    message_and_frame_size: tuple[int | None, int | None] = dataclasses.field(init=False, repr=False, compare=False)
+    queue_marks: tuple[int | None, int | None] = dataclasses.field(init=False, repr=False, compare=False)
+    write_marks: tuple[int, int] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and seconds < 0:
                 raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
-        for size in self.message_and_frame_size:
+        sizes = self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
+        for size in sizes:
             if size is not None and size < 0:
                 raise ValueError(f"max_size is {self.max_size!r}: it must be a number of bytes, or None for no limit")
-        water_marks(self.max_queue, "max_queue")
-        water_marks(self.write_limit, "write_limit")
-
-    @property
-    def message_and_frame_size(self) -> tuple[int | None, int | None]:
-        return self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
-
-    @property
-    def queue_marks(self) -> tuple[int | None, int | None]:
-        return water_marks(self.max_queue, "max_queue")
-
-    @property
-    def write_marks(self) -> tuple[int, int]:
         high, low = water_marks(self.write_limit, "write_limit")
-        return (high or 0, low or 0)
+        self._keep("message_and_frame_size", sizes)
+        self._keep("queue_marks", water_marks(self.max_queue, "max_queue"))
+        self._keep("write_marks", (high or 0, low or 0))
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen for everybody else
 
 
 def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]) -> None:

@@ -28,8 +28,10 @@ from ..http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, R
 
 __all__ = ["RequestReader", "ResponseReader", "request_of", "response_of"]
 
-# Whole lines, none empty, none that continues the line before (obs-fold, RFC 9112 section 5.2)
-_lines = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)*+" % (MAX_LINE_LENGTH - 1))
+# A whole line, not empty, and not one that continues the line before (obs-fold, RFC 9112 section 5.2)
+_line = rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)" % (MAX_LINE_LENGTH - 1)
+_lines = re.compile(_line + rb"*+")
+_whole_head = re.compile(_line + rb"{1,%d}+\r\n" % (1 + MAX_NUM_HEADERS))
 _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 
 # RFC 9112 section 3; the target is in origin form
@@ -67,6 +69,8 @@ class _Head:
             InvalidMessage: if the bytes aren't a head.
             SecurityError: if a limit is exceeded.
         """
+        if not self._buffer and (whole := _whole_head.match(data)) and self._pattern.match(data):  # almost always
+            return whole[0], data[whole.end() :]
         self._buffer += data
         if b"\n" in data:
             self._check_lines()
@@ -157,23 +161,20 @@ class RequestReader:
         self._head.raise_incomplete()
 
     def _parse(self, head: bytes) -> Request:
-        match = _request_line.match(head)
-        assert match is not None, "the reader of the head has checked its first line"
-        method, path, protocol = match[0].decode("ascii").split()
-        fields = _Fields()
+        request = request_of(head)
         try:
-            httptools.HttpRequestParser(fields).feed_data(head)
+            httptools.HttpRequestParser(None).feed_data(head)
         except httptools.HttpParserUpgrade:
             pass  # how httptools says that what follows the head isn't HTTP
         except httptools.HttpParserInvalidMethodError as exc:
-            raise InvalidMethod(method) from exc
+            raise InvalidMethod(request.method) from exc
         except httptools.HttpParserError as exc:
-            if protocol not in ("HTTP/1.0", "HTTP/1.1"):
-                raise InvalidProtocol(protocol) from exc
+            if request.protocol not in ("HTTP/1.0", "HTTP/1.1"):
+                raise InvalidProtocol(request.protocol) from exc
             raise self._head.invalid(str(exc)) from exc
-        if _has_body(fields.headers):
+        if _has_body(request.headers):
             raise self._head.invalid("it has a body")
-        return Request(path, fields.headers, method, protocol)
+        return request
 
 
 class ResponseReader:
@@ -261,7 +262,7 @@ class ResponseReader:
 
 
 def request_of(head: bytes) -> Request:
-    """Return the request that a reader made of ``head``, once more."""
+    """Return the request of which ``head`` is the serialization; httptools has found it valid, or is about to."""
     line, headers = _take_apart(head)
     method, path, protocol = line.split(" ")
     return Request(path, headers, method, protocol)
@@ -284,7 +285,7 @@ def _take_apart(head: bytes) -> tuple[str, Headers]:
 
 
 class _Fields:
-    """What httptools calls back with."""
+    """What httptools calls back with, of a response."""
 
     def __init__(self) -> None:
         self.headers = Headers()
@@ -317,7 +318,7 @@ def _end(pattern: re.Pattern[bytes], buffer: bytearray, pos: int) -> int:
 
 
 def _has_body(headers: Headers) -> bool:
-    return "Transfer-Encoding" in headers or any(length != "0" for length in headers.get_all("Content-Length"))
+    return "Transfer-Encoding" in headers or not set(headers.get_all("Content-Length")) <= {"0"}
 
 
 def _is_delimited(headers: Headers) -> bool:
