@@ -43,16 +43,17 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("rows", nargs="*", help="workloads: by name, with wildcards, or by how names begin (echo)")
     parser.add_argument("--all", action="store_true", help="every shape and size, not only the headline ones")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 0.2 seconds, for a first impression")
+    parser.add_argument("--quick", action="store_true", help="2 runs of 0.2 seconds, for a first impression")
     parser.add_argument("--peers", type=names, help="libraries or labels: trunkline,picows/uvloop")
-    parser.add_argument("--rounds", type=positive(int), default=3, help="how often each peer is measured (default: 3)")
-    parser.add_argument("--seconds", type=positive(float), default=0.5, help="length of a measured run (default: 0.5)")
+    parser.add_argument("--rounds", type=positive(int), default=2, help="how often each peer is started (default: 2)")
+    parser.add_argument("--runs", type=positive(int), default=5, help="measured runs in each round (default: 5)")
+    parser.add_argument("--seconds", type=positive(float), default=0.3, help="length of a measured run (default: 0.3)")
     parser.add_argument("--out", type=Path, help="another directory for everything that is written")
     parser.add_argument("--report", action="store_true", help="remake the page and the plots without measuring")
     parser.add_argument("--list", action="store_true", help="show the names of the workloads")
     arguments = parser.parse_args(words)
     if arguments.quick:
-        arguments.rounds, arguments.seconds = 2, 0.2
+        arguments.rounds, arguments.runs, arguments.seconds = 1, 2, 0.2
     return arguments
 
 
@@ -79,9 +80,8 @@ def measure_all(arguments: argparse.Namespace) -> None:
     os.sched_setaffinity(0, {cores["load"]})  # leave the other core to the process under test
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     directory = results_directory(arguments)
-    session.run(
-        session.Plan(command, workloads, arguments.peers, arguments.rounds, arguments.seconds, cores, directory)
-    )
+    how_long = arguments.rounds, arguments.runs, arguments.seconds
+    session.run(session.Plan(command, workloads, arguments.peers, *how_long, cores, directory))
 
 
 def is_partial(arguments: argparse.Namespace) -> bool:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self, TypedDict
@@ -153,17 +153,35 @@ class Process:
         return lines[-1] if lines else f"ended with status {status}"
 
 
-def measure(workload: Workload, peer: Peer, seconds: float, cores: Cores) -> Sample:
-    """Start the processes, warm up, run once, and say what it cost the process under test.
+class Trial:
+    """A peer at a workload: its processes, warmed up. Use it in `with`.
 
     Raises:
-        MeasurementError: a process failed or took too long.
+        MeasurementError: a process failed or took too long; from every method.
     """
-    with _processes(workload, peer, cores) as (subject, load):
-        load.run(workload.warm_up)
+
+    def __init__(self, workload: Workload, peer: Peer, cores: Cores) -> None:
+        self._workload = workload
+        self._peer = peer
+        self._cores = cores
+        self._processes = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            self._subject, self._load = starting.enter_context(_processes(self._workload, self._peer, self._cores))
+            self._load.run(self._workload.warm_up)
+            self._processes = starting.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._processes.close()
+
+    def run(self, seconds: float) -> Sample:
+        """Run once, and say what it cost the process under test."""
+        subject, amount = self._subject, self._workload.amount
         subject.settle()
         cpu, rss = subject.cpu_ns(), subject.rss_bytes()
-        report = load.run(seconds if workload.amount is None else workload.amount)
+        report = self._load.run(seconds if amount is None else amount)
         subject.settle()
         return Sample(
             messages=int(report["messages"]),

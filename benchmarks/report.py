@@ -12,11 +12,11 @@ INTRODUCTION = """\
 # Benchmarks
 
 What a message costs the process under test, in CPU time, beside other libraries and beside C. `make bench` measures all
-of it in one session and writes this page; `benchmarks/README.md` says how, and `benchmarks/results` holds every round.
+of it in one session and writes this page; `benchmarks/README.md` says how, and `benchmarks/results` holds every run.
 
 CPU time is that of the process under test, alone on one core, user and kernel mode together; the other side of the
-connections is C code on another core, which checks every byte of every answer. Peers take turns, round by round; a
-figure is the median of the rounds, and the range is from the lowest round to the highest. permessage-deflate is off
+connections is C code on another core, which checks every byte of every answer. Peers take turns, run by run; a figure
+is the median of the runs, and the range is from the lowest run to the highest. permessage-deflate is off
 unless the row names it, TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
 
 *floor* is C code that does only what it must; *picows* has callbacks instead of coroutines, *picows.websockets*

@@ -1,4 +1,4 @@
-"""What a session found: one JSON file per workload, with every round, and the figures drawn from it."""
+"""What a session found: one JSON file per workload, with every run, and the figures drawn from it."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from benchmarks.workloads import WORKLOADS, Bar, Metric, Workload
 
 @dataclass(frozen=True)
 class Cost:
-    """Microseconds of CPU time, or bytes of memory, per message over the rounds."""
+    """Microseconds of CPU time, or bytes of memory, per message over the runs."""
 
     median: float
     low: float
@@ -24,7 +24,7 @@ class Cost:
 
 @dataclass
 class Result:
-    """The rounds of one workload. Peers are named by their labels."""
+    """The runs of one workload. Peers are named by their labels."""
 
     workload: str
     environment: Environment

@@ -29,9 +29,7 @@ async def _serve(library: ModuleType) -> None:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
 
         async def serve(task_status: Any) -> None:
-            await library.serve(
-                echo, listeners=listeners, compression=None, max_size=MAX_SIZE, task_status=task_status
-            )
+            await library.serve(echo, listeners=listeners, compression=None, max_size=MAX_SIZE, task_status=task_status)
 
         await nursery.start(serve)
         print("listening", listeners[0].socket.getsockname()[1], flush=True)

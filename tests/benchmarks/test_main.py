@@ -16,11 +16,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.usefixtures("programs")
 def test_one_row_with_one_peer_and_its_report_made_again(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    options = ["echo-1x1-32", "--peers", "floor", "--rounds", "2", "--seconds", "0.05"]
+    options = ["echo-1x1-32", "--peers", "floor", "--rounds", "2", "--runs", "3", "--seconds", "0.05"]
     done = run(*options, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "echo-1x1-32.json").read_text())
-    assert len(result["samples"]["floor/epoll"]) == 2
+    assert len(result["samples"]["floor/epoll"]) == 2 * 3
     assert result["failures"] == {}
     made = {name: (tmp_path / name).read_bytes() for name in ("benchmarks.md", "echo.svg")}
     for name in made:
@@ -35,7 +35,7 @@ def test_an_unknown_row_is_named() -> None:
     assert "no workload is named 'ehco'" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--rounds", "--seconds"])
+@pytest.mark.parametrize("option", ["--rounds", "--runs", "--seconds"])
 def test_nothing_cannot_be_measured(option: str) -> None:
     done = run(option, "0")
     assert done.returncode == 2

@@ -3,13 +3,18 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.measure import MeasurementError, Process, choose_cores, measure
+from benchmarks.measure import MeasurementError, Process, Sample, Trial, choose_cores
 from benchmarks.peers import FLOOR_PEER, INTERPRETED, Peer
-from benchmarks.workloads import choose
+from benchmarks.workloads import Workload, choose
 
 pytestmark = pytest.mark.usefixtures("programs")
 [ECHO] = choose(["echo-16x16-32"])
 [CLIENT] = choose(["client-16"])
+
+
+def measure(workload: Workload, peer: Peer) -> Sample:
+    with Trial(workload, peer, choose_cores()) as trial:
+        return trial.run(0.05)
 
 
 def python(program: str) -> Process:
@@ -18,7 +23,7 @@ def python(program: str) -> Process:
 
 def test_echo_with_the_floor_server() -> None:
     workload = replace(ECHO, warm_up=0.01)
-    sample = measure(workload, FLOOR_PEER, seconds=0.05, cores=choose_cores())
+    sample = measure(workload, FLOOR_PEER)
     assert sample["messages"] >= 16 * 16
     assert sample["cpu_ns"] > 0
     assert sample["p50_us"] is not None
@@ -29,7 +34,7 @@ def test_echo_with_the_floor_server() -> None:
 @pytest.mark.parametrize("name", ["connect", "echo-4x1-1m-text"])
 def test_other_loads_with_the_floor_server(name: str) -> None:
     [workload] = choose([name])
-    sample = measure(replace(workload, warm_up=0.01), FLOOR_PEER, seconds=0.05, cores=choose_cores())
+    sample = measure(replace(workload, warm_up=0.01), FLOOR_PEER)
     assert sample["messages"] > 0
 
 
@@ -49,14 +54,14 @@ def test_loads_with_a_python_server(name: str, arguments: tuple[str, ...]) -> No
     [workload] = choose([name])
     amount = workload.amount and 10
     small = replace(workload, arguments=arguments, warm_up=0.01 if amount is None else 1, amount=amount)
-    sample = measure(small, Peer("websockets", "asyncio"), seconds=0.05, cores=choose_cores())
+    sample = measure(small, Peer("websockets", "asyncio"))
     assert sample["messages"] == 10 if amount else sample["messages"] > 0
 
 
 def test_a_server_that_does_not_compress_is_found_out() -> None:
     [workload] = choose(["deflate-echo-64x1"])
     with pytest.raises(MeasurementError, match="did not agree on permessage-deflate"):
-        measure(workload, FLOOR_PEER, seconds=0.05, cores=choose_cores())
+        measure(workload, FLOOR_PEER)
 
 
 def test_the_interpreted_build_is_what_it_says() -> None:
@@ -68,7 +73,7 @@ def test_the_interpreted_build_is_what_it_says() -> None:
 
 def test_a_client_against_the_floor_server() -> None:
     workload = replace(CLIENT, warm_up=0.01)
-    sample = measure(workload, Peer("websockets", "asyncio"), seconds=0.05, cores=choose_cores())
+    sample = measure(workload, Peer("websockets", "asyncio"))
     assert sample["messages"] >= 16
     assert sample["cpu_ns"] > 0
 
