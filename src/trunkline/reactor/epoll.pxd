@@ -37,6 +37,7 @@ cdef class Reactor:
     cdef object _choose_polled(self)
     cdef Transport _find_alone(self)
     cdef object _uncork(self)
+    cdef int _handle_batch(self) except -1
     cdef int _on_event(self, uint64_t key, uint32_t events) except -1
     cdef int _handle(self, Watched watched, uint32_t events) except -1
     cdef object _report(self, error)

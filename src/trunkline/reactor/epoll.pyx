@@ -8,7 +8,7 @@ registered with the loop itself: two epolls, one in the other, take longer to wa
 
 Level-triggered, not edge-triggered. Edges would save the `epoll_ctl` calls that follow `pause_reading` and full send buffers, which
 are rare. They would cost one more `recv`, to see EAGAIN, wherever a read fills the buffer, and a list of sockets left unfinished
-for the sake of fairness. With levels, a socket that has more is simply reported again, so each gets one bounded read a turn.
+for the sake of fairness. With levels, a socket that has more is simply reported again, so each gets one bounded read a batch.
 
 What could go wrong, and where it is taken care of:
 - an event for a descriptor that was closed, and perhaps reused, earlier in the same batch: `Reactor._on_event` compares the serial
@@ -88,7 +88,8 @@ cdef extern from "<unistd.h>" nogil:
     int getpid()
 
 cdef enum:
-    BATCH = 256  # events handled in one turn of the loop
+    BATCH = 256  # events that the kernel is asked for at a time
+    BATCHES = 3  # handled in one turn of the loop, because a turn of stock asyncio costs as much as some messages
     COALESCE = 16384  # up to so much is copied together, to leave in one buffer
     CORK = 8192  # answers up to so much wait for the end of the batch; more leave while they are in the cache
     VECTORS = 64
@@ -226,19 +227,29 @@ cdef class Reactor:
 
     def on_ready(self):
         """Called by the event loop, which means that no task is running."""
-        cdef epoll_event events[BATCH]
-        cdef int i, n
-        self.now = monotonic()
+        cdef int batch
         try:
-            if self.alone is not None:  # as most clients are: there is nothing to ask
-                self._handle(self.alone, self.alone.interest)
-            else:
-                n = epoll_wait(self.epoll, events, BATCH, 0)
-                for i in range(n):
-                    self._on_event(events[i].data.u64, events[i].events)
+            for batch in range(BATCHES):
+                if self._handle_batch() == 0:
+                    return
         finally:
             if self.corked:
                 self._uncork()
+
+    cdef int _handle_batch(self) except -1:
+        """Handle what there is; return the number of events, or 0 if there is no need to ask again."""
+        cdef epoll_event events[BATCH]
+        cdef int i, n
+        self.now = monotonic()
+        if self.alone is not None:  # as most clients are: there is nothing to ask
+            self._handle(self.alone, self.alone.interest)
+            return 0
+        n = epoll_wait(self.epoll, events, BATCH, 0) if self.epoll >= 0 else 0
+        for i in range(n):
+            self._on_event(events[i].data.u64, events[i].events)
+        if self.corked:
+            self._uncork()
+        return max(n, 0)
 
     cdef object _uncork(self):
         """Send all answers, one behind the other: peers that wait for them wake up once, not for each anew."""
