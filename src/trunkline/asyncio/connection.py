@@ -4,8 +4,8 @@
 keeps the session's deadline; what the bytes mean is none of its business.
 
 What is sent while received bytes are handled is corked: it leaves in one write when the batch is done, which is a batch
-of connections if there are several on the loop. Reading stops
-when the application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't (`write_limit`).
+of connections if there are several on the loop. Reading stops when the application doesn't keep up (`max_queue`), and
+`send` waits when the peer doesn't (`write_limit`).
 """
 
 from __future__ import annotations
