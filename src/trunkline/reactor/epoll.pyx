@@ -228,22 +228,22 @@ cdef class Reactor:
     def on_ready(self):
         """Called by the event loop, which means that no task is running."""
         cdef int batch
+        self.now = monotonic()
         try:
+            if self.alone is not None:  # as most clients are: there is nothing to ask
+                self._handle(self.alone, self.alone.interest)
+                return
             for batch in range(BATCHES):
-                if self._handle_batch() == 0:
+                if self._handle_batch() == 0 or self.alone is not None:
                     return
         finally:
             if self.corked:
                 self._uncork()
 
     cdef int _handle_batch(self) except -1:
-        """Handle what there is; return the number of events, or 0 if there is no need to ask again."""
+        """Handle what there is; return the number of events."""
         cdef epoll_event events[BATCH]
         cdef int i, n
-        self.now = monotonic()
-        if self.alone is not None:  # as most clients are: there is nothing to ask
-            self._handle(self.alone, self.alone.interest)
-            return 0
         n = epoll_wait(self.epoll, events, BATCH, 0) if self.epoll >= 0 else 0
         for i in range(n):
             self._on_event(events[i].data.u64, events[i].events)
