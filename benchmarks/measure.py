@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self, TypedDict
@@ -153,35 +154,24 @@ class Process:
         return lines[-1] if lines else f"ended with status {status}"
 
 
+@dataclass(frozen=True)
 class Trial:
-    """A peer at a workload: its processes, warmed up. Use it in `with`.
+    """A peer at a workload, its processes warmed up. Made by `start`."""
 
-    Raises:
-        MeasurementError: a process failed or took too long; from every method.
-    """
-
-    def __init__(self, workload: Workload, peer: Peer, cores: Cores) -> None:
-        self._workload = workload
-        self._peer = peer
-        self._cores = cores
-        self._processes = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as starting:
-            self._subject, self._load = starting.enter_context(_processes(self._workload, self._peer, self._cores))
-            self._load.run(self._workload.warm_up)
-            self._processes = starting.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._processes.close()
+    workload: Workload
+    subject: Process
+    load: Process
 
     def run(self, seconds: float) -> Sample:
-        """Run once, and say what it cost the process under test."""
-        subject, amount = self._subject, self._workload.amount
+        """Run once, and say what it cost the process under test.
+
+        Raises:
+            MeasurementError: a process failed or took too long.
+        """
+        subject, amount = self.subject, self.workload.amount
         subject.settle()
         cpu, rss = subject.cpu_ns(), subject.rss_bytes()
-        report = self._load.run(seconds if amount is None else amount)
+        report = self.load.run(seconds if amount is None else amount)
         subject.settle()
         return Sample(
             messages=int(report["messages"]),
@@ -191,6 +181,18 @@ class Trial:
             p50_us=report.get("p50_us"),
             p99_us=report.get("p99_us"),
         )
+
+
+@contextmanager
+def start(workload: Workload, peer: Peer, cores: Cores) -> Iterator[Trial]:
+    """Start the processes, and warm up.
+
+    Raises:
+        MeasurementError: a process failed or took too long.
+    """
+    with _processes(workload, peer, cores) as (subject, load):
+        load.run(workload.warm_up)
+        yield Trial(workload, subject, load)
 
 
 @contextmanager

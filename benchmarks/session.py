@@ -1,14 +1,15 @@
 """A session: every workload, every peer, round by round."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.environment import describe
-from benchmarks.measure import Cores, MeasurementError, Trial
+from benchmarks.measure import Cores, MeasurementError, Trial, start
 from benchmarks.peers import Peer, selected
 from benchmarks.results import Result
 from benchmarks.workloads import Workload
@@ -38,9 +39,6 @@ class Plan:
 
     def rounds_of(self, workload: Workload) -> int:
         return min(self.rounds, workload.rounds or self.rounds)
-
-    def runs_of(self, workload: Workload) -> int:
-        return self.runs if workload.amount is None else 1
 
     def peers_of(self, workload: Workload) -> list[Peer]:
         return [peer for peer in workload.peers if selected(peer, self.peers)]
@@ -74,37 +72,38 @@ def _make_round(result: Result, workload: Workload, peers: list[Peer], plan: Pla
 
     Where memory is measured, one after the other: the connections of all of them would be too many.
     """
-    together = workload.amount is None
-    groups = [peers] if together else [[peer] for peer in peers]
-    for group in groups:
-        started = time.monotonic()
-        with ExitStack() as stack:
-            trials = [(peer, trial) for peer in group if (trial := _start(result, workload, peer, plan, stack))]
-            for _ in range(plan.runs_of(workload)):
-                if time.monotonic() - started > LONGEST_ROUND:
-                    break
-                for peer, trial in trials:
-                    _take(result, peer, trial, plan)
-
-
-def _start(result: Result, workload: Workload, peer: Peer, plan: Plan, stack: ExitStack) -> Trial | None:
-    """None for a peer that fails, or failed before: it is not asked again."""
-    if peer.label in result.failures:
-        return None
-    try:
-        return stack.enter_context(Trial(workload, peer, plan.cores))
-    except MeasurementError as error:
-        result.failures[peer.label] = str(error)
-        return None
-
-
-def _take(result: Result, peer: Peer, trial: Trial, plan: Plan) -> None:
-    """Add a sample."""
-    if peer.label in result.failures:
-        return
-    try:
-        sample = trial.run(plan.seconds)
-    except MeasurementError as error:
-        result.failures[peer.label] = str(error)
+    if workload.amount is None:
+        _take_turns(result, workload, peers, plan, plan.runs)
     else:
-        result.samples.setdefault(peer.label, []).append(sample)
+        for peer in peers:
+            _take_turns(result, workload, [peer], plan, 1)
+
+
+def _take_turns(result: Result, workload: Workload, peers: list[Peer], plan: Plan, runs: int) -> None:
+    """Start some peers and add samples of each; one that fails, or failed before, is not asked again."""
+    started = time.monotonic()
+    trials: dict[Peer, Trial] = {}
+    with ExitStack() as stack:
+        for peer in _in_play(result, peers):
+            with _noted(result, peer):
+                trials[peer] = stack.enter_context(start(workload, peer, plan.cores))
+        for _ in range(runs):
+            if time.monotonic() - started > LONGEST_ROUND:
+                break
+            for peer in _in_play(result, trials):
+                with _noted(result, peer):
+                    sample = trials[peer].run(plan.seconds)
+                    result.samples.setdefault(peer.label, []).append(sample)
+
+
+def _in_play(result: Result, peers: Iterable[Peer]) -> list[Peer]:
+    return [peer for peer in peers if peer.label not in result.failures]
+
+
+@contextmanager
+def _noted(result: Result, peer: Peer) -> Iterator[None]:
+    """Keep why a peer failed, and go on with the others."""
+    try:
+        yield
+    except MeasurementError as error:
+        result.failures[peer.label] = str(error)

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.measure import MeasurementError, Process, Sample, Trial, choose_cores
+from benchmarks.measure import MeasurementError, Process, Sample, choose_cores, start
 from benchmarks.peers import FLOOR_PEER, INTERPRETED, Peer
 from benchmarks.workloads import Workload, choose
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("programs")
 
 
 def measure(workload: Workload, peer: Peer) -> Sample:
-    with Trial(workload, peer, choose_cores()) as trial:
+    with start(workload, peer, choose_cores()) as trial:
         return trial.run(0.05)
 
 

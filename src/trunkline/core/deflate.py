@@ -110,7 +110,7 @@ class Deflater:
         memory = settings.get("memLevel", zlib.DEF_MEM_LEVEL)
         strategy = settings.get("strategy", zlib.Z_DEFAULT_STRATEGY)
         self._arguments = (level, zlib.DEFLATED, -bits, memory, strategy)
-        self._isal_arguments: tuple[int, ...] | None = None
+        self._isal_arguments: tuple[int, ...] = ()  # none: it isn't used
         if isal is not None and settings.keys() <= {"memLevel"}:  # it can't do what else is asked for
             self._isal_arguments = (ISAL_LEVEL, zlib.DEFLATED, -bits, memory, strategy)
         self._history = b""
@@ -122,15 +122,16 @@ class Deflater:
         """A whole message compressed, or None if that doesn't make it smaller."""
         if not payload:
             return None
+        keep: cython.bint = self.takeover and not self._is_for_isal(len(payload))
         kept, self._kept = self._kept, None
-        stream = None if kept is None or self._is_for_isal(len(payload)) else kept.stream
+        stream = kept.stream if keep and kept is not None else None
         if stream is None:
             kept, stream = None, self._start(len(payload), self._history)
         data = _compress(stream, payload)
         if data is None:
             return None  # the stream has seen what the peer will not
         self._extend_history(payload)
-        if self.takeover and not self._is_for_isal(len(payload)):
+        if keep:
             self._kept = KeptStream(stream) if kept is None else kept
         return data
 
@@ -155,13 +156,13 @@ class Deflater:
     @cython.cfunc
     def _start(self, size: cython.Py_ssize_t, history: bytes) -> Any:
         """A compressor for a message of this size, or that starts with a fragment of this size."""
-        if self._isal_arguments is not None and self._is_for_isal(size):
+        if self._is_for_isal(size):
             return isal.compressobj(*self._isal_arguments, history)
         return zlib.compressobj(*self._arguments, history)
 
     @cython.cfunc
     def _is_for_isal(self, size: cython.Py_ssize_t) -> cython.bint:
-        return self._isal_arguments is not None and size >= ISAL_SIZE
+        return len(self._isal_arguments) > 0 and size >= ISAL_SIZE
 
     @cython.ccall
     def remember(self, payload: bytes) -> None:
