@@ -20,8 +20,9 @@ is the median of the runs, and the range is from the lowest run to the highest. 
 unless the row names it, TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
 
 *floor* is C code that does only what it must; *picows* has callbacks instead of coroutines, *picows.websockets*
-coroutines on top of them. *trunkline (interpreted)* is the build without extension modules, *trunkline (transports)*
-runs on the event loop's transports instead of its own, and *aiofastnet* is asyncio with the transports of that package.
+coroutines on top of them. *trunkline (interpreted)* is the build without extension modules, masking with numpy,
+*trunkline (transports)* runs on the event loop's transports instead of its own, and *aiofastnet* is asyncio with the
+transports of that package.
 """
 
 

@@ -85,6 +85,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),
     "isal": ("core.deflate",),
+    "numpy": ("core.kernels",),
     "jwt": ("realtime.tokens",),
     "msgspec": ("json", "realtime", "chat"),
     "python_socks": ("proxy",),

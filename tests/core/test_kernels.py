@@ -85,6 +85,24 @@ def test_masking_is_exclusive_or_with_the_repeated_key(payload: bytes, key: int)
     assert read([frame]) == [payload]
 
 
+@pytest.mark.parametrize("library", ["numpy", "integers"])
+@pytest.mark.parametrize("size", [kernels.NUMPY_SIZE, kernels.PIECE, 2 * kernels.PIECE])
+def test_large_payloads_are_masked_in_pieces(monkeypatch: pytest.MonkeyPatch, library: str, size: int) -> None:
+    """With numpy, where it is installed, as the tests have it, and without."""
+    assert kernels.numpy is not None
+    if library == "integers":
+        monkeypatch.setattr(kernels, "numpy", None)
+    for n in range(size - 5, size + 6):
+        payload = payload_of(n)
+        masked = apply_mask(payload, mask_of(0x3D21FA37))
+        assert kernels.frame(0x82, payload, True, 0x3D21FA37).endswith(masked)
+        for first in (1, 3, n // 2 + 1):
+            filling = kernels.payload_new(n, False)
+            kernels.payload_fill(filling, 0, memoryview(masked)[:first], first, 0x3D21FA37)
+            kernels.payload_fill(filling, first, memoryview(masked)[first:], n - first, 0x3D21FA37)
+            assert kernels.payload_done(filling, False) == payload
+
+
 # Headers
 
 

@@ -24,6 +24,7 @@ OPTIONAL = (
     ("prompt_toolkit", "the command line", "trunkline[cli]"),
     ("rich", "the command line", "trunkline[cli]"),
     ("isal", "faster compression", "trunkline[deflate]"),
+    ("numpy", "faster masking where nothing is compiled", "trunkline[masking]"),
     ("uvloop", "another event loop", "uvloop"),
     ("python-socks", "SOCKS proxies", "python-socks[asyncio]"),
     ("werkzeug", "routing", "werkzeug"),
