@@ -70,8 +70,7 @@ class FrameSession(Session):
 
     def control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.CLOSE and self.continued:  # legal, but programs expect what `websockets` says of it
-            self.close_rcvd = Close.parse(payload)
-            self.close_rcvd_then_sent = self.close_sent is None
+            self.note_close(payload)
             raise ProtocolError("incomplete fragmented message")
         super().control(opcode, payload)  # raises for a close frame that breaks a rule
         self.frames.append(Frame(Opcode(opcode), payload))

@@ -80,7 +80,8 @@ def test_outside_a_delivery_each_message_leaves_at_once(run: Callable[[Test], No
     run(main)
 
 
-def test_much_leaves_before_the_delivery_ends(run: Callable[[Test], None]) -> None:
+@pytest.mark.parametrize("how", ["send", "send_nowait", "broadcast"])
+def test_much_leaves_before_the_delivery_ends(run: Callable[[Test], None], how: str) -> None:
     async def main() -> None:
         ws, transport = connected(max_size=None)
         written: list[int] = []
@@ -88,7 +89,12 @@ def test_much_leaves_before_the_delivery_ends(run: Callable[[Test], None]) -> No
         async def answer() -> None:
             await ws.recv()
             for _ in range(3):
-                await ws.send(bytes(CORK_LIMIT // 2))
+                if how == "send":
+                    await ws.send(bytes(CORK_LIMIT // 2))
+                elif how == "send_nowait":
+                    assert ws.send_nowait(PreparedMessage(bytes(CORK_LIMIT // 2)))
+                else:
+                    broadcast([ws], bytes(CORK_LIMIT // 2))
                 written.append(len(transport.batches))
 
         task = await started(answer())

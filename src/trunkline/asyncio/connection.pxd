@@ -54,3 +54,4 @@ cdef class Connection(BaseConnection):
     cdef object flush(self)
     cpdef bint send_nowait(self, PreparedMessage message)
     cdef object _send_now(self, PreparedMessage message)
+    cdef object _flush_unless_corked(self)

@@ -458,8 +458,7 @@ class Connection(BaseConnection):
     @cython.cfunc
     def leave(self) -> Any:
         """Let what was sent leave; the awaitable of `send`."""
-        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
-            self.flush()
+        self._flush_unless_corked()
         if self.writing_paused:
             return Drain(self)
         self.budget -= 1
@@ -835,8 +834,6 @@ class Connection(BaseConnection):
         if self.session.phase != 1 or self.writing_paused or self.fragmenting is not None:
             return False
         self._send_now(message)
-        if self.session.outgoing_size > CORK_LIMIT:
-            self.flush()
         return True
 
     @cython.ccall
@@ -863,7 +860,11 @@ class Connection(BaseConnection):
                 self.write_chunks(self.transport, buffers, False)
                 return
         self.session.send_prepared(message)
-        if not self.corked:
+        self._flush_unless_corked()
+
+    @cython.cfunc
+    def _flush_unless_corked(self) -> None:
+        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
             self.flush()
 
 

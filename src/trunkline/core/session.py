@@ -351,9 +351,13 @@ class Session(FrameSink):
             self._acknowledged = []
         self._acknowledged.append((token, self.latency))
 
-    def _receive_close(self, payload: bytes) -> None:
+    def note_close(self, payload: bytes) -> None:
+        """Keep what a close frame says."""
         self.close_rcvd = Close.parse(payload)
         self.close_rcvd_then_sent = self.close_sent is None
+
+    def _receive_close(self, payload: bytes) -> None:
+        self.note_close(payload)
         self.reader.stop()  # also between the fragments of a message, where section 5.4 allows control frames
         if self.close_sent is None:
             # Section 5.5.1: "the endpoint typically echos the status code it received"
