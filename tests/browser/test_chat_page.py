@@ -161,7 +161,8 @@ def test_a_network_that_goes_and_comes_loses_nothing_and_doubles_nothing(
             line.cut()
             ada.locator("#state:not([data-state=connected])").wait_for()
             say(ada, f"from the dark {round}")
-            ada.get_by_text("Will be sent when connected").wait_for()
+            said = ada.get_by_role("article").filter(has_text=f"from the dark {round}")
+            said.get_by_text("Will be sent when connected").wait_for()
             say(bo, f"meanwhile {round}")
             heard(bo, f"meanwhile {round}")
             assert ada.locator("#people bdi").all_inner_texts() == ["Ada", "Bo"]

@@ -461,7 +461,7 @@ def test_messages_go_to_those_only_who_are_connected_and_know_them() -> None:
 def test_a_subscription_that_expires_ends_with_a_code_on_which_clients_come_again() -> None:
     async def scene() -> None:
         tokens = Tokens(Key("HS256", "secret" * 8))
-        rt = Realtime(tokens=tokens, timeouts=Timeouts(expired=0.1))
+        rt = Realtime(tokens=tokens, timeouts=Timeouts(ping=None, expired=0.1))
         rt.channel("a", subscribe="token")
         async with serving(rt) as url:  # noqa: SIM117
             async with connect(url) as websocket:
