@@ -32,6 +32,7 @@ __all__ = [
 # Bytes; larger integers don't stay in the caches of the CPU, and the system gives the memory of larger arrays anew.
 PIECE = 16_384 if numpy is None else 65_536
 NUMPY_SIZE = 2048  # bytes; from here on numpy is faster than integers
+JOINED = 16_384  # bytes; shorter pieces are joined up to here, so that objects don't outweigh what is in them
 
 _ONES = int.from_bytes(b"\1\0\0\0" * (PIECE // 4), "little")
 
@@ -117,7 +118,7 @@ def payload_fill(payload: Payload, filled: int, source: memoryview, n: int, key:
     """Returns whether what came is ASCII."""
     pieces = _xor_pieces(source[:n], _rotate(key, filled)) if key else [bytes(source[:n])]
     is_ascii = all(piece.isascii() for piece in pieces)
-    if payload.pieces and len(payload.pieces[-1]) < PIECE:  # so that objects don't outweigh what is in them
+    if payload.pieces and len(payload.pieces[-1]) < JOINED:
         pieces[0] = payload.pieces.pop() + pieces[0]
     payload.pieces += pieces
     return is_ascii
