@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from centrifuge.protocol import client_pb2 as centrifuge_pb2
 
-from tests.support.loop import run_clean
+from tests.support.loop import run_clean, settled
 from trunkline import connect, serve
 from trunkline.exceptions import ConnectionClosed
 from trunkline.realtime import (
@@ -516,6 +516,7 @@ def test_bad_clients_on_a_real_server_harm_nobody_else() -> None:
                 await rt.publish("a", number)
                 assert json.loads(await good.recv())["push"]["pub"]["offset"] == number
             assert await wreaking == [code for *_, code in bad]
+            await settled(lambda: len(rt.clients()) == 1)
             assert len(rt.clients()) == 1
 
     play(scene)

@@ -35,8 +35,8 @@ def run_clean(
         return runner.run(watched())
 
 
-async def settled(condition: Callable[[], bool], turns: int = 400) -> None:
-    """Let the loop turn until `condition` holds, for at most about two seconds; the caller asserts it."""
+async def settled(condition: Callable[[], bool], turns: int = 2000) -> None:
+    """Let the loop turn until `condition` holds, for at most about ten seconds; the caller asserts it."""
     for turn in range(turns):
         if condition():
             return
