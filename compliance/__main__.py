@@ -8,7 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from compliance.report import PAGE, REST, ROLES, directory_of, page
+from compliance.report import PAGE, page
+from compliance.results import RESULTS, ROLES, Result
 from compliance.suites import Autobahn, Cases, Kosoku, Suite
 from compliance.testees import ComplianceError, Testee, choose
 from compliance.verdicts import NOT_RUN, Verdict, completed, describe, faults, list_cases, read_verdicts
@@ -23,7 +24,7 @@ def main() -> None:
     try:
         conforms = judge_all(arguments)
         if not arguments.partial:
-            PAGE.write_text(page(REPORTS))
+            PAGE.write_text(page(RESULTS))
     except ComplianceError as error:
         sys.exit(f"compliance: {error}")
     sys.exit(None if conforms else f"compliance: trunkline does not conform; the reports are in {arguments.reports}")
@@ -81,11 +82,13 @@ def judge(suite: Suite, testee: Testee, role: str, cases: Cases, arguments: argp
     """Test one implementation in one role, print what was found, and return what must not be, or ""."""
     start = time.monotonic()
     try:
-        verdicts = run(suite, testee, role, cases, directory_of(arguments.reports, suite.name, testee, role))
+        verdicts = run(suite, testee, role, cases, arguments.reports / suite.name / testee.name / role)
         missing = tuple(verdict.case for verdict in verdicts if verdict.behaviour == NOT_RUN)
         if missing and arguments.rest is not None:
-            directory = directory_of(arguments.reports, REST, testee, role)
+            directory = arguments.reports / "rest" / testee.name / role
             verdicts = completed(verdicts, run(arguments.rest, testee, role, Cases(missing), directory))
+        if not arguments.partial:
+            Result.of_today(testee, role, suite.title, verdicts).save(RESULTS / suite.name)
         summary, fault = describe(verdicts), list_cases(faults(verdicts))
     except ComplianceError as error:
         summary, fault = "did not finish", str(error)

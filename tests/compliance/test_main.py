@@ -61,6 +61,7 @@ class Judge:
         self.monkeypatch.setattr(program, "Kosoku", lambda: suite)
         self.monkeypatch.setattr(program, "available", lambda suite: self.rest)
         self.monkeypatch.setattr(program, "REPORTS", self.directory)
+        self.monkeypatch.setattr(program, "RESULTS", self.directory / "results")
         return program.judge_all(program.parse(["--jobs", "1", *words]))
 
 
@@ -137,6 +138,7 @@ def test_only_runs_of_all_cases_make_the_page(
     assert set(suite.cases) == {cases}
     assert written.exists() is not partial
     assert (tmp_path / "partial" / "found").exists() is partial
+    assert (tmp_path / "results" / "found").exists() is not partial
 
 
 def test_an_unknown_implementation_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
