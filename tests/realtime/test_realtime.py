@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from trunkline.realtime import (
 )
 from trunkline.realtime.limits import Rate
 from trunkline.realtime.tokens import Key, Tokens
+from trunkline.testing import memory
 
 PATIENCE = 30
 
@@ -568,3 +570,21 @@ def test_calls_that_make_no_sense() -> None:
                 rt.channel("c", hitsory=1)
 
     play(scene)
+
+
+def test_pings_follow_the_time_of_a_program_in_memory() -> None:
+    async def scene() -> list[float]:
+        rt = Realtime(timeouts=Timeouts(ping=20, pong=5))
+        loop = asyncio.get_running_loop()
+        times = []
+        async with rt, rt.serve("127.0.0.1", 8765), connect("ws://127.0.0.1:8765/") as websocket:
+            await websocket.send('{"id":1,"connect":{}}')
+            await websocket.recv()
+            for _ in range(4):
+                assert await websocket.recv() == "{}"
+                times.append(loop.time())
+                await websocket.send("{}")
+        return times
+
+    times = memory.run(scene())
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == [pytest.approx(20, abs=1)] * 3

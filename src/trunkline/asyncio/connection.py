@@ -15,12 +15,11 @@ import contextlib
 import sys
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.asyncio.awaitables import Pause, Sent, Waiter
-from trunkline.asyncio.deadlines import Deadlines
+from trunkline.asyncio.deadlines import Deadlines, clock_of
 from trunkline.core.inbox import convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage
@@ -70,9 +69,8 @@ class Shared:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.get_loop: Callable[[], Any] = weakref.ref(loop)
         self.sent = Sent(self.get_loop)
-        # That of whoever tests in a time of his own, see `trunkline.testing.memory`.
-        self.clock: Callable[[], float] = getattr(loop, "clock", monotonic)
-        self.deadlines = Deadlines(loop, self.clock)
+        self.clock = clock_of(loop)
+        self.deadlines = Deadlines(loop)
         self.connections = 0
         self.corked: list[Connection] = []  # with answers that leave together
 

@@ -13,9 +13,18 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-__all__ = ["Deadlines"]
+__all__ = ["Deadlines", "clock_of"]
 
 SHORTEST = 0.001  # seconds; event loops are no more precise
+
+
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """What the connections on a loop go by: seconds, never going back.
+
+    A loop that has a time of its own, as that of `trunkline.testing.memory`, has a method `clock`.
+    """
+    clock: Callable[[], float] = getattr(loop, "clock", monotonic)
+    return clock
 
 
 class HasDeadline(Protocol):
@@ -27,9 +36,9 @@ class HasDeadline(Protocol):
 class Deadlines:
     """Calls connections back, all of them on one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._clock = clock
+        self._clock = clock_of(loop)
         self._groups: dict[float, set[HasDeadline]] = {}  # by the time when they are called
 
     def add(self, connection: HasDeadline, deadline: float) -> float:

@@ -6,9 +6,9 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from trunkline.asyncio.deadlines import clock_of
 from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
@@ -126,9 +126,9 @@ class Realtime:
         self.timeouts = timeouts or Timeouts()
         self._hub = Hub()
         self._channels = Channels()
-        self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, monotonic)
+        self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, now)
         self._commands.tokens = tokens
-        self._deadlines = Deadlines(self._on_deadline, monotonic)
+        self._deadlines = Deadlines(self._on_deadline, now)
         self._commands.on_deadline_moved = self._deadlines.watch
         self._starting: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -295,7 +295,7 @@ class Realtime:
             self._deadlines.forget()
 
     def _new_client(self, connection: ServerConnection, codec: Codec, timeouts: Timeouts) -> Client:
-        client = Client(connection, codec, self._hub, monotonic(), timeouts=timeouts, queue_limit=self.limits.queue)
+        client = Client(connection, codec, self._hub, now(), timeouts=timeouts, queue_limit=self.limits.queue)
         self._deadlines.watch(client)
         return client
 
@@ -479,6 +479,11 @@ class Realtime:
         if found is None:
             raise LookupError(f"no channel is declared whose pattern matches {channel!r}: declare one with channel()")
         return found[0]
+
+
+def now() -> float:
+    """The time, as connections on the running loop know it."""
+    return clock_of(asyncio.get_running_loop())()
 
 
 def _must_be_json(data: bytes) -> None:
