@@ -13,6 +13,7 @@ from trunkline.exceptions import InvalidHeaderValue, InvalidMessage, InvalidStat
 from trunkline.frames import Frame, Opcode
 from trunkline.http11 import Response
 from trunkline.protocol import SEND_EOF, State
+from trunkline.typing import Origin
 from trunkline.uri import parse_uri
 
 URI = parse_uri("ws://user:secret@localhost:8080/chat?a=b")
@@ -66,6 +67,13 @@ def test_refusal() -> None:
     assert client.close_expected()
     client.receive_eof()
     assert client.state is State.CLOSED
+    assert client.parser_exc is None  # the peer did nothing wrong
+    assert client.close_exc.__cause__ is None
+
+
+def test_origin() -> None:
+    client = ClientProtocol(URI, origin=Origin("https://a.example"))
+    assert client.origin == client.connect().headers["Origin"] == "https://a.example"
 
 
 def test_refusal_whose_body_ends_with_the_stream() -> None:

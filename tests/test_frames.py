@@ -103,6 +103,12 @@ def test_close_text(code, text):
         (Opcode.PING, "é".encode(), True, "PING c3 a9 [binary, 2 bytes]"),
         (Opcode.PONG, b"ab", True, "PONG 'ab' [text, 2 bytes]"),
         (Opcode.CLOSE, b"\x03\xe8ok", True, "CLOSE 1000 (OK) ok [4 bytes]"),
+        (
+            Opcode.CLOSE,
+            b"\x03\xe8" + b"r" * 100,
+            True,
+            f"CLOSE 1000 (OK) {'r' * 38}...{'r' * 24} [102 bytes]",
+        ),
         (Opcode.CLOSE, b"\x03\xed", True, "CLOSE 03 ed [binary, 2 bytes]"),
         (Opcode.CLOSE, b"", True, "CLOSE '' [0 bytes]"),
         (Opcode.TEXT, b"a" * 73, True, f"TEXT '{'a' * 73}' [73 bytes]"),

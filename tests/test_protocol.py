@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, encode_frame
-from trunkline.exceptions import InvalidState
+from trunkline.exceptions import InvalidState, ProtocolError
 from trunkline.extensions.base import Extension
 from trunkline.frames import Frame, Opcode
 from trunkline.protocol import SEND_EOF, Protocol, Side, State
@@ -194,6 +194,16 @@ def test_limits(max_size: Any) -> None:
     assert protocol.state is (State.OPEN if message is None else State.CLOSING)
 
 
+@pytest.mark.parametrize("code", [999, 1005, 1015, 5000])
+def test_failing_with_a_code_that_may_not_be_sent_changes_nothing(code: int) -> None:
+    protocol = Protocol(Side.SERVER)
+    with pytest.raises(ProtocolError):
+        protocol.fail(code)
+    assert protocol.close_sent is None
+    protocol.receive_data(encode_frame(TEXT, b"still here"))
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"still here")]
+
+
 def test_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "websockets.server")
     protocol = Protocol(Side.SERVER)
@@ -206,6 +216,7 @@ def test_log(caplog: pytest.LogCaptureFixture) -> None:
         "= connection is OPEN",
         "< TEXT 'hi' [2 bytes]",
         "> BINARY ff [1 byte]",
+        "< EOF",
         "= connection is CLOSED",
         "connection closed",
         "> EOF",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import re
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests.support.raw import TEXT, encode_frame
-from trunkline.exceptions import InvalidMessage, InvalidState, NegotiationError
+from trunkline.asyncio.client import connect
+from trunkline.asyncio.server import serve
+from trunkline.exceptions import InvalidMessage, InvalidState, InvalidStatus, NegotiationError
 from trunkline.extensions import Extension, ServerExtensionFactory
 from trunkline.frames import Frame, Opcode
-from trunkline.http11 import Request
+from trunkline.http11 import Request, Response
 from trunkline.protocol import SEND_EOF, State
 from trunkline.server import ServerProtocol
 from trunkline.typing import ExtensionName, ExtensionParameter, Origin, Subprotocol
@@ -89,6 +92,8 @@ def test_reject() -> None:
     protocol.receive_eof()
     assert protocol.state is State.CLOSED
     assert not protocol.close_expected()
+    assert protocol.parser_exc is None  # the peer did nothing wrong
+    assert protocol.close_exc.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -141,6 +146,13 @@ def test_end_of_stream_inside_the_request(data: bytes) -> None:
 def test_answer_twice() -> None:
     protocol = opened()
     with pytest.raises(InvalidState, match="connection is open"):
+        protocol.send_response(protocol.reject(500, ""))
+
+
+def test_refuse_twice() -> None:
+    protocol = ServerProtocol()
+    protocol.send_response(protocol.reject(403, ""))
+    with pytest.raises(InvalidState, match="the request is answered already"):
         protocol.send_response(protocol.reject(500, ""))
 
 
@@ -224,6 +236,25 @@ def test_extensions(state: State) -> None:
 def test_origins() -> None:
     protocol = ServerProtocol(origins=[Origin("https://example.com")])
     assert protocol.accept(received(protocol, request())).status_code == 403
+
+
+def test_protocol_of_a_connection_that_moves_its_bytes_itself() -> None:
+    def guard(connection: Any, request: Request) -> Response | None:
+        return connection.protocol.reject(404, "no such room") if request.path == "/no" else None
+
+    async def tell(connection: Any) -> None:
+        await connection.send(f"{connection.protocol.origin}")
+
+    async def scenario() -> None:
+        async with serve(tell, "localhost", 0, process_request=guard) as server:
+            uri = f"ws://localhost:{server.sockets[0].getsockname()[1]}"
+            async with connect(f"{uri}/", origin=Origin("https://a.example")) as client:
+                assert await client.recv() == client.protocol.origin == "https://a.example"
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{uri}/no")
+            assert refused.value.response.body == b"no such room"
+
+    asyncio.run(scenario())
 
 
 def test_goes_without_the_garbage_collector() -> None:

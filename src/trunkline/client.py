@@ -89,6 +89,7 @@ class ClientProtocol(Protocol):
     ) -> None:
         super().__init__(Side.CLIENT, state=state, max_size=max_size, logger=logger)
         self.uri = uri
+        self.origin = origin
         self.handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
 
     @classmethod
@@ -97,6 +98,7 @@ class ClientProtocol(Protocol):
         protocol = super().of(connection)
         protocol.handshake = connection.opening
         protocol.uri = protocol.handshake.uri
+        protocol.origin = protocol.handshake.origin
         return protocol
 
     def connect(self) -> Request:
@@ -142,4 +144,4 @@ class ClientProtocol(Protocol):
 
     def _fail_handshake(self, error: InvalidHandshake) -> None:
         self.handshake_exc = error
-        self._session.eof_wanted = True
+        self._end_handshake()

@@ -190,11 +190,11 @@ class Frame:
         if not data:
             return "''", ""
         if self.opcode is OP_CLOSE and (close := _parse_close(data)) is not None:
-            return close, ""
+            return _excerpt(close, self.MAX_LOG_SIZE), ""
         text = None if self.opcode is OP_CLOSE else self._decode(data)
         if text is None:
             return _hex_excerpt(data, self.MAX_LOG_SIZE), "" if self.opcode is OP_BINARY else "binary"
-        return _text_excerpt(text, self.MAX_LOG_SIZE), "" if self.opcode is OP_TEXT else "text"
+        return _excerpt(repr(text), self.MAX_LOG_SIZE), "" if self.opcode is OP_TEXT else "text"
 
     def _decode(self, data: bytes) -> str | None:
         """Return the payload as text if it is fit for a terminal, else None."""
@@ -340,8 +340,7 @@ def _decode_fragment(data: bytes, *, starts: bool, ends: bool) -> str:
     return "\ufffd" + text if prefix else text
 
 
-def _text_excerpt(text: str, size: int) -> str:
-    shown = repr(text)
+def _excerpt(shown: str, size: int) -> str:
     if len(shown) <= size:
         return shown
     tail = size // 3 - 1

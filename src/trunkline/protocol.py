@@ -90,7 +90,7 @@ class Protocol:
         logger: logger of this connection; may be set.
         debug: whether frames are logged.
         side: ``Side.CLIENT`` or ``Side.SERVER``.
-        origin: the value of the Origin header, or None (server).
+        origin: the value of the Origin header, or None.
         subprotocol: the subprotocol agreed on, or None.
         handshake_exc: why the opening handshake failed, or None.
         max_message_size, max_fragment_size: limits in bytes, or None.
@@ -265,6 +265,8 @@ class Protocol:
         """The peer ended the stream, or the connection is lost."""
         if self.state is CLOSED:
             return
+        if self.debug:
+            self.logger.debug("< EOF")
         if self.state is CONNECTING and not self._session.eof_wanted:
             self._receive_handshake_eof()
         self._session.receive_eof(NOW)
@@ -279,6 +281,11 @@ class Protocol:
 
     def _receive_handshake_eof(self) -> None:
         raise NotImplementedError
+
+    def _end_handshake(self) -> None:
+        """There will be no connection, and what follows doesn't matter."""
+        self._session.reader.stop()
+        self._session.eof_wanted = True
 
     def events_received(self) -> list[Event]:
         """What was received since the last call: a request or response, then frames. Call it after ``receive_...``."""

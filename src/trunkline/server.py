@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from trunkline.exceptions import InvalidHandshake
+from trunkline.exceptions import InvalidHandshake, InvalidState
 from trunkline.handshake.log import log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
 from trunkline.protocol import CONNECTING, OPEN, Protocol, Side, State
+from trunkline.typing import Origin
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
+    from trunkline.typing import LoggerLike, StatusLike, Subprotocol
 
 __all__ = ["ServerProtocol"]
 
@@ -60,6 +61,15 @@ class ServerProtocol(Protocol):
             subprotocols=subprotocols,
             select_subprotocol=_asking(weakref.ref(self)),
         )
+
+    @classmethod
+    def of(cls, connection: Any) -> Self:
+        """The protocol of a connection that moves its bytes itself, to look at, and to make a refusal with."""
+        protocol = super().of(connection)
+        protocol._handshake = connection.handshake or ServerHandshake()  # an open connection keeps none
+        if connection.request is not None and len(origins := connection.request.headers.get_all("Origin")) == 1:
+            protocol.origin = Origin(origins[0])
+        return protocol
 
     def accept(self, request: Request) -> Response:
         """The answer to a request: 101 if it is in order, else a refusal, with the reason in ``handshake_exc``.
@@ -105,6 +115,8 @@ class ServerProtocol(Protocol):
             InvalidState: if the request was answered before.
         """
         self._check_state(CONNECTING)
+        if self._session.eof_wanted:
+            raise InvalidState("the request is answered already")
         if self.debug:
             log_head(self.logger, ">", response)
         self._session.outgoing.append(response.serialize())
@@ -115,7 +127,7 @@ class ServerProtocol(Protocol):
         else:
             what = "HTTP response sent" if self.handshake_exc is None else "connection rejected"
             self.logger.info("%s (%d %s)", what, response.status_code, response.reason_phrase)
-            self._session.eof_wanted = True
+            self._end_handshake()
 
     def _receive_handshake(self, data: bytes) -> None:
         if self._session.eof_wanted:

@@ -332,6 +332,18 @@ def test_open_fail(side: Side) -> None:
 
 
 @both_sides
+def test_failing_with_a_code_that_may_not_be_sent_changes_nothing(side: Side) -> None:
+    session = opened(side)
+    with pytest.raises(ProtocolError, match="invalid status code"):
+        session.fail(1005, "", 0.0)
+    assert session.state is State.OPEN
+    assert session.close_sent is None
+    assert not session.eof_wanted
+    receive(session, TEXT, b"a")
+    assert drain(session.inbox) == ["a"]
+
+
+@both_sides
 def test_open_end_of_stream(side: Side) -> None:
     session = opened(side, ping_interval=5, close_timeout=5)
     session.receive_eof(0.0)

@@ -509,16 +509,22 @@ class Session(FrameSink):
         self._enter_closing(payload)
 
     def fail(self, code: int, reason: str, now: float, cause: BaseException | None = None) -> None:
-        """Fail the connection (section 7.1.7): say why, and listen no more. A pending fault is why, then."""
+        """Fail the connection (section 7.1.7): say why, and listen no more. A pending fault is why, then.
+
+        Raises:
+            ProtocolError: if `code` may not be sent.
+        """
         if self.pending_fault is not None:
             self.settle(now)
             return
+        close = Close(code, shorten(reason))
+        payload = close.serialize() if self.phase == OPEN else b""
         self.now = now
         self.failure = self.failure or cause
         self.reader.stop()
         if self.phase == OPEN:
-            self.close_sent = Close(code, shorten(reason))
-            self._enter_closing(self.close_sent.serialize())
+            self.close_sent = close
+            self._enter_closing(payload)
         self._await_end_of_stream()
 
     def _enter_closing(self, payload: bytes) -> None:

@@ -49,6 +49,7 @@ class ClientHandshake:
 
     Attributes:
         uri: where to connect.
+        origin: value of the Origin header, or None.
         key: the Sec-WebSocket-Key, fresh for each handshake.
         remaining: what followed the response. It belongs to the session.
         subprotocol: the subprotocol agreed on, or None.
@@ -66,7 +67,7 @@ class ClientHandshake:
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
         self.uri = uri
-        self._origin = origin
+        self.origin = origin
         self._available_extensions = extensions or ()
         self._available_subprotocols = subprotocols or ()
         self._reader = ResponseReader()
@@ -86,8 +87,8 @@ class ClientHandshake:
         uri = self.uri
         headers = Headers()
         headers["Host"] = build_host(uri.host, uri.port, uri.secure)
-        if self._origin is not None:
-            headers["Origin"] = self._origin
+        if self.origin is not None:
+            headers["Origin"] = self.origin
         if uri.user_info is not None:
             headers["Authorization"] = build_authorization_basic(*uri.user_info)
         headers["Upgrade"] = "websocket"
