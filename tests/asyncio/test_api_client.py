@@ -694,6 +694,20 @@ def test_process_exception_decides(how: str) -> None:
     assert len(seen) == 3
 
 
+def test_exception_of_process_exception_tells_its_cause() -> None:
+    def decide(error: Exception) -> Exception | None:
+        raise KeyError("other")
+
+    async def main() -> None:
+        async with scripted_server(refuse(403)) as port:
+            with pytest.raises(KeyError) as caught:
+                async for _ in connect(port, process_exception=decide):
+                    pass
+            assert isinstance(caught.value.__cause__, InvalidStatus)
+
+    run_clean(main)
+
+
 def test_reconnecting_can_be_cancelled_while_it_waits() -> None:
     def forever() -> Generator[float]:
         while True:

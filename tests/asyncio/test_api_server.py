@@ -26,12 +26,13 @@ from tests.support.loop import run_clean, settled
 from tests.support.pair import Accepted, connect, echo, idle, pair, port_of, serve
 from tests.support.raw import RawPeer, header, request, status_of
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, unix_serve
-from trunkline.core.session import Session
+from trunkline.core.session import Session, State
 from trunkline.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
     InvalidStatus,
     NegotiationError,
+    ProtocolError,
 )
 from trunkline.testing.tls import tls_contexts
 
@@ -311,6 +312,50 @@ def test_serve_forever_ends_when_cancelled() -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("when", ["while it serves", "before"])
+def test_serve_forever_returns_when_the_server_is_closed(when: str) -> None:
+    async def main() -> None:
+        async with serve() as server:
+            if when == "before":
+                server.close()
+            serving = asyncio.create_task(server.serve_forever())
+            async with asyncio.timeout(10):
+                while when != "before" and not server.is_serving():
+                    await asyncio.sleep(0)
+                server.close()
+                assert await serving is None
+            assert not server.is_serving()
+
+    run_clean(main)
+
+
+def test_wait_closed_waits_for_close() -> None:
+    async def main() -> None:
+        server = await serve(idle)
+        async with connect(server) as ws:
+            waiting = asyncio.create_task(server.wait_closed())
+            await settled()
+            assert not waiting.done()
+            server.close()
+            await waiting
+            assert ws.state is not State.OPEN
+
+    run_clean(main)
+
+
+@pytest.mark.parametrize("farewell", [{"code": 999}, {"code": 1006}, {"reason": "x" * 124}], ids=repr)
+def test_server_is_not_closed_with_what_cannot_be_sent(farewell: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with serve() as server, connect(server) as ws:
+            with pytest.raises(ProtocolError):
+                server.close(**farewell)
+            assert server.is_serving()
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
+
+    run_clean(main)
+
+
 def test_server_closes_with_code_and_reason() -> None:
     async def main() -> None:
         async with serve(idle) as server, connect(server) as ws:
@@ -570,6 +615,44 @@ def test_hook_that_raises_is_500_and_logged(hook: str, is_async: bool, caplog: p
     run_clean(main)
     assert messages(caplog, logging.ERROR) == [f"{hook} failed"]
     assert caplog.records[0].exc_info
+    assert isinstance(caplog.records[0].websocket, ServerConnection)  # type: ignore[attr-defined]
+
+
+def test_refusals_are_logged_with_their_connection(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*args: Any) -> str:
+        raise ValueError("broken")
+
+    async def main() -> None:
+        async with serve(select_subprotocol=fail) as server:
+            assert status_of(await refusal(server)) == 500
+            async with await RawPeer.connect(port_of(server)) as peer:
+                await peer.send(b"no request\r\n\r\n")
+                assert status_of(await peer.read_head()) == 400
+
+    with caplog.at_level(logging.INFO, "websockets.server"):
+        run_clean(main)
+    records = [record for record in caplog.records if record.getMessage().startswith("opening handshake failed")]
+    assert len(records) == 2
+    assert all(isinstance(record.websocket, ServerConnection) for record in records)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [101, 403])
+def test_process_response_sees_the_response_on_the_connection(status: int) -> None:
+    seen: list[Any] = []
+
+    def process_request(ws: ServerConnection, request: trunkline.Request) -> trunkline.Response | None:
+        assert ws.response is None
+        return None if status == 101 else ws.respond(status, "no")
+
+    def process_response(ws: ServerConnection, request: trunkline.Request, response: trunkline.Response) -> None:
+        seen.append((ws.request is request, ws.response is response, response.status_code))
+
+    async def main() -> None:
+        async with serve(process_request=process_request, process_response=process_response) as server:
+            await refusal(server)
+
+    run_clean(main)
+    assert seen == [(True, True, status)]
 
 
 def test_process_response_changes_the_response() -> None:

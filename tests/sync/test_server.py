@@ -34,7 +34,13 @@ from tests.support.threads import (
     served,
     server_of_raw_client,
 )
-from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus, NegotiationError
+from trunkline.exceptions import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidStatus,
+    NegotiationError,
+    ProtocolError,
+)
 from trunkline.http11 import Request, Response
 from trunkline.protocol import State
 from trunkline.sync import server as server_module
@@ -209,6 +215,15 @@ def test_shutdown_with_code_and_reason() -> None:
         server.shutdown(code=1012, reason="back soon")
         with pytest.raises(ConnectionClosedError, match=r"received 1012 \(service restart\) back soon"):
             receiving.result()
+
+
+def test_shutdown_with_what_cannot_be_sent() -> None:
+    server = serve(echo, "localhost", 0)
+    with running(server), connect(f"ws://localhost:{port_of(server)}") as ws:
+        with pytest.raises(ProtocolError):
+            server.shutdown(code=999)
+        ws.send("still there")
+        assert ws.recv() == "still there"
 
 
 def test_shutdown_can_leave_connections_open() -> None:

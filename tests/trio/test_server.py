@@ -14,7 +14,7 @@ import websockets.trio.server
 
 from tests.trio.support import connecting, echo, port_of, run, serving, uri_of
 from trunkline.core.session import State
-from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus, ProtocolError
 from trunkline.trio.client import connect
 from trunkline.trio.connection import Connection
 from trunkline.trio.server import Server, ServerConnection, basic_auth, broadcast, serve
@@ -57,6 +57,17 @@ def test_serve_runs_until_the_server_is_closed() -> None:
             await server.aclose()  # does nothing
             with pytest.raises(OSError, match="all attempts"):
                 await connect(uri, proxy=None).connect(nursery)
+
+    run(main)
+
+
+def test_server_is_not_closed_with_what_cannot_be_sent() -> None:
+    async def main() -> None:
+        async with serving() as server, connecting(server) as ws:
+            with pytest.raises(ProtocolError):
+                await server.aclose(code=999)
+            await ws.send("still there")
+            assert await ws.recv() == "still there"
 
     run(main)
 

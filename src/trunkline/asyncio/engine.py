@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.machinery
 import platform
+import socket
 import sys
 from typing import Any, Literal, Protocol
 
@@ -114,10 +115,12 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
     """`loop.create_connection` or `loop.create_unix_connection`, on the engine chosen; returns the protocol.
 
     Raises:
-        ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments.
+        ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments; if `sock` is
+            given together with a place to connect to, or is no stream socket.
     """
     loop = asyncio.get_running_loop()
     kwargs = _arguments_given(kwargs)
+    _check_socket(kwargs)
     unknown = sorted(kwargs.keys() & TRANSPORTS_ONLY)
     chosen = choose_engine(engine, loop)
     if unknown and engine == "reactor":
@@ -143,6 +146,22 @@ def _arguments_given(kwargs: dict[str, Any]) -> dict[str, Any]:
         if meaningless:
             raise ValueError(f"{meaningless[0]} is only meaningful with ssl")
     return given
+
+
+def _check_socket(kwargs: dict[str, Any]) -> None:
+    """What asyncio says of its own transports, with names.
+
+    Raises:
+        ValueError: if there is a socket that can't be used.
+    """
+    sock = kwargs.get("sock")
+    if sock is None:
+        return
+    for name in ("host", "port"):
+        if name in kwargs:
+            raise ValueError(f"{name} and sock can not be specified at the same time")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
 
 
 def engine_info() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BaseServer, BasicAuth
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
-from trunkline.frames import CloseCode
+from trunkline.frames import Close, CloseCode
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Compression, Limit, Options, check_arguments
 
@@ -101,12 +101,12 @@ class ServerConnection(Connection):
         try:
             self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
-            self._reject(self.server.refuse(self.handshake, error))
+            self._reject(self.server.refuse(self, error))
             return
         if self.request is None:
             return
         if self.server.process_request is None and self.server.process_response is None:
-            self._respond(self.server.accept(self.handshake, self.request))
+            self._respond(self.server.accept(self, self.request))
         else:
             self.running += 1
             task = self.loop.create_task(self._respond_after_hooks(self.request), context=self.server.context.copy())
@@ -246,6 +246,7 @@ class Server(BaseServer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()
         self._closing: asyncio.Task[None] | None = None
+        self._told_to_close = asyncio.Event()
         self._idle: asyncio.Future[None] | None = None
         self.server: engines.Listener | None = None
 
@@ -284,10 +285,10 @@ class Server(BaseServer):
             self._log_listening()
 
     async def serve_forever(self) -> None:
-        """Accept connections until cancelled; then close the server."""
+        """Accept connections until `close` is called, or until cancelled: then close the server."""
         await self.start_serving()
         try:
-            await self._loop_of_server.create_future()
+            await self.wait_closed()
         finally:
             self.close()
             await self.wait_closed()
@@ -349,9 +350,14 @@ class Server(BaseServer):
             close_connections: False leaves open connections alone.
             code: close code sent to the clients; 1001 gives way to what a handler set as `farewell`.
             reason: close reason sent to the clients.
+
+        Raises:
+            ProtocolError: if `code` or `reason` can't be sent.
         """
+        Close(code, reason).serialize()  # raises before anything is closed
         if self._closing is None and self.server is not None:
             self._closing = self._loop_of_server.create_task(self._close(close_connections, code, reason))
+            self._told_to_close.set()
 
     async def _close(self, close_connections: bool, code: CloseCode | int, reason: str) -> None:
         self.logger.info("server closing")
@@ -375,12 +381,10 @@ class Server(BaseServer):
 
     async def wait_closed(self) -> None:
         """Wait until `close` is done: all connections are closed and their handlers ended."""
-        if self._closing is None:
-            if self.server is None:
-                return
-            while self._closing is None:
-                await asyncio.sleep(0.05)
-        await asyncio.shield(self._closing)
+        if self.server is None:
+            return
+        await self._told_to_close.wait()
+        await asyncio.shield(self._closing)  # type: ignore[arg-type]  # the event says that it is there
 
 
 def serve(

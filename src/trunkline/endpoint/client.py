@@ -198,7 +198,10 @@ class BaseConnect:
         Raises:
             Exception: `error` or another, if `process_exception` wants no further attempt.
         """
-        processed = self.process_exception(error)
+        try:
+            processed = self.process_exception(error)
+        except Exception as raised:
+            raise raised from error
         if processed is error:
             raise error
         if processed is not None:

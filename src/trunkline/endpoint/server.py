@@ -83,18 +83,21 @@ class BaseServer:
             select_subprotocol=None if select is None else lambda handshake, offered: select(connection, offered),
         )
 
-    def accept(self, handshake: ServerHandshake, request: Request) -> Response:
+    def accept(self, connection: Any, request: Request) -> Response:
         """The answer to a request."""
+        handshake: ServerHandshake = connection.handshake
         response = handshake.accept(request)
         if handshake.exception is not None and not isinstance(handshake.exception, InvalidHandshake):
-            self.logger.error("opening handshake failed", exc_info=handshake.exception)
+            connection.logger.error("opening handshake failed", exc_info=handshake.exception)
         for name, value in self.response_headers.raw_items():
             response.headers.set_insecure(name, value)  # they were checked when the server was made
         return response
 
-    def refuse(self, handshake: ServerHandshake, error: InvalidHandshake) -> Response:
+    @staticmethod
+    def refuse(connection: Any, error: InvalidHandshake) -> Response:
         """The answer to what isn't a request."""
-        self.logger.info("opening handshake failed: %s", error)
+        connection.log_info("opening handshake failed: %s", error)
+        handshake: ServerHandshake = connection.handshake
         return handshake.refuse(error)
 
     @staticmethod
@@ -108,9 +111,10 @@ class BaseServer:
         """The answer to a request that `process_request` and `process_response` may see first."""
         response = await self._ask("process_request", self.process_request, connection, request)
         if response is None:
-            response = self.accept(connection.handshake, request)
+            response = self.accept(connection, request)
         else:
             response.headers.update(self.response_headers)
+        connection.response = response  # process_response may look at it there, too
         changed = await self._ask("process_response", self.process_response, connection, request, response)
         return response if changed is None else changed
 
@@ -124,7 +128,7 @@ class BaseServer:
                 if head is not None:
                     head.serialize()  # what can't be sent is a fault of who made it, or changed it in place
         except Exception:
-            self.logger.error("%s failed", name, exc_info=True)
+            connection.logger.error("%s failed", name, exc_info=True)
             failure: Response = connection.respond(
                 http.HTTPStatus.INTERNAL_SERVER_ERROR,
                 "Failed to open a WebSocket connection.\nSee server log for more information.\n",

@@ -19,7 +19,7 @@ from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
-from trunkline.frames import CloseCode
+from trunkline.frames import Close, CloseCode
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync.client import check_socket, deprecated_ssl_context
@@ -85,7 +85,7 @@ class ServerConnection(Connection):
                         return False
                     self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
-            response = self.server.refuse(self.handshake, error)
+            response = self.server.refuse(self, error)
         else:
             response = run_now(self.server.answer(self, self.request))
         with self.mutex:
@@ -294,7 +294,11 @@ class Server(BaseServer):
             close_connections: False leaves open connections alone.
             code: close code sent to the clients.
             reason: close reason sent to the clients.
+
+        Raises:
+            ProtocolError: if `code` or `reason` can't be sent.
         """
+        Close(code, reason).serialize()  # raises before anything is closed
         if self._closing:
             return
         self._farewell = (code, reason) if close_connections else None

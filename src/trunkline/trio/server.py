@@ -13,7 +13,7 @@ from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BaseServer, BasicAuth, SelectSubprotocol
 from trunkline.exceptions import InvalidHandshake
-from trunkline.frames import CloseCode
+from trunkline.frames import Close, CloseCode
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
@@ -93,7 +93,7 @@ class ServerConnection(Connection):
                     return None
                 self.request = self.handshake.receive_data(data)
         except InvalidHandshake as error:
-            return self.server.refuse(self.handshake, error)
+            return self.server.refuse(self, error)
         return await self.server.answer(self, self.request)
 
     async def _reject(self, response: Response) -> None:
@@ -224,7 +224,11 @@ class Server(BaseServer, trio.abc.AsyncResource):
             close_connections: False leaves open connections alone.
             code: close code sent to the clients.
             reason: close reason sent to the clients.
+
+        Raises:
+            ProtocolError: if `code` or `reason` can't be sent.
         """
+        Close(code, reason).serialize()  # raises before anything is closed
         if not self.closing:
             self.closing = True
             self.logger.info("server closing")
