@@ -26,7 +26,7 @@ from tests.support.loop import run_clean, settled
 from tests.support.pair import Accepted, connect, echo, idle, pair, port_of, serve
 from tests.support.raw import RawPeer, header, request, status_of
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, unix_serve
-from trunkline.core.session import Session, State
+from trunkline.core.session import Session
 from trunkline.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
@@ -331,14 +331,14 @@ def test_serve_forever_returns_when_the_server_is_closed(when: str) -> None:
 
 def test_wait_closed_waits_for_close() -> None:
     async def main() -> None:
-        server = await serve(idle)
-        async with connect(server) as ws:
+        async with serve() as server, connect(server) as ws:
             waiting = asyncio.create_task(server.wait_closed())
-            await settled()
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
             assert not waiting.done()
             server.close()
             await waiting
-            assert ws.state is not State.OPEN
+            assert not server.connections
 
     run_clean(main)
 

@@ -34,6 +34,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.handshake = ServerHandshake()
+        self.logger = logging.getLogger("websockets.server")
 
     def respond(self, status: int, text: str) -> Response:
         return self.handshake.reject(status, text)
