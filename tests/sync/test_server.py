@@ -300,6 +300,17 @@ def test_log(caplog: pytest.LogCaptureFixture) -> None:
     assert {record.name for record in caplog.records} == {"websockets.server"}
 
 
+def test_log_of_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(ws: ServerConnection, request: Request) -> Response:
+        return ws.respond(403, "no")
+
+    with caplog.at_level(logging.INFO), served(process_request=refuse) as uri:
+        with pytest.raises(InvalidStatus):
+            connect(uri)
+        eventually(lambda: "connection closed" in caplog.messages)
+    assert caplog.messages[1:3] == ["HTTP response sent (403 Forbidden)", "connection closed"]
+
+
 def test_logger_can_be_given(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), served(logger=logging.getLogger("mine")):
         pass

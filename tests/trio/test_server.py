@@ -190,6 +190,19 @@ def test_slow_handshake_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     assert "connection handshake timed out" in caplog.messages
 
 
+def test_log_of_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving(process_request=lambda ws, request: ws.respond(403, "no")) as server:
+            with pytest.raises(InvalidStatus):
+                async with connecting(server):
+                    raise AssertionError("refused")
+
+    with caplog.at_level(logging.INFO, "websockets.server"):
+        run(main)
+    assert caplog.messages[1] == "HTTP response sent (403 Forbidden)"
+    assert "connection closed" in caplog.messages
+
+
 def test_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with serving() as server, connecting(server):

@@ -157,10 +157,9 @@ class ServerConnection(Connection):
             self.close(code)
 
     def _lose(self, error: BaseException | None) -> None:
-        opened = self.session.state is not State.CONNECTING
         was_lost = self.lost
         super()._lose(error)
-        if opened and not was_lost:
+        if not was_lost:
             self.log_info("connection closed")
 
 

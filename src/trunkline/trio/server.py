@@ -197,6 +197,7 @@ class Server(BaseServer, trio.abc.AsyncResource):
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             if connection is not None:
+                connection.log_info("connection closed")
                 self._forget(connection)
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -206,7 +207,6 @@ class Server(BaseServer, trio.abc.AsyncResource):
             return
         await connection.handle()
         await connection.wait_closed()
-        connection.log_info("connection closed")
 
     def _forget(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
