@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ def test_write_marks(limit: Any, expected: Any) -> None:
 def test_timeouts(name: str) -> None:
     for value in (None, 0, 0.5, 1e9):
         assert getattr(Options(**{name: value}), name) == value
+    assert getattr(Options(**{name: math.inf}), name) is None
     with pytest.raises(ValueError, match=f"{name} is -1: it must be a number of seconds"):
         Options(**{name: -1})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 __all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression"]
@@ -61,6 +62,8 @@ class Options:
             seconds = getattr(self, name)
             if seconds is not None and seconds < 0:
                 raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
+            if seconds == math.inf:
+                self._keep(name, None)
         sizes = self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
         for size in sizes:
             if size is not None and size < 0:

@@ -388,6 +388,32 @@ def test_connection_knows_its_request_and_response() -> None:
     run_clean(main)
 
 
+class Text(str):
+    __slots__ = ()
+
+
+class Payload(bytes):
+    __slots__ = ()
+
+
+def test_subclasses_of_str_and_bytes_will_do() -> None:
+    async def main() -> None:
+        async with serve(server_header=Text("server")) as server:
+            uri = Text(f"ws://localhost:{port_of(server)}/")
+            async with trunkline.connect(uri, user_agent_header=Text("client"), origin=Text("here")) as ws:
+                assert ws.request.headers["User-Agent"] == "client"
+                assert ws.response.headers["Server"] == "server"
+                for message in (Text("a"), Payload(b"a"), [Text("a")], [Payload(b"a")]):
+                    await ws.send(message)
+                    assert await ws.recv() == (message[0] if isinstance(message, list) else message)
+                await (await ws.ping(Payload(b"ping")))
+                await (await ws.ping(Text("text")))
+                await ws.close(4000, Text("bye"))
+                assert (ws.close_code, ws.close_reason) == (4000, "bye")
+
+    run_clean(main)
+
+
 def test_connection_class_can_be_replaced() -> None:
     class MyConnection(ClientConnection):
         pass

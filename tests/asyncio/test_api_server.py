@@ -1008,6 +1008,15 @@ def test_socket_can_be_given() -> None:
     run_clean(main)
 
 
+def test_port_may_be_text() -> None:
+    async def main() -> None:
+        async with trunkline.serve(echo, "localhost", "0") as server, connect(server) as ws:  # as from os.environ
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
+
+    run_clean(main)
+
+
 def test_several_addresses() -> None:
     async def main() -> None:
         async with trunkline.serve(echo, ["127.0.0.1", "127.0.0.2"], 0) as server:

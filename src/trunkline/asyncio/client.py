@@ -62,6 +62,7 @@ class ClientConnection(Connection):
             self.opening = protocol.handshake
         self.opened: asyncio.Future[None] = self.loop.create_future()
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     async def handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
     ) -> None:
@@ -163,6 +164,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         TimeoutError: if it takes longer than `open_timeout`.
     """
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def __init__(
         self,
         uri: str,
@@ -286,6 +288,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
                 await connection.close()
 
 
+@cython.annotation_typing(False)  # compiled, too, subclasses of str will do
 def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:
     """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
 

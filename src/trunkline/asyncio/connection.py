@@ -549,6 +549,7 @@ class Connection(BaseConnection):
 
     # Closing
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     async def close(self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Do the closing handshake (section 7.1.2), and wait until the connection is closed.
 
@@ -564,6 +565,7 @@ class Connection(BaseConnection):
         self.start_closing(code, reason)
         await self.wait_closed()
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def start_closing(self, code: CloseCode | int, reason: str) -> None:
         """Send the close frame, if the connection is open."""
         if self.session.phase != 1:

@@ -67,6 +67,7 @@ class ServerConnection(Connection):
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def respond(self, status: StatusLike, text: str) -> Response:
         """A plain text response, for `process_request` to return: the connection isn't opened.
 
@@ -387,10 +388,11 @@ class Server(BaseServer):
         await asyncio.shield(self._closing)  # type: ignore[arg-type]  # the event says that it is there
 
 
+@cython.annotation_typing(False)  # compiled, too, a port may be a str, and a str a subclass
 def serve(
     handler: Handler,
     host: str | Sequence[str] | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     *,
     origins: Sequence[Origin | re.Pattern[str] | None] | None = None,
     extensions: Sequence[ServerExtensionFactory] | None = None,
@@ -481,6 +483,7 @@ def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) ->
     return serve(handler, path=path, unix=True, **kwargs)
 
 
+@cython.annotation_typing(False)  # compiled, too, subclasses of str will do
 def basic_auth(
     realm: str = "",
     credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,

@@ -29,7 +29,7 @@ def cast(_type: Any, value: _T) -> _T:
     return value
 
 
-exceptval = returns = locals = freelist = no_gc_clear = _configured
+annotation_typing = exceptval = returns = locals = freelist = no_gc_clear = _configured
 
 
 def __getattr__(name: str) -> Any:

@@ -491,6 +491,7 @@ class Session(FrameSink):
 
     # Closing
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def close(self, code: int | None, reason: str, now: float) -> None:
         """Start the closing handshake (section 7.1.2); does nothing unless the connection is open.
 

@@ -87,9 +87,9 @@ def as_payload(data: object) -> bytes:
     Raises:
         TypeError: if `data` is not bytes-like.
     """
-    if isinstance(data, bytes):
+    if type(data) is bytes:
         return data
-    if isinstance(data, bytearray | memoryview):
+    if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise TypeError(f"expected bytes, bytearray or memoryview, got {type(data).__name__}")
 

@@ -258,6 +258,7 @@ class BaseConnection:
         if self.debug:
             self.logger.debug("= connection is OPEN")
 
+    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def begin_closing(self, code: CloseCode | int, reason: str, fragmenting: bool, now: float) -> None:
         """Send a close frame, if the connection is open; `fragmenting` tells that a message of ours is incomplete.
 
