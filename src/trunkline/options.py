@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 __all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression"]
@@ -24,7 +25,12 @@ def water_marks(limit: Limit, name: str) -> tuple[int | None, int | None]:
         low = high // 4
     if not 0 <= low <= high:
         raise ValueError(f"{name} is {limit!r}: it must be 0 <= low <= high")
-    return high, low
+    return _held(high), _held(low)
+
+
+def _held(limit: int | None) -> int | None:
+    """The limit as compiled code can hold it."""
+    return None if limit is None else min(limit, sys.maxsize)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,12 +70,12 @@ class Options:
                 raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
             if seconds == math.inf:
                 self._keep(name, None)
-        sizes = self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
-        for size in sizes:
+        message, frame = self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
+        for size in (message, frame):
             if size is not None and size < 0:
                 raise ValueError(f"max_size is {self.max_size!r}: it must be a number of bytes, or None for no limit")
         high, low = water_marks(self.write_limit, "write_limit")
-        self._keep("message_and_frame_size", sizes)
+        self._keep("message_and_frame_size", (_held(message), _held(frame)))
         self._keep("queue_marks", water_marks(self.max_queue, "max_queue"))
         self._keep("write_marks", (high or 0, low or 0))
 
