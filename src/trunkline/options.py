@@ -75,7 +75,7 @@ class Options:
             if size is not None and size < 0:
                 raise ValueError(f"max_size is {self.max_size!r}: it must be a number of bytes, or None for no limit")
         high, low = water_marks(self.write_limit, "write_limit")
-        self._keep("message_and_frame_size", (_held(message), _held(frame)))
+        self._keep("message_and_frame_size", (message, frame))
         self._keep("queue_marks", water_marks(self.max_queue, "max_queue"))
         self._keep("write_marks", (high or 0, low or 0))
 

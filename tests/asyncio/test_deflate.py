@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import zlib
 from typing import Any
 
@@ -51,6 +52,20 @@ def test_both_must_want_it(client: str | None, server: str | None) -> None:
             for message in (LONG, LONG.encode(), "short", "", LONG):
                 await ws.send(message)
                 assert await ws.recv() == message
+
+    run_clean(main)
+
+
+@pytest.mark.parametrize("limit", [2**62, sys.maxsize, 2**64])
+def test_limits_may_be_as_large_as_one_likes(limit: int) -> None:
+    async def main() -> None:
+        options: dict[str, Any] = {"max_size": (limit, limit), "max_queue": limit, "write_limit": limit}
+        async with (
+            serve(echo, compression="deflate", **options) as server,
+            connect(server, compression="deflate", **options) as ws,
+        ):
+            await ws.send(LONG)
+            assert await ws.recv() == LONG
 
     run_clean(main)
 

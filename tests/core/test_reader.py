@@ -194,6 +194,11 @@ def test_limit_of_a_frame() -> None:
         read([start + encode_frame(CONT, length=61)], max_frame=60, max_message=1000)
 
 
+@pytest.mark.parametrize("limit", [2**62, sys.maxsize, 2**64])
+def test_a_limit_may_be_as_large_as_one_likes(limit: int) -> None:
+    assert read([encode_frame(BINARY, b"x")], max_message=limit, max_frame=limit) == [b"x"]
+
+
 def test_limits_do_not_concern_control_frames() -> None:
     assert read([encode_frame(PING, bytes(125))], max_message=0, max_frame=0) == [(PING, bytes(125))]
 

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameSink", "Reader"]
 
-UNLIMITED = 2**62
+UNLIMITED = 2**62  # what is reckoned with it fits into 64 bits
 LONGEST_HEADER = 14  # 2 bytes, 8 of extended length, 4 of masking key
 ALLOCATE_AHEAD = 1 << 20  # a header alone never costs more memory than this
 FRAGMENT_CHARGE = 64  # bytes of limit that a fragment uses at least: an empty one costs memory, too
@@ -104,9 +104,9 @@ class Reader:
     ) -> None:
         self.sink = sink
         self.masked = masked
-        self.max_message = UNLIMITED if max_message is None else max_message
-        self.max_frame = UNLIMITED if max_frame is None else max_frame
-        self.max_charge = UNLIMITED if max_message is None else max(max_message, SMALLEST_CHARGE_LIMIT)
+        self.max_message = UNLIMITED if max_message is None else min(max_message, UNLIMITED)
+        self.max_frame = UNLIMITED if max_frame is None else min(max_frame, UNLIMITED)
+        self.max_charge = max(self.max_message, SMALLEST_CHARGE_LIMIT)
         self.stopped = False
         self.extensions: Sequence[Extension] = ()  # those that see frames
         self.inflater: Inflater | None = None
