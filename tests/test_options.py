@@ -90,6 +90,20 @@ def test_limits_that_make_no_sense_are_named(option: str, value: Any) -> None:
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["1000", 1e6, (1, 0.5), b"1"], ids=repr)
+@pytest.mark.parametrize("option", ["max_size", "max_queue", "write_limit"])
+def test_limits_are_integers(option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{option} is .*: it must be an int") as caught:
+        Options(**{option: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["open_timeout", "ping_interval", "ping_timeout", "close_timeout"])
+def test_timeouts_are_numbers(option: str) -> None:
+    with pytest.raises(TypeError, match=f"^{option} is '20': it must be a number of seconds"):
+        Options(**{option: "20"})  # type: ignore[arg-type]
+
+
 def test_options_are_shared_and_so_do_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Options().max_size = 1  # type: ignore[misc]

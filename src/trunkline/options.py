@@ -18,7 +18,7 @@ Limit = int | None | tuple[int | None, int | None]
 
 def water_marks(limit: Limit, name: str) -> tuple[int | None, int | None]:
     """(high, low) of a limit; low is a quarter of high unless given."""
-    high, low = limit if isinstance(limit, tuple) else (limit, None)
+    high, low = _integers(limit, name)
     if high is None:
         return None, None
     if low is None:
@@ -26,6 +26,15 @@ def water_marks(limit: Limit, name: str) -> tuple[int | None, int | None]:
     if not 0 <= low <= high:
         raise ValueError(f"{name} is {limit!r}: it must be 0 <= low <= high")
     return _held(high), _held(low)
+
+
+def _integers(limit: Limit, name: str) -> tuple[int | None, int | None]:
+    """A limit as a pair; the second one is None unless it was given."""
+    first, second = limit if isinstance(limit, tuple) else (limit, None)
+    for value in (first, second):
+        if not isinstance(value, int | None):
+            raise TypeError(f"{name} is {limit!r}: it must be an int, a pair of them, or None for no limit")
+    return first, second
 
 
 def _held(limit: int | None) -> int | None:
@@ -48,7 +57,8 @@ class Options:
         message_and_frame_size, queue_marks, write_marks: the same limits in pairs.
 
     Raises:
-        ValueError: if a limit or timeout is negative, or a low mark is above its high mark.
+        TypeError: if a limit or timeout is no number.
+        ValueError: if one is negative, or a low mark is above its high mark.
     """
 
     open_timeout: float | None = 10
@@ -66,11 +76,13 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"):
             seconds = getattr(self, name)
+            if not isinstance(seconds, int | float | None):
+                raise TypeError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
             if seconds is not None and seconds < 0:
                 raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
             if seconds == math.inf:
                 self._keep(name, None)
-        message, frame = self.max_size if isinstance(self.max_size, tuple) else (self.max_size, None)
+        message, frame = _integers(self.max_size, "max_size")
         for size in (message, frame):
             if size is not None and size < 0:
                 raise ValueError(f"max_size is {self.max_size!r}: it must be a number of bytes, or None for no limit")

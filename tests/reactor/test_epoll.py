@@ -316,6 +316,26 @@ def test_error_in_the_code_of_a_connection_ends_only_that() -> None:
 # --- listening and connecting ---
 
 
+def test_a_connection_that_fails_when_it_is_made_is_closed() -> None:
+    class Failing(ServerConnection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            raise LookupError("no")
+
+    async def main() -> None:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+        async with serve(echo, engine="reactor", create_connection=Failing) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            assert not server.connections
+        assert [str(context["exception"]) for context in reported] == ["no"]
+
+    run_clean(main)
+
+
 def test_listener_on_several_sockets_starts_later_and_closes() -> None:
     async def main() -> None:
         server = await trunkline.serve(idle, ["127.0.0.1", "::1"], 0, engine="reactor", start_serving=False)

@@ -686,7 +686,12 @@ cdef class Listener:
         except BaseException:
             c_close(fd)
             raise
-        self.carry(Transport(), fd, peer).start(connection)
+        cdef Transport transport = self.carry(Transport(), fd, peer)
+        try:
+            transport.start(connection)
+        except BaseException:
+            transport.abort()
+            raise
 
     cdef Transport carry(self, Transport transport, int fd, bytes peer):
         """Let a transport take over an accepted socket."""
