@@ -52,7 +52,7 @@ def cell(verdicts: list[Verdict], group: int) -> str:
 
 
 def exceptions(verdicts: Verdicts) -> str:
-    found = [(key, list_cases(faults(verdicts))) for key, verdicts in verdicts.items()]
+    found = [(key, list_cases(faults(of_one))) for key, of_one in verdicts.items()]
     return "\n".join(f"* `{name}` as a {role}: {cases or 'nothing'}" for (name, role), cases in found)
 
 
