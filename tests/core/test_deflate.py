@@ -382,6 +382,25 @@ def test_arbitrary_bytes_are_decompressed_or_refused(data: bytes, takeover: bool
     assert len(payload) <= 1000
 
 
+def outcome(*frames: bytes) -> bytes | str:
+    inflater = Inflater(12, True)
+    try:
+        return b"".join(inflater.inflate(data, i == len(frames) - 1, 10_000) for i, data in enumerate(frames))
+    except (ProtocolError, PayloadTooBig) as error:
+        return type(error).__name__
+
+
+@pytest.mark.usefixtures("library")
+@given(data=st.data(), message=st.builds(text, st.integers(1, 1000)))
+def test_a_message_in_one_frame_is_judged_as_it_is_in_two(data: st.DataObject, message: bytes) -> None:
+    forms = [Sender(12).send(message)[0], final(message), final(message) + b"\x00", final(b"abc") * 3 + b"\x00"]
+    compressed = bytearray(data.draw(st.sampled_from(forms)))
+    for place in data.draw(st.lists(st.integers(0, len(compressed) - 1), max_size=2)):
+        compressed[place] ^= 1 << data.draw(st.integers(0, 7))
+    cut = data.draw(st.integers(0, len(compressed)))
+    assert outcome(bytes(compressed)) == outcome(bytes(compressed[:cut]), bytes(compressed[cut:]))
+
+
 # Limits
 
 

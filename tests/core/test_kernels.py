@@ -187,3 +187,8 @@ def test_large_payload_is_masked_as_the_twin_does() -> None:
     frame = written(0x82, payload, True)
     assert apply_mask(frame[14:], frame[10:14]) == payload
     assert frame == kernels.frame(0x82, payload, True, int.from_bytes(frame[10:14], "little"))
+
+
+@given(before=st.binary(max_size=9), after=st.binary(max_size=9), size=st.integers(1, 20))
+def test_the_last_bytes_of_two_strings(before: bytes, after: bytes, size: int) -> None:
+    assert kernels.last(size, before, after) == (before + after)[-size:]

@@ -9,7 +9,9 @@ cdef class KeptStream:
 cdef class Deflater:
     cdef readonly int bits
     cdef readonly bint takeover
-    cdef tuple _arguments, _isal_arguments
+    cdef object _new
+    cdef tuple _arguments
+    cdef bint _keeps
     cdef bytes _history
     cdef KeptStream _kept
     cdef object _stream
@@ -18,8 +20,7 @@ cdef class Deflater:
     cpdef bytes message_for_all(self, bytes payload)
     cpdef bytes fragment(self, bytes payload, bint fin)
     cpdef object remember(self, bytes payload)
-    cdef object _start(self, Py_ssize_t size, bytes history)
-    cdef bint _is_for_isal(self, Py_ssize_t size)
+    cdef object _start(self, bytes history)
     cdef object remember_shared(self, SharedHistory shared)
     cdef object _extend_history(self, bytes payload)
 
@@ -30,9 +31,10 @@ cdef class Inflater:
     cdef object _stream
 
     cpdef bytes inflate(self, bytes data, bint fin=*, object max_size=*)
+    cdef bytes _inflate_whole(self, bytes data, Py_ssize_t max_size)
     cdef bytes _inflate(self, bytes data, Py_ssize_t max_size)
     cdef object _start(self, Py_ssize_t size)
+    cdef object _remember(self, bytes piece)
     cdef object _finish(self)
 
 cdef bytes _compress(object stream, bytes payload)
-cdef bytes _last(Py_ssize_t size, bytes before, bytes after)

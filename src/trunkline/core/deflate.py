@@ -3,10 +3,11 @@
 What a message may refer to are the last bytes of those before it, and a fresh compressor or decompressor that takes
 these bytes for its dictionary goes on as the one before it would have done. So nothing of the compression library need
 stay alive between messages: an idle connection costs its last few KiB and no more, and a message that was compressed
-once for many receivers is no break, its bytes become history like any others. Only the compressors that were used last
-are kept, a fixed number for the whole process, because making one takes a third of the time of a small message.
+once for many receivers is no break, its bytes become history like any others.
 
 ISA-L, through `isal`, does the larger part of the work where it is installed, the standard library all of it elsewhere.
+Making a compressor of the standard library takes a third of the time of a small message, so those that were used last
+are kept, a fixed number for the whole process.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ try:
 except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
+if cython.compiled:
+    from cython.cimports.trunkline.core.kernels import last
+else:
+    from trunkline.core.kernels import last
+
 __all__ = ["SMALLEST", "Deflater", "Inflater", "PerMessageDeflate", "SharedHistory"]
 
 NAME = ExtensionName("permessage-deflate")
@@ -42,10 +48,11 @@ NAME = ExtensionName("permessage-deflate")
 SMALLEST = 128  # characters or bytes; a shorter message saves less than the headers of its packet
 HISTORY = 2048  # bytes; twice as many would make small messages 5 % smaller and take 20 % more time
 LEVEL = 3  # of zlib, unless another is asked for: 6 makes messages 4 % smaller, and takes 15 to 40 % more time
-ISAL_SIZE = 512  # bytes; from here on ISA-L is faster, up to eight times for large messages
+ISAL_SIZE = 512  # bytes; from here on ISA-L decompresses faster. It compresses any message faster
 ISAL_LEVEL = 1  # of 0 to 3, which aren't those of zlib; the higher ones take up to twice the time for 1 %
 KEPT = 64  # compressors of the process, of some 40 KiB each
 FINAL_BLOCKS = 64  # in one frame; each of them costs a new decompressor
+LONGEST = sys.maxsize - 1  # bytes of a payload without a limit: one more can be asked for
 
 SYNC = b"\x00\x00\xff\xff"  # how a flush ends, which is left out at the end of a message (section 7.2.1)
 EMPTY = b"\x00"  # an empty message (section 7.2.3.6)
@@ -65,14 +72,14 @@ class SharedHistory:
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self.before = b""
-        self.after = _last(HISTORY, b"", payload)
+        self.after = last(HISTORY, b"", payload)
 
     @cython.cfunc
     def behind(self, before: bytes) -> bytes:
         """The history that goes on from `before` with this message."""
         if before != self.before and len(self.payload) < HISTORY:
             self.before = before
-            self.after = _last(HISTORY, before, self.payload)
+            self.after = last(HISTORY, before, self.payload)
         return self.after
 
 
@@ -109,10 +116,12 @@ class Deflater:
         level = settings.get("level", LEVEL)
         memory = settings.get("memLevel", zlib.DEF_MEM_LEVEL)
         strategy = settings.get("strategy", zlib.Z_DEFAULT_STRATEGY)
-        self._arguments = (level, zlib.DEFLATED, -bits, memory, strategy)
-        self._isal_arguments: tuple[int, ...] = ()  # none: it isn't used
+        library = zlib
         if isal is not None and settings.keys() <= {"memLevel"}:  # it can't do what else is asked for
-            self._isal_arguments = (ISAL_LEVEL, zlib.DEFLATED, -bits, memory, strategy)
+            library, level = isal, ISAL_LEVEL
+        self._new = library.compressobj
+        self._arguments = (level, zlib.DEFLATED, -bits, memory, strategy)
+        self._keeps = takeover and library is zlib
         self._history = b""
         self._kept: KeptStream | None = None
         self._stream: Any = None  # of a message that is sent in fragments
@@ -122,29 +131,28 @@ class Deflater:
         """A whole message compressed, or None if that doesn't make it smaller."""
         if not payload:
             return None
-        keep: cython.bint = self.takeover and not self._is_for_isal(len(payload))
         kept, self._kept = self._kept, None
-        stream = kept.stream if keep and kept is not None else None
+        stream = None if kept is None else kept.stream
         if stream is None:
-            kept, stream = None, self._start(len(payload), self._history)
+            kept, stream = None, self._start(self._history)
         data = _compress(stream, payload)
         if data is None:
             return None  # the stream has seen what the peer will not
         self._extend_history(payload)
-        if keep:
+        if self._keeps:
             self._kept = KeptStream(stream) if kept is None else kept
         return data
 
     @cython.ccall
     def message_for_all(self, payload: bytes) -> bytes | None:
         """The same for every connection with this window or a larger one; tell each of them to remember the message."""
-        return _compress(self._start(len(payload), b""), payload) if payload else None
+        return _compress(self._start(b""), payload) if payload else None
 
     @cython.ccall
     def fragment(self, payload: bytes, fin: cython.bint) -> bytes:
         """The next fragment of a message compressed; `fin` says that it is the last."""
         if self._stream is None:
-            self._stream = self._start(len(payload), self._history)
+            self._stream = self._start(self._history)
             self._kept = None
         data: bytes = self._stream.compress(payload) + self._stream.flush(zlib.Z_SYNC_FLUSH) if payload else b""
         self._extend_history(payload)
@@ -154,15 +162,9 @@ class Deflater:
         return data[: len(data) - len(SYNC)] if data else EMPTY
 
     @cython.cfunc
-    def _start(self, size: cython.Py_ssize_t, history: bytes) -> Any:
-        """A compressor for a message of this size, or that starts with a fragment of this size."""
-        if self._is_for_isal(size):
-            return isal.compressobj(*self._isal_arguments, history)
-        return zlib.compressobj(*self._arguments, history)
-
-    @cython.cfunc
-    def _is_for_isal(self, size: cython.Py_ssize_t) -> cython.bint:
-        return len(self._isal_arguments) > 0 and size >= ISAL_SIZE
+    def _start(self, history: bytes) -> Any:
+        """A compressor that goes on behind this history."""
+        return self._new(*self._arguments, history)
 
     @cython.ccall
     def remember(self, payload: bytes) -> None:
@@ -180,7 +182,7 @@ class Deflater:
     @cython.cfunc
     def _extend_history(self, payload: bytes) -> None:
         if self.takeover:
-            self._history = _last(HISTORY, self._history, payload)
+            self._history = last(HISTORY, self._history, payload)
 
 
 @cython.final
@@ -209,14 +211,30 @@ class Inflater:
             PayloadTooBig: if it is longer than `max_size` bytes.
             ProtocolError: if it can't be decompressed.
         """
+        limit: cython.Py_ssize_t = LONGEST if max_size is None else min(max_size, LONGEST)
+        whole: cython.bint = fin and self._stream is None and len(data) > 0
         try:
-            payload = self._inflate(data, sys.maxsize if max_size is None else max_size) if data else b""
-            if fin:
-                self._finish()
+            payload = self._inflate_whole(data, limit) if whole else None
+            if payload is None:
+                payload = self._inflate(data, limit) if data else b""
+                if fin:
+                    self._finish()
             return payload
         except ERRORS as error:
             reason = str(error)
         raise ProtocolError(f"decompression failed: {reason}")  # outside, so that nothing refers to what was received
+
+    @cython.cfunc
+    def _inflate_whole(self, data: bytes, max_size: cython.Py_ssize_t) -> bytes | None:
+        """A message of one frame, as nearly all are, in one go; None leaves it to those who do it step by step."""
+        stream = self._start(len(data))
+        payload: bytes = stream.decompress(data + END, max_size + 1)
+        if len(payload) > max_size:
+            raise PayloadTooBig(None, max_size)
+        if not stream.eof or stream.unused_data:
+            return None  # it isn't whole, or has final blocks of its own
+        self._remember(payload)
+        return payload
 
     @cython.cfunc
     def _inflate(self, data: bytes, max_size: cython.Py_ssize_t) -> bytes:
@@ -224,12 +242,11 @@ class Inflater:
         for _ in range(FINAL_BLOCKS + 1):
             if self._stream is None:
                 self._stream = self._start(len(data))
-            piece: bytes = self._stream.decompress(data, min(max_size - len(payload), sys.maxsize - 1) + 1)
+            piece: bytes = self._stream.decompress(data, max_size - len(payload) + 1)
             payload += piece
             if len(payload) > max_size:
                 raise PayloadTooBig(None, max_size)
-            if self.takeover:
-                self._window = _last(1 << self.bits, self._window, piece)
+            self._remember(piece)
             if not self._stream.eof:
                 return payload
             # Section 7.2.3.4: a final block doesn't end the message, only the stream of its compressor.
@@ -244,6 +261,11 @@ class Inflater:
         """A decompressor for a message of this size, or that starts with a fragment of this size."""
         library = zlib if isal is None or size < ISAL_SIZE else isal
         return library.decompressobj(-max(self.bits, 9), self._window)
+
+    @cython.cfunc
+    def _remember(self, piece: bytes) -> None:
+        if self.takeover:
+            self._window = last(1 << self.bits, self._window, piece)
 
     @cython.cfunc
     def _finish(self) -> None:
@@ -341,12 +363,3 @@ def _compress(stream: Any, payload: bytes) -> bytes | None:
     data: bytes = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
     size: cython.Py_ssize_t = len(data) - len(SYNC)
     return data[:size] if size < len(payload) else None
-
-
-@cython.cfunc
-def _last(size: cython.Py_ssize_t, before: bytes, after: bytes) -> bytes:
-    """The last `size` bytes of two strings."""
-    if len(after) >= size:
-        return after[len(after) - size :]
-    before += after
-    return before[len(before) - size :] if len(before) > size else before

@@ -257,4 +257,17 @@ static inline PyObject *tl_frame(unsigned char first, PyObject *data, int masked
     tl_copy((unsigned char *)PyBytes_AS_STRING(frame) + size, (const unsigned char *)source, n, masked ? key : 0);
     return frame;
 }
+
+/* The last `size` bytes of two strings, or all of them. */
+static inline PyObject *tl_last(Py_ssize_t size, PyObject *before, PyObject *after) {
+    const Py_ssize_t of_after = Py_MIN(PyBytes_GET_SIZE(after), size);
+    const Py_ssize_t of_before = Py_MIN(PyBytes_GET_SIZE(before), size - of_after);
+    PyObject *last = PyBytes_FromStringAndSize(NULL, of_before + of_after);
+    if (last == NULL)
+        return NULL;
+    memcpy(PyBytes_AS_STRING(last), PyBytes_AS_STRING(before) + PyBytes_GET_SIZE(before) - of_before, (size_t)of_before);
+    memcpy(PyBytes_AS_STRING(last) + of_before, PyBytes_AS_STRING(after) + PyBytes_GET_SIZE(after) - of_after,
+           (size_t)of_after);
+    return last;
+}
 #endif

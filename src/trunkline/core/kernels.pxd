@@ -18,3 +18,4 @@ cdef extern from "kernels.h":
     object payload_done "tl_payload_done"(object payload, bint is_ascii)
     object header "tl_header"(unsigned char first, Py_ssize_t n)
     object frame "tl_frame"(unsigned char first, object data, bint masked, uint32_t key)
+    bytes last "tl_last"(Py_ssize_t size, bytes before, bytes after)

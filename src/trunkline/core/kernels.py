@@ -19,6 +19,7 @@ __all__ = [
     "at",
     "frame",
     "header",
+    "last",
     "memory",
     "payload_done",
     "payload_fill",
@@ -155,3 +156,11 @@ def frame(first: int, data: bytes | str, masked: bool, key: int) -> bytes:
     if not masked:
         return header(first, len(data)) + data
     return header(first, len(data), 0x80) + key.to_bytes(4, "little") + _xor(data, key)
+
+
+def last(size: int, before: bytes, after: bytes) -> bytes:
+    """The last `size` bytes of two strings, or all of them."""
+    if len(after) >= size:
+        return after[len(after) - size :]
+    before += after
+    return before[len(before) - size :] if len(before) > size else before
