@@ -4,6 +4,7 @@ from trunkline.core.kernels import at as at
 from trunkline.core.kernels import frame as frame
 from trunkline.core.kernels import header as header
 from trunkline.core.kernels import key_at as key_at
+from trunkline.core.kernels import last as last
 from trunkline.core.kernels import memory as memory
 from trunkline.core.kernels import payload_done as payload_done
 from trunkline.core.kernels import payload_fill as payload_fill
