@@ -147,6 +147,17 @@ def alone(messages: Sequence[bytes]) -> list[bytes]:
     return [data for data in compressed if data is not None]
 
 
+def compare_histories(seconds: float) -> None:
+    """How much of what was sent before a new compressor is told."""
+    libraries = installed()
+    heading("history", *libraries)
+    messages = MESSAGES["400 bytes of JSON"]
+    for size in (0, HISTORY // 4, HISTORY // 2, HISTORY, 2 * HISTORY):
+        history = b"".join(messages)[-size:] if size else b""
+        makers = [partial(new_compressor, *library, history) for library in libraries.values()]
+        row(str(size), *(compressing(make, messages, seconds) for make in makers))
+
+
 def compare_levels(seconds: float) -> None:
     heading("message", "level 3", "level 6")
     for name, messages in {
@@ -202,7 +213,7 @@ def compare_fanout(seconds: float) -> None:
 
 def main(seconds: float) -> None:
     print(__doc__)
-    for table in (compare_libraries, compare_levels, compare_sizes, compare_fanout):
+    for table in (compare_libraries, compare_histories, compare_levels, compare_sizes, compare_fanout):
         table(seconds)
 
 
