@@ -51,6 +51,19 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@engines
+def test_server_tells_that_it_has_tls(engine: str) -> None:
+    """By a name that asyncio documents nowhere, and programs ask for."""
+
+    async def main() -> None:
+        async with serve(echo, engine) as server:
+            assert server.server._ssl_context is tls_contexts()[0]
+        async with serve(echo, engine, ssl=None) as server:
+            assert server.server._ssl_context is None
+
+    run_clean(main)
+
+
 # --- messages ---
 
 

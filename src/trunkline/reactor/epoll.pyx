@@ -655,6 +655,11 @@ cdef class Listener:
     def sockets(self):
         return () if self.closed else self.server.sockets
 
+    @property
+    def _ssl_context(self):
+        # By this name of asyncio's, programs ask whether a server is one of wss://.
+        return None
+
     def is_serving(self):
         return bool(self.listening)
 

@@ -301,6 +301,10 @@ cdef class TlsListener(Listener):
 
     cdef Settings settings
 
+    @property
+    def _ssl_context(self):
+        return self.settings.context
+
     cdef object accepted(self, int fd, bytes peer):
         cdef TlsTransport transport = TlsTransport()
         self.carry(transport, fd, peer)
