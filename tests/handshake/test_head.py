@@ -291,6 +291,14 @@ def test_statuses_without_body(status):
     assert read(ResponseReader(), response_head(status))[0].body == b""
 
 
+@pytest.mark.parametrize("status", [b"099 Low", b"600 High", b"999 Denied"])
+def test_status_that_is_none(status):
+    """RFC 9110 section 15: it is between 100 and 599."""
+    with pytest.raises(InvalidMessage, match="did not receive a valid HTTP response") as info:
+        ResponseReader().receive_data(response_head(status))
+    assert isinstance(info.value.__cause__, ValueError)
+
+
 @pytest.mark.parametrize("line", [b"HTTP/1.1 403\r\n\r\n", b"HTTP/1.1 403 \r\n\r\n"])
 def test_reason_phrase_may_be_missing(line):
     assert read(ResponseReader(), line, eof=True)[0].reason_phrase == ""

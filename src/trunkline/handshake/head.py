@@ -36,8 +36,8 @@ _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 
 # RFC 9112 section 3; the target is in origin form
 _request_line = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ /[!-~]*+ HTTP/\d\.\d\r\n")
-# RFC 9112 section 4; servers leave out the last space
-_status_line = re.compile(rb"(HTTP/1\.[01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
+# RFC 9112 section 4, RFC 9110 section 15; servers leave out the last space
+_status_line = re.compile(rb"(HTTP/1\.[01]) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
 
 
 class _Head:
