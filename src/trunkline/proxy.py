@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
 from .datastructures import Headers
@@ -180,8 +182,17 @@ def socks_proxy(proxy: Proxy, implementation: str) -> Any:
     return socks.Proxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns)
 
 
-def socks_failure(error: Exception) -> Exception:
-    """What to raise when connecting through a SOCKS proxy failed."""
-    if isinstance(error, OSError):  # TimeoutError is one
-        return error
-    return ProxyError(f"failed to connect through SOCKS proxy: {error}")
+@contextlib.contextmanager
+def socks_failures() -> Iterator[None]:
+    """Wherein a client connects through a SOCKS proxy.
+
+    Raises:
+        OSError: if the proxy can't be reached, or in time.
+        ProxyError: if it doesn't reach the server; its cause says why.
+    """
+    try:
+        yield
+    except OSError:  # TimeoutError is one
+        raise
+    except Exception as error:
+        raise ProxyError("failed to connect to SOCKS proxy") from error

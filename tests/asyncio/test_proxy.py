@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import python_socks
 import uvloop
 
 import trunkline
@@ -93,11 +95,49 @@ def test_name_of_the_proxy_in_its_certificate() -> None:
     run_clean(main)
 
 
-def test_untrusted_server_behind_a_proxy() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("secure_proxy", [False, True])
+def test_untrusted_server_behind_a_proxy(loop: Callable[[], asyncio.AbstractEventLoop], secure_proxy: bool) -> None:
+    server_context, client_context = tls_contexts()
+    options: dict[str, Any] = {"proxy_ssl": client_context} if secure_proxy else {}
+
     async def main() -> None:
-        async with served(secure=True) as port, running(HTTPProxy().greet) as proxy_port:
-            with pytest.raises(OSError, match="certificate verify failed"):
-                await say_hello(f"wss://localhost:{port}/", proxy=f"http://localhost:{proxy_port}")
+        if secure_proxy and sys.version_info < (3, 11, 8):
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # asyncio's mistake: see there
+        gone = asyncio.Event()
+        proxy = HTTPProxy()
+
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, int] | None:
+            asyncio.create_task(writer.wait_closed()).add_done_callback(lambda task: task.exception() or gone.set())
+            return await proxy.greet(reader, writer)
+
+        context = server_context if secure_proxy else None
+        async with served(secure=True) as port, running(greet, context) as proxy_port:
+            with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
+                await say_hello(
+                    f"wss://localhost:{port}/",
+                    proxy=f"{'https' if secure_proxy else 'http'}://localhost:{proxy_port}",
+                    **options,
+                )
+            await asyncio.wait_for(gone.wait(), 10)
+
+    run_clean(main, loop)
+
+
+def test_timeouts_of_tls_with_the_proxy() -> None:
+    server_context, client_context = tls_contexts()
+    options: dict[str, Any] = {"proxy_ssl_handshake_timeout": 10, "proxy_ssl_shutdown_timeout": 10}
+
+    async def main() -> None:
+        async with served() as port:
+            uri = f"ws://localhost:{port}/"
+            await say_hello(uri, proxy=None, **options)
+            async with running(HTTPProxy().greet, server_context) as proxy_port:
+                await say_hello(uri, proxy=f"https://localhost:{proxy_port}", proxy_ssl=client_context, **options)
+            async with running(HTTPProxy().greet) as proxy_port:  # which doesn't answer what it doesn't understand
+                options["proxy_ssl_handshake_timeout"] = 0.1
+                with pytest.raises(ConnectionAbortedError, match="handshake is taking longer"):
+                    await say_hello(uri, proxy=f"https://localhost:{proxy_port}", **options)
 
     run_clean(main)
 
@@ -134,6 +174,7 @@ def test_credentials() -> None:
         ("", "EOFError"),
         ("HTTP/1.1 200 O", "EOFError"),
         ("SSH-2.0-proxy\r\n\r\n", "ValueError"),
+        ("HTTP/1.1 600 What?\r\n\r\n", "ValueError"),
         (f"HTTP/1.1 200 {'x' * 9000}\r\n\r\n", "StatusLineTooLong"),
         ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n", "ValueError"),
     ],
@@ -239,8 +280,9 @@ def test_socks_credentials() -> None:
         proxy = SOCKS5Proxy(credentials="user:p@ss", names=NOWHERE)
         async with served() as port, running(proxy.greet) as proxy_port:
             await say_hello(f"ws://server.invalid:{port}/", proxy=f"socks5h://user:p%40ss@localhost:{proxy_port}")
-            with pytest.raises(ProxyError, match="failed to connect through SOCKS proxy"):
+            with pytest.raises(ProxyError, match=r"^failed to connect to SOCKS proxy$") as caught:
                 await connect(port, f"socks5://user:wrong@localhost:{proxy_port}")
+            assert isinstance(caught.value.__cause__, python_socks.ProxyError)
 
     run_clean(main)
 
@@ -261,8 +303,9 @@ def test_python_socks_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h", "socks4"])
 def test_nobody_there(scheme: str) -> None:
     async def main() -> None:
-        with pytest.raises(OSError):  # noqa: PT011  # the text is the system's
+        with pytest.raises(OSError) as caught:  # noqa: PT011  # the text is the system's
             await connect(1, f"{scheme}://localhost:1")
+        assert caught.value.__cause__ is not caught.value
 
     run_clean(main)
 
@@ -291,6 +334,13 @@ def test_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ftp://localhost", {}, InvalidProxy, "scheme ftp isn't supported"),
         ("http://localhost:1", {"proxy_ssl": "context"}, ValueError, "incompatible with an http:// proxy"),
+        ("http://localhost:1", {"proxy_ssl": True}, ValueError, "incompatible with an http:// proxy"),
+        (
+            "https://localhost:1",
+            {"proxy_ssl": None},
+            ValueError,
+            "proxy_ssl=None is incompatible with an https:// proxy",
+        ),
         ("http://localhost:1", {"engine": "reactor"}, ValueError, "can't be used through an HTTP proxy"),
     ],
 )

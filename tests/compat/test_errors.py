@@ -45,6 +45,9 @@ CALLS: dict[str, Callable[[Library, socket.socket], Any]] = {
     "asyncio: TLS with a proxy without": lambda lib, _: lib.asyncio_client.connect(
         "ws://localhost/", proxy="http://localhost:1", proxy_ssl=tls()
     ),
+    "asyncio: no TLS with a proxy that has it": lambda lib, _: lib.asyncio_client.connect(
+        "ws://localhost/", proxy="https://localhost:1", proxy_ssl=None
+    ),
     "asyncio server: subprotocol": lambda lib, _: lib.asyncio_server.serve(handler, port=0, subprotocols="chat"),
     "asyncio server: no compression": lambda lib, _: lib.asyncio_server.serve(handler, port=0, compression=False),
     "asyncio server: no path": lambda lib, _: lib.asyncio_server.unix_serve(handler),

@@ -36,11 +36,11 @@ __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_
 CONNECT_ARGUMENTS = frozenset({
     "host", "port", "path", "ssl", "family", "proto", "flags", "sock", "local_addr", "server_hostname",
     "ssl_handshake_timeout", "ssl_shutdown_timeout", "happy_eyeballs_delay", "interleave", "all_errors",
-    "proxy_ssl", "proxy_server_hostname",
+    "proxy_ssl", "proxy_server_hostname", "proxy_ssl_handshake_timeout", "proxy_ssl_shutdown_timeout",
 })  # fmt: skip
 
 #: Those of them that only concern a proxy.
-PROXY_ARGUMENTS = ("proxy_ssl", "proxy_server_hostname")
+PROXY_ARGUMENTS = frozenset(name for name in CONNECT_ARGUMENTS if name.startswith("proxy_"))
 
 
 @cython.cclass
@@ -151,7 +151,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         create_connection: subclass of `ClientConnection` to use.
         engine: "auto", "reactor" or "transports".
         kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others;
-            `proxy_ssl` and `proxy_server_hostname` are for TLS with an `https://` proxy.
+            with `proxy_` before them, `ssl`, `server_hostname`, `ssl_handshake_timeout` and `ssl_shutdown_timeout` are
+            for TLS with an `https://` proxy.
 
     Raises:
         TypeError: if a keyword argument is unknown.

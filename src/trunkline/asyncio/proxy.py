@@ -9,7 +9,7 @@ from typing import Any
 
 from trunkline.asyncio import engine as engines
 from trunkline.exceptions import ProxyError
-from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failure, socks_proxy
+from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failures, socks_proxy
 
 __all__ = ["create_connection"]
 
@@ -25,8 +25,6 @@ async def create_connection(
     host: str,
     port: int,
     user_agent_header: str | None = None,
-    proxy_ssl: ssl_module.SSLContext | None = None,
-    proxy_server_hostname: str | None = None,
     **kwargs: Any,
 ) -> Any:
     """`loop.create_connection` through a proxy; returns the protocol.
@@ -37,8 +35,8 @@ async def create_connection(
         engine: for SOCKS as always; an HTTP proxy leaves no choice but transports.
         host, port: the server.
         user_agent_header: told to an HTTP proxy.
-        proxy_ssl, proxy_server_hostname: for TLS with an `https://` proxy.
-        kwargs: `ssl`, `server_hostname` and the like for TLS with the server, others for the connection to the proxy.
+        kwargs: `ssl`, `server_hostname` and the like for TLS with the server; the same with `proxy_` before them for
+            TLS with an `https://` proxy; others for the connection to the proxy.
 
     Raises:
         OSError: if the proxy can't be reached.
@@ -46,7 +44,8 @@ async def create_connection(
         ValueError: if an argument doesn't suit the proxy.
         ImportError: if a SOCKS proxy is to be used and python-socks isn't installed.
     """
-    check_proxy_tls(proxy, proxy_ssl)
+    proxy_tls = {name: kwargs.pop(f"proxy_{name}") for name in TLS_ARGUMENTS if f"proxy_{name}" in kwargs}
+    check_proxy_tls(proxy, proxy_tls.get("ssl"))
     tls = {name: value for name, value in kwargs.items() if name in TLS_ARGUMENTS}
     tcp = {name: value for name, value in kwargs.items() if name not in TLS_ARGUMENTS}
     if proxy.scheme.startswith("socks"):
@@ -55,7 +54,9 @@ async def create_connection(
     if engine == "reactor":
         raise ValueError("engine='reactor' can't be used through an HTTP proxy: leave engine out")
     if proxy.scheme == "https":
-        tcp |= {"ssl": proxy_ssl or True, "server_hostname": proxy_server_hostname}
+        if proxy_tls.setdefault("ssl", True) is None:
+            raise ValueError("proxy_ssl=None is incompatible with an https:// proxy")
+        tcp |= proxy_tls
     transport = await open_tunnel(proxy, Tunnel(proxy, host, port, user_agent_header), **tcp)
     return await take_over(transport, factory(), **tls)
 
@@ -109,7 +110,14 @@ async def take_over(transport: asyncio.Transport, protocol: Any, *, ssl: Any = N
         protocol.connection_made(transport)
         return protocol
     context = ssl_module.create_default_context() if ssl is True else ssl
-    secured = await asyncio.get_running_loop().start_tls(transport, protocol, context, **kwargs)
+    try:
+        secured = await asyncio.get_running_loop().start_tls(transport, protocol, context, **kwargs)
+    except BaseException as error:
+        transport.abort()
+        # Before 3.11.8, asyncio stumbles over the failure if the connection to the proxy has TLS, too.
+        if isinstance(error, TypeError) and isinstance(error.__context__, ssl_module.SSLError):
+            raise error.__context__ from None
+        raise
     assert secured is not None, "the transport is open"
     protocol.connection_made(secured)
     return protocol
@@ -118,7 +126,5 @@ async def take_over(transport: asyncio.Transport, protocol: Any, *, ssl: Any = N
 async def connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> Any:
     """A socket that is connected to a server through a SOCKS proxy."""
     socks = socks_proxy(proxy, "async_.asyncio")
-    try:
+    with socks_failures():
         return await socks.connect(host, port, **kwargs)
-    except Exception as error:
-        raise socks_failure(error) from error

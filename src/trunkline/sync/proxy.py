@@ -6,7 +6,7 @@ import socket
 import ssl as ssl_module
 from typing import Any
 
-from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failure, socks_proxy
+from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failures, socks_proxy
 from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls
 
 __all__ = ["open_stream"]
@@ -73,9 +73,8 @@ def connect_socks(proxy: Proxy, host: str, port: int, deadline: Deadline, **kwar
     """A socket that is connected to a server through a SOCKS proxy."""
     socks = socks_proxy(proxy, "sync")
     try:
-        sock: socket.socket = socks.connect(host, port, timeout=deadline.remaining(), **kwargs)
-    except Exception as error:
-        if type(error).__name__ == "ProxyTimeoutError":
-            raise TimeoutError("timed out during opening handshake") from error
-        raise socks_failure(error) from error
+        with socks_failures():
+            sock: socket.socket = socks.connect(host, port, timeout=deadline.remaining(), **kwargs)
+    except TimeoutError as error:
+        raise TimeoutError("timed out during opening handshake") from error
     return sock

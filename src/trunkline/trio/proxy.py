@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import trio
 
-from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failure, socks_proxy
+from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failures, socks_proxy
 
 __all__ = ["connect_proxy", "start_tls"]
 
@@ -65,10 +65,8 @@ async def _open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:
 
 async def _connect_socks(proxy: Proxy, host: str, port: int, **kwargs: Any) -> trio.abc.Stream:
     socks = socks_proxy(proxy, "async_.trio")
-    try:
+    with socks_failures():
         return trio.SocketStream(await socks.connect(host, port, **kwargs))
-    except Exception as error:
-        raise socks_failure(error) from error
 
 
 async def start_tls(
