@@ -71,6 +71,38 @@ def test_our_own_modules_stay_as_they_are() -> None:
         """) == "trunkline.asyncio.client False\n"  # fmt: skip
 
 
+def test_what_is_set_is_set_in_trunkline() -> None:
+    assert run("""
+        from unittest.mock import patch
+        import trunkline.endpoint.client
+        import websockets.asyncio.client
+        import websockets.http11
+
+        with patch("websockets.http11.USER_AGENT", "other"):
+            print(websockets.http11.USER_AGENT, trunkline.http11.USER_AGENT)
+        print(websockets.http11.USER_AGENT == trunkline.http11.USER_AGENT != "other")
+
+        websockets.asyncio.client.MAX_REDIRECTS = 2  # which is elsewhere in trunkline
+        print(websockets.asyncio.client.MAX_REDIRECTS, trunkline.endpoint.client.MAX_REDIRECTS)
+
+        with patch("websockets.connect", "other"):
+            print(websockets.connect, trunkline.connect)
+        print(websockets.connect is trunkline.connect is trunkline.asyncio.client.connect)
+        """) == "other other\nTrue\n2 2\nother other\nTrue\n"  # fmt: skip
+
+
+def test_what_is_set_in_the_stand_in_alone() -> None:
+    assert run("""
+        from unittest.mock import patch
+        import websockets.frames
+
+        with patch("websockets.__version__", "0"), patch("websockets.frames", "other"):
+            print(websockets.__version__, websockets.frames)
+        print(websockets.__version__, websockets.frames.__name__)
+        print(trunkline.__version__ == websockets.__version__, trunkline.frames.__name__)
+        """) == "0 other\n17.4 websockets.frames\nFalse trunkline.frames\n"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("statement", "error"),
     [

@@ -12,7 +12,8 @@ or as the first thing that a program does::
     trunkline.compat.install()
 
 From then on `import websockets`, anywhere in the process, finds trunkline, whether websockets is installed or not. Only
-that name is concerned. Processes that the program starts have to call `install` themselves.
+that name is concerned. What is set in its modules, as by `unittest.mock.patch`, is set in trunkline's. Processes that
+the program starts have to call `install` themselves.
 """
 
 from __future__ import annotations
@@ -101,6 +102,33 @@ ELSEWHERE = {
 }
 
 
+class Alias(types.ModuleType):
+    """A module that has next to nothing of its own: what is set in it is set where trunkline has it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if is_own(self.__name__, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(*place_of(self.__name__, name), value)
+
+    def __delattr__(self, name: str) -> None:
+        if is_own(self.__name__, name):
+            super().__delattr__(name)
+        else:
+            delattr(*place_of(self.__name__, name))
+
+
+def is_own(alias: str, name: str) -> bool:
+    """Whether the module `alias` itself has a name: what modules have, its modules, and other values than ours."""
+    return name.startswith("__") or f"{alias}.{name}" in MODULES or name in VALUES.get(alias, {})
+
+
+def place_of(alias: str, name: str) -> tuple[types.ModuleType, str]:
+    """The module of trunkline that has a name of the module `alias`, and the name there."""
+    module, _, other_name = ELSEWHERE.get(alias, {}).get(name, MODULES[alias]).partition(":")
+    return importlib.import_module(module), other_name or name
+
+
 class StandIn(MetaPathFinder, Loader):
     """Finds `websockets` and its modules, and loads an empty module that asks trunkline for each name."""
 
@@ -115,6 +143,9 @@ class StandIn(MetaPathFinder, Loader):
         # As a package, so that `from websockets.frames import missing` comes by here, too.
         return ModuleSpec(fullname, self, origin=f"{MODULES[fullname]}, by trunkline.compat", is_package=True)
 
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return Alias(spec.name)
+
     def exec_module(self, module: types.ModuleType) -> None:
         target = importlib.import_module(MODULES[module.__name__])
         vars(module).update(
@@ -127,16 +158,12 @@ class StandIn(MetaPathFinder, Loader):
 
 def forward(alias: str, target: types.ModuleType) -> Callable[[str], Any]:
     """`__getattr__` of the module `alias`, for which `target` stands in."""
-    elsewhere = ELSEWHERE.get(alias, {})
 
     def get(name: str) -> Any:
         if f"{alias}.{name}" in MODULES:
             return importlib.import_module(f"{alias}.{name}")
-        if name in elsewhere:
-            module, _, other_name = elsewhere[name].partition(":")
-            return getattr(importlib.import_module(module), other_name or name)
         try:
-            return getattr(target, name)
+            return getattr(*place_of(alias, name))
         except AttributeError:
             raise AttributeError(
                 f"{target.__name__}, which stands in for {alias}, has no attribute {name!r}", name=name, obj=target
