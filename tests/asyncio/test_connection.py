@@ -577,6 +577,25 @@ def test_pongs_complete_pings(run: Callable[[Test], None]) -> None:
     run(main)
 
 
+class HastyLoop(asyncio.SelectorEventLoop):
+    """Rounds down what time is left to its timers, as uvloop does, but by more."""
+
+    def call_later(self, delay: float, *arguments: Any, **keywords: Any) -> asyncio.TimerHandle:
+        return super().call_later(delay / 2, *arguments, **keywords)
+
+
+def test_latency_is_that_of_the_peer_where_timers_are_early() -> None:
+    async def main() -> None:
+        ws, transport = connected(ping_interval=0.2)
+        while not (pings := transport.take()):
+            await asyncio.sleep(0)
+        await arrive(ws, peer_frame(ws.session, PONG, pings[0].payload))
+        assert ws.latency > 0
+
+    with asyncio.Runner(loop_factory=HastyLoop) as runner:
+        runner.run(main())
+
+
 def test_a_fault_of_the_peer_closes(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, transport = connected()

@@ -427,6 +427,13 @@ def test_close_timeout_runs_from_any_beginning_of_the_closing_handshake(side: Si
     assert session.deadline() == 15.0
 
 
+def test_closing_ends_with_a_timer_that_is_early() -> None:
+    session = opened(close_timeout=10)
+    session.close(1000, "", 5.0)
+    session.on_deadline(14.75, due=15.0)
+    assert session.expired
+
+
 def test_without_close_timeout_there_is_no_deadline() -> None:
     session = opened()
     session.close(1000, "", 0.0)
@@ -630,6 +637,15 @@ def test_keepalive(side: Side) -> None:
     assert session.latency == 0.5
     assert session.acknowledged == []  # nobody asked
     assert session.deadline() == 140.5
+
+
+def test_a_keepalive_ping_that_leaves_early_is_timed_from_then() -> None:
+    session = opened(ping_interval=20, ping_timeout=30)
+    session.on_deadline(19.75, due=20.0)
+    payload = keepalive_ping(session)
+    assert session.deadline() == 49.75
+    receive(session, PONG, payload, now=19.875)
+    assert session.latency == 0.125
 
 
 def test_a_pong_that_takes_longer_than_the_interval_is_followed_by_a_ping() -> None:

@@ -807,13 +807,14 @@ class Connection(BaseConnection):
         if due != self.due:
             return
         self.due = 0.0
-        now = max(due, self.clock())  # a loop may call us early, by as much as the resolution of its clock
+        now = self.clock()
+        reached = max(due, now)  # a loop may call us early, by as much as the resolution of its clock
         deadline = self.session.deadline()
-        if 0 < self.drop_at <= now:
+        if 0 < self.drop_at <= reached:
             self.drop_at = 0.0
             self.on_drop()
-        elif deadline is not None and deadline <= now:
-            self.meet_deadline(now)
+        elif deadline is not None and deadline <= reached:
+            self.meet_deadline(now, due)
             self.attend()
         else:
             self.schedule()

@@ -4,7 +4,7 @@ A driver moves bytes and keeps the clock; the session holds everything else:
 
 - what came goes in through `receive_data(data, now)` and `receive_eof(now)`; messages appear in `inbox`;
 - what must leave appears in `outgoing`, and `eof_wanted` says that the stream ends behind it;
-- `deadline()` tells when to call `on_deadline(now)`; `expired` tells that waiting for the peer is over: drop the
+- `deadline()` tells when to call `on_deadline(now, due)`; `expired` tells that waiting for the peer is over: drop the
   connection;
 - `attention` is set when something besides messages happened, so that a driver can pass over all the rest while nothing
   did.
@@ -556,20 +556,25 @@ class Session(FrameSink):
             return self.pong_due if self.ping_at is None else self.ping_at
         return self.close_due if self.phase == CLOSING else None
 
-    def on_deadline(self, now: float) -> None:
+    def on_deadline(self, now: float, due: float = 0.0) -> None:
         """Do what is due: a keepalive ping, failing a connection whose pong did not come, giving up on a peer that does
         not close.
+
+        Args:
+            now: the time.
+            due: when the call was ordered for; timers may be early, by as much as the resolution of their clock.
         """
         self.now = now
+        reached = max(now, due)
         if self.pending_fault is not None:
-            if now >= self.fault_due:
+            if reached >= self.fault_due:
                 self.settle(now)
-        elif self.phase == CLOSING and self.close_due is not None and now >= self.close_due:
+        elif self.phase == CLOSING and self.close_due is not None and reached >= self.close_due:
             self.expired = self.attention = True
             self.failure = self.failure or TimeoutError("timed out while closing connection")
-        elif self.phase == OPEN and self.pong_due is not None and now >= self.pong_due:
+        elif self.phase == OPEN and self.pong_due is not None and reached >= self.pong_due:
             self._pong_missing(now)
-        elif self.phase == OPEN and self.ping_at is not None and now >= self.ping_at:
+        elif self.phase == OPEN and self.ping_at is not None and reached >= self.ping_at:
             self._keepalive(now)
 
     def _pong_missing(self, now: float) -> None:

@@ -270,10 +270,10 @@ class BaseConnection:
         else:
             self.session.close(code, reason, now)
 
-    def meet_deadline(self, now: float) -> None:
+    def meet_deadline(self, now: float, due: float = 0.0) -> None:
         """The session's deadline has come: ping the peer, or give it up."""
         pings = len(self.session.pings)
-        self.session.on_deadline(now)
+        self.session.on_deadline(now, due)
         if self.debug and len(self.session.pings) > pings:
             self.logger.debug("% sent keepalive ping")
 
