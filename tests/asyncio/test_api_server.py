@@ -283,6 +283,20 @@ def test_server_knows_its_sockets_and_loop() -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("engine", [pytest.param("reactor", marks=pytest.mark.compiled), "transports"])
+def test_server_stops_serving_in_the_turn_after_close(engine: str) -> None:
+    async def main() -> None:
+        async with serve(engine=engine) as server:
+            server.close()
+            assert server.is_serving()
+            assert server.sockets
+            await asyncio.sleep(0)
+            assert not server.is_serving()
+            assert server.sockets == ()
+
+    run_clean(main)
+
+
 def test_server_starts_serving_later() -> None:
     async def main() -> None:
         async with serve(start_serving=False) as server:

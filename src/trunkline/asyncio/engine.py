@@ -101,8 +101,9 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
 def stop_accepting(server: Listener) -> None:
     """Accept no more connections. `close` may follow in the next turn of the event loop.
 
-    A loop of asyncio gives a connection its transport in the turn after it was accepted. If its server is closed by
-    then, asyncio forgets the connection without closing the socket, and only the garbage collector does.
+    A loop of asyncio gives a connection its transport in a task, which starts in the turn after it was accepted. If its
+    server is closed by then, asyncio forgets the connection without closing the socket, and only the garbage collector
+    does. A task made after this call starts later than all of those.
     """
     if isinstance(server, asyncio.Server):
         loop = server.get_loop()

@@ -357,15 +357,14 @@ class Server(BaseServer):
         """
         Close(code, reason).serialize()  # raises before anything is closed
         if self._closing is None and self.server is not None:
+            engines.stop_accepting(self.server)
             self._closing = self._loop_of_server.create_task(self._close(close_connections, code, reason))
             self._told_to_close.set()
 
     async def _close(self, close_connections: bool, code: CloseCode | int, reason: str) -> None:
         self.logger.info("server closing")
-        engines.stop_accepting(self._listener)
-        await asyncio.sleep(0)  # connections accepted by now get a transport
         self._listener.close()
-        await asyncio.sleep(0)  # and get to `track`
+        await asyncio.sleep(0)  # connections accepted by now get to `track`
         closing: list[Awaitable[None]] = []
         for connection in list(self._connections):
             if connection.session.state is State.CONNECTING:
