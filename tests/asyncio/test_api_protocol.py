@@ -187,7 +187,7 @@ async def keepalive(library: Library) -> Any:
     async with connected(library, ping_interval=20 * MS, ping_timeout=20 * MS) as (local, remote):
         local.start_keepalive()
         [(opcode, data, _)] = await frames(remote, 1)
-        yield opcode, len(data)
+        yield opcode, len(data), local.keepalive_task.done()
         remote.transport.drop = True
         yield (await closed(library, local.recv()))[:2]
     async with connected(library, ping_interval=MS) as (local, remote):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from trunkline import json
 from trunkline.asyncio.awaitables import Pause, Sent, Waiter
 from trunkline.asyncio.deadlines import Deadlines, clock_of
+from trunkline.asyncio.keepalive import Keepalive
 from trunkline.core.inbox import convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage
@@ -606,6 +607,13 @@ class Connection(BaseConnection):
         """Send pings from now on; connections made by `connect` and `serve` do from the beginning."""
         self.session.start_keepalive(self.clock())
         self.schedule()
+
+    @property
+    def keepalive_task(self) -> Keepalive | None:
+        """What can be canceled to send no more pings, None without any (a name that programs on websockets use)."""
+        if self.session.phase != 1 or self.session.ping_interval is None:
+            return None
+        return Keepalive(self.session)
 
     def receive_handshake(self, data: bytes) -> None:
         """Bytes of the opening handshake; clients and servers differ."""

@@ -212,6 +212,10 @@ class Session(FrameSink):
     def stop_keepalive(self) -> None:
         self.ping_at = self.pong_due = None
 
+    def keeps_alive(self) -> bool:
+        """Whether a ping is due some time, or the pong to one."""
+        return self.ping_at is not None or self.pong_due is not None
+
     def ended_normally(self) -> bool:
         """Whether close frames were exchanged, with codes that mean no error: no message will come any more."""
         rcvd, sent = self.close_rcvd, self.close_sent
