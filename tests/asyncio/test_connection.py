@@ -445,6 +445,40 @@ def test_a_broadcast_from_within_a_delivery_leaves_everywhere(run: Callable[[Tes
     run(main)
 
 
+class Ended(MemoryTransport):
+    """A transport of which somebody else has ended our half."""
+
+    def write(self, data: Any) -> None:
+        raise RuntimeError("ended by somebody else")
+
+    writelines = write
+
+
+@pytest.mark.parametrize("side", Side)
+def test_broadcast_tells_of_transports_that_take_no_more(
+    run: Callable[[Test], None], side: Side, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        failing = [connected(side, transport=Ended()) for _ in range(2)]
+        other, other_transport = connected(side)
+        broadcast([failing[0][0], other], "a")
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+            "skipped broadcast: failed to write message: RuntimeError: ended by somebody else"
+        ]
+        with pytest.raises(ExceptionGroup) as caught:
+            broadcast([failing[1][0], other], "b", raise_exceptions=True)
+        [error] = caught.value.exceptions
+        assert (type(error), str(error)) == (RuntimeError, "failed to write message")
+        assert str(error.__cause__) == "ended by somebody else"
+        assert texts(other_transport) == ["a", "b"]
+        for ws, transport in failing:
+            assert transport.aborted
+            ws.connection_lost(None)
+            assert str(ws.close_exc.__cause__) == "ended by somebody else"
+
+    run(main)
+
+
 @pytest.mark.parametrize("message", [5, None, ["a"]])
 def test_broadcast_refuses_what_is_no_message(message: Any) -> None:
     with pytest.raises(TypeError):

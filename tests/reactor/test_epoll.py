@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
+import re
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,11 +20,16 @@ from tests.support.pair import Accepted, echo, idle, port_of, serve
 from tests.support.pair import connect as connect_any
 from tests.support.raw import RawPeer, accept_handshake, encode_frame, request, scripted_server
 from trunkline.asyncio.server import Server, ServerConnection
+from trunkline.core.writer import PreparedMessage
+from trunkline.exceptions import ConnectionClosedError
 from trunkline.reactor import epoll
 
 
 def connect(to: Any, **options: Any) -> Any:
     return connect_any(to, engine="reactor", **options)
+
+
+ENDED = "Cannot call write() after write_eof()"
 
 
 class Accepting:
@@ -94,10 +101,35 @@ def test_what_waits_is_sent_before_the_end(ending: str) -> None:
         assert transport.get_write_buffer_size() > 0
         getattr(transport, ending)()
         if ending == "write_eof":
-            transport.write(b"too late")
+            for write in (lambda: transport.write(b"too late"), lambda: transport.writelines([b"too", b"late"])):
+                with pytest.raises(RuntimeError, match=re.escape(ENDED)):
+                    write()
         assert await peer.read_to_eof() == bytes(3_000_000)
 
     run_with_pair(test, receive_buffer=4096)
+
+
+@pytest.mark.parametrize("way", ["send", "ping", "broadcast", "send_nowait"])
+def test_a_stream_that_the_program_ended_loses_the_connection(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Accepting() as accepting:
+            peer, ws = await accepting.pair()
+            async with peer:
+                ws.transport.write_eof()
+                if way == "broadcast":
+                    trunkline.broadcast([ws], "text")
+                elif way == "send_nowait":
+                    ws.send_nowait(PreparedMessage("text"))
+                else:
+                    with pytest.raises(ConnectionClosedError, match="no close frame"):
+                        await getattr(ws, way)("text")
+                with pytest.raises(ConnectionClosedError) as caught:
+                    await ws.recv()
+                assert isinstance(caught.value.__cause__, RuntimeError)
+
+    run_clean(main)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["skipped broadcast: failed to write message: RuntimeError: " + ENDED] * (way == "broadcast")
 
 
 def test_abort_drops_what_waits() -> None:

@@ -69,11 +69,11 @@ class MemoryTransport(asyncio.Transport):
 
 
 def connected(
-    side: Side = Side.SERVER, *, half_closing: bool = True, **options: Any
+    side: Side = Side.SERVER, *, half_closing: bool = True, transport: MemoryTransport | None = None, **options: Any
 ) -> tuple[Connection, MemoryTransport]:
     """An open connection without keepalive, and its transport."""
     connection = Connection(side, Options(**({"ping_interval": None} | options)))
-    transport = MemoryTransport(half_closing)
+    transport = transport or MemoryTransport(half_closing)
     connection.connection_made(transport)
     connection.start(None, [], b"")
     return connection, transport

@@ -677,30 +677,31 @@ class Connection(BaseConnection):
         self.transport.pause_reading()
 
     @cython.cfunc
-    def flush(self) -> None:
-        """Write what the session has to send."""
+    def flush(self) -> object:
+        """Write what the session has to send; an error of the transport ends the connection, and is returned."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
-            return
+            return None
         try:
             if cython.compiled and self.write_chunks != cython.NULL:
                 self.write_chunks(self.transport, outgoing, self.session.eof_wanted)
-                return
+                return None
             if WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
                 self.transport.write(b"".join(outgoing))
             else:
                 self.transport.writelines(outgoing)
         except Exception as error:
-            self._writing_failed(error)
-        else:
-            if self.transport.is_closing() and not self.eof_sent:
-                self.writing_paused = True  # it is lost, and drops what it is given until it says so
+            return self._writing_failed(error)
+        if self.transport.is_closing() and not self.eof_sent:
+            self.writing_paused = True  # it is lost, and drops what it is given until it says so
+        return None
 
-    def _writing_failed(self, error: Exception) -> None:
+    def _writing_failed(self, error: Exception) -> Exception:
         """The transport takes no more, perhaps because somebody else has ended or closed it: the connection is lost."""
         self.session.failure = self.session.failure or error
         self.writing_paused = True  # whoever sends waits for the end, and is told
         self.transport.abort()
+        return error
 
     def attend(self) -> None:
         """Something besides messages happened in the session: pongs, closing, deadlines."""
@@ -847,7 +848,7 @@ class Connection(BaseConnection):
 
     @cython.ccall
     def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, or None."""
+        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         return self.deliver(message)
 
     @cython.cfunc
@@ -857,24 +858,27 @@ class Connection(BaseConnection):
         if self.writing_paused and self.transport.get_write_buffer_size() > BROADCAST_BACKLOG:
             self.skipped_broadcasts += 1
             return "the peer reads too slowly"
-        self._send_now(message)
-        return None
+        return self._send_now(message)
 
     @cython.cfunc
-    def _send_now(self, message: PreparedMessage) -> None:
-        """Send a message, or put it behind the answers that leave together."""
+    def _send_now(self, message: PreparedMessage) -> object:
+        """Send a message, or put it behind the answers that leave together; returns the error, as `flush` does."""
         if cython.compiled and not self.corked and not self.lost and self.write_chunks != cython.NULL:
             buffers: list | None = self.session.shared_buffers(message)  # type: ignore[type-arg]
             if buffers is not None:
-                self.write_chunks(self.transport, buffers, False)
-                return
+                try:
+                    self.write_chunks(self.transport, buffers, False)
+                except Exception as error:
+                    return self._writing_failed(error)
+                return None
         self.session.send_prepared(message)
-        self._flush_unless_corked()
+        return self._flush_unless_corked()
 
     @cython.cfunc
-    def _flush_unless_corked(self) -> None:
+    def _flush_unless_corked(self) -> object:
         if not self.corked or self.session.outgoing_size > CORK_LIMIT:
-            self.flush()
+            return self.flush()
+        return None
 
 
 async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import traceback
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping
@@ -311,7 +312,7 @@ class BaseConnection:
 
     @cython.ccall
     def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, or None."""
+        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         raise NotImplementedError
 
     @cython.cfunc
@@ -491,14 +492,29 @@ def broadcast(
             continue
         try:
             problem: Any = connection.deliver(prepared)
-            if problem is None:
-                continue
-            error: Exception = ConcurrencyError(problem)
         except Exception as exception:
-            problem, error = "failed to write message", exception
+            problem = exception
+        if problem is None:
+            continue
         if raise_exceptions:
-            exceptions.append(error)
+            exceptions.append(not_sent(problem))
         else:
-            connection.logger.warning("skipped broadcast: %s", problem)
+            connection.logger.warning("skipped broadcast: %s", in_words(problem))
     if exceptions:
         raise ExceptionGroup("skipped broadcast", exceptions)
+
+
+def not_sent(problem: str | Exception) -> RuntimeError:
+    """The exception for a connection that missed a broadcast, by what `BaseConnection.broadcast` says of it."""
+    if isinstance(problem, str):
+        return ConcurrencyError(problem)
+    error = RuntimeError("failed to write message")
+    error.__cause__ = problem
+    return error
+
+
+def in_words(problem: str | Exception) -> str:
+    """The same for a log."""
+    if isinstance(problem, str):
+        return problem
+    return "failed to write message: " + "".join(traceback.format_exception_only(problem)).strip()

@@ -391,8 +391,10 @@ cdef class Transport(Watched):
     cdef int send(self, list chunks, bint last=False) except -1:
         """Send chunks; `last` says that the end of the stream follows at once, and can share their packet."""
         cdef Py_ssize_t size, sent
-        if self.lost or self.eof_wanted:
+        if self.lost:
             return 0
+        if self.eof_wanted:
+            raise RuntimeError("Cannot call write() after write_eof()")  # as asyncio's own transports say it
         size = size_of(chunks)
         if self.backlog is not None:
             self.backlog.extend(chunks)
