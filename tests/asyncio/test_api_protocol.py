@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ class Library:
 
     def __init__(self, name: str) -> None:
         self.Connection = importlib.import_module(f"{name}.asyncio.connection").Connection
+        self.broadcast = importlib.import_module(f"{name}.asyncio.connection").broadcast
         self.ClientConnection = importlib.import_module(f"{name}.asyncio.client").ClientConnection
         self.ClientProtocol = importlib.import_module(f"{name}.client").ClientProtocol
         self.protocol = importlib.import_module(f"{name}.protocol")
@@ -166,6 +167,27 @@ async def transports_that_others_use(library: Library) -> Any:
             yield await closed(library, call(local))
 
 
+async def broadcasts_that_fail(library: Library) -> Any:
+    async with connected(library) as (local, _):
+        local.transport.write_eof()
+        with pytest.raises(ExceptionGroup) as caught:
+            library.broadcast([local], "text", raise_exceptions=True)
+        [error] = caught.value.exceptions
+        yield str(caught.value), repr(error), repr(error.__cause__)
+
+
+async def iterators(library: Library) -> Any:
+    async with connected(library) as (local, remote):
+        for message in ("one", "two"):
+            await remote.send(message)
+        iterator = aiter(local)
+        async with aclosing(iterator):
+            yield await anext(iterator)
+        with pytest.raises(StopAsyncIteration):
+            await anext(iterator)
+        yield await anext(aiter(local)), local.state.name
+
+
 async def receiving_twice(library: Library) -> Any:
     async def stream(ws: Any) -> None:
         async for _ in ws.recv_streaming():
@@ -214,7 +236,8 @@ async def handshake(library: Library) -> Any:
 
 
 SCENARIOS: list[Callable[[Library], AsyncIterator[Any]]] = [
-    messages, pings, attributes, closing, failures, transports_that_others_use, receiving_twice, keepalive, handshake,
+    messages, pings, attributes, closing, failures, transports_that_others_use, broadcasts_that_fail, iterators,
+    receiving_twice, keepalive, handshake,
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -483,6 +484,28 @@ def test_broadcast_tells_of_transports_that_take_no_more(
 def test_broadcast_refuses_what_is_no_message(message: Any) -> None:
     with pytest.raises(TypeError):
         broadcast([], message)
+
+
+# Iterating
+
+
+def test_ending_an_iterator_does_not_close_the_connection(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        await arrive(ws, frames(ws, "a", "b", "c"))
+        async with contextlib.aclosing(aiter(ws)) as messages:  # type: ignore[type-var]
+            assert await anext(messages) == "a"
+        with pytest.raises(StopAsyncIteration):
+            await anext(messages)
+        assert [message async for message in messages] == []
+        assert await anext(ws) == "b"
+        async for message in ws:
+            assert message == "c"
+            break
+        assert ws.state is State.OPEN
+        assert transport.take() == []
+
+    run(main)
 
 
 # Fragments

@@ -25,6 +25,9 @@ cdef Spares spares
 
 cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
 
+cdef class Messages:
+    cdef Connection connection
+
 cdef class Drain(Waiter):
     cdef Connection connection
 

@@ -241,6 +241,32 @@ spares: Spares = Spares()
 
 @cython.final
 @cython.cclass
+class Messages:
+    """What `async for` goes through. It can be ended without the connection, like the generator that programs expect:
+    `contextlib.aclosing` must not close what others still use.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection: Connection | None = connection
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Data]:
+        connection: Connection | None = self.connection
+        if connection is None:
+            return _no_more()
+        if connection.streaming_broken:
+            return connection._fail_streaming()
+        return receive(connection, True)
+
+    async def aclose(self) -> None:
+        """Give no more messages."""
+        self.connection = None
+
+
+@cython.final
+@cython.cclass
 class Drain(Waiter):
     """Awaitable of a `send()` that must wait for the peer to read."""
 
@@ -365,13 +391,11 @@ class Connection(BaseConnection):
     async def _fail_streaming(self) -> Data:
         raise ConcurrencyError(STREAMING_BROKEN)
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Data]:
+        return Messages(self)
 
     def __anext__(self) -> Awaitable[Data]:
-        if self.streaming_broken:
-            return self._fail_streaming()
-        return receive(self, True)
+        return Messages(self).__anext__()
 
     async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
         """Receive the next message in its fragments, as they come (RFC 6455 section 5.4).
@@ -888,3 +912,7 @@ async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:
 
 async def _fail(error: Exception) -> None:
     raise error
+
+
+async def _no_more() -> Data:
+    raise StopAsyncIteration
