@@ -19,7 +19,7 @@ export LD_PRELOAD="$(library libasan.so) $(library libubsan.so) $(library libstd
 export PYTHONMALLOC=malloc
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 # Freed memory is kept back for a while, but not so much that the tests of memory limits would notice.
-options=quarantine_size_mb=8:abort_on_error=1:handle_abort=0
+options=quarantine_size_mb=4:abort_on_error=1:handle_abort=0
 
 # Tests of what something costs, in time or memory, are left out: here all costs several times as much.
 ASAN_OPTIONS=$options:detect_leaks=0 "$python" -m pytest -p no:cacheprovider --hypothesis-profile=slow \
