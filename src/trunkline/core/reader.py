@@ -248,12 +248,12 @@ class Reader:
         """Rules that the first two bytes decide."""
         self.fin = (first & 0x80) != 0
         self.opcode = first & 0x0F
-        if first & 0x70:
-            self._check_reserved_bits(first)
         if self.opcode > 10 or 2 < self.opcode < 8:
             raise ProtocolError("invalid opcode")
         if ((second & 0x80) != 0) != self.masked:
             raise ProtocolError("incorrect masking")
+        if first & 0x70:
+            self._check_reserved_bits(first)
         if self.opcode >= 8:  # section 5.5
             if (second & 0x7F) > 125:
                 raise ProtocolError("control frame too long")
