@@ -98,6 +98,8 @@ SCENARIOS: dict[str, list[Callable[[Any], Any]]] = {
     "peer closes without a code": [receive(encode_frame(CLOSE)), EOF],
     "we close without a code": [call("send_close"), receive(encode_frame(CLOSE)), EOF],
     "codes that can't be sent": [call("send_close", None, "x"), call("send_close", 1006), call("send_close", 4999)],
+    "several faults": [receive(b"\xff\xff"), EOF],
+    "reserved bits, unmasked": [receive(b"\xf1\x00"), EOF],
     "fault": [receive(encode_frame(3)), receive(encode_frame(TEXT, b"x")), EOF],
     "close with a reason that isn't UTF-8": [receive(encode_frame(CLOSE, b"\x03\xe8\xff")), EOF],
     "too big": [receive(encode_frame(TEXT, bytes(101))), EOF],
@@ -217,11 +219,87 @@ def test_log(caplog: pytest.LogCaptureFixture) -> None:
         "< TEXT 'hi' [2 bytes]",
         "> BINARY ff [1 byte]",
         "< EOF",
+        "> EOF",
         "= connection is CLOSED",
         "connection closed",
-        "> EOF",
     ]
     assert protocol.events_received() == [Frame(Opcode.TEXT, b"hi")]
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("we_close", [False, True])
+def test_log_of_a_closing_handshake(side: Side, we_close: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logs = []
+    for library in ("trunkline", "websockets"):
+        module = importlib.import_module(f"{library}.protocol")
+        caplog.clear()
+        protocol = module.Protocol(module.Side(side))
+        if we_close:
+            protocol.send_close(1000)
+        protocol.receive_data(close_frame(1000) if side is Side.SERVER else b"\x88\x02\x03\xe8")
+        protocol.data_to_send()
+        protocol.receive_eof()
+        protocol.data_to_send()
+        logs.append([(record.name, record.levelname, record.getMessage()) for record in caplog.records])
+    ours, theirs = logs
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Opcode.PING, b"", fin=False),
+        Frame(Opcode.PONG, bytes(126)),
+        Frame(Opcode.TEXT, b"a", rsv1=True),
+        Frame(Opcode.BINARY, b"a", rsv3=True),
+    ],
+)
+def test_frames_that_may_not_be_sent(frame: Frame) -> None:
+    protocol = Protocol(Side.SERVER)
+    with pytest.raises(ProtocolError):
+        protocol.send_frame(frame)
+    assert protocol.data_to_send() == []
+
+
+class Broken(Extension):
+    """Can't read frames."""
+
+    name = "x-broken"
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def encode(self, frame: Frame) -> Frame:
+        return frame
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        raise self.fault
+
+
+def test_a_fault_of_the_program_fails_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    fault = RuntimeError("secret")
+    protocol = Protocol(Side.SERVER)
+    protocol.extensions = [Broken(fault)]
+    protocol.receive_data(encode_frame(TEXT, b"a"))
+    assert protocol.parser_exc is fault
+    assert protocol.data_to_send() == [b"\x88\x02\x03\xf3", SEND_EOF]  # 1011, and no details
+    assert caplog.messages == ["parser failed"]
+    protocol.receive_data(encode_frame(TEXT, b"b"))
+    assert protocol.events_received() == []
+
+
+def test_a_subclass_may_find_a_fault_of_the_peer() -> None:
+    class Strict(Protocol):
+        def recv_frame(self, frame: Frame) -> None:
+            if frame.opcode is Opcode.BINARY:
+                raise ProtocolError("text only")
+            super().recv_frame(frame)
+
+    protocol = Strict(Side.SERVER)
+    protocol.receive_data(encode_frame(TEXT, b"a") + encode_frame(BINARY, b"b"))
+    assert protocol.events_received() == [Frame(Opcode.TEXT, b"a")]
+    assert str(protocol.close_sent) == "1002 (protocol error) text only"
 
 
 def test_state_can_be_set() -> None:

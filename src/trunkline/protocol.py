@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.inbox import Fragment
-from trunkline.core.session import Session, Side, State
+from trunkline.core.session import FAULT_TYPES, Session, Side, State
 from trunkline.core.writer import as_payload
 from trunkline.exceptions import ConnectionClosed, InvalidState, ProtocolError
-from trunkline.frames import MAX_CONTROL_PAYLOAD, Close, CloseCode, Frame, Opcode
+from trunkline.frames import Close, CloseCode, Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit, Options
 
@@ -43,6 +43,8 @@ SEND_EOF = b""
 
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
 CONNECTING, OPEN, CLOSING, CLOSED = State
+
+_SILENT = logging.Logger("trunkline.silent", logging.CRITICAL)  # for protocols that begin nothing
 
 NOW = 0.0  # no deadline depends on it: keepalive and timeouts are the caller's
 
@@ -116,12 +118,14 @@ class Protocol:
         self._events: list[Event] = []
         self._joined = False
         self._sending_fragments = False
-        self._eof_sent = False
+        self._eof_sent = self._eof_logged = False
         self._session: Any = FrameSession(side, self.max_message_size, self.max_fragment_size)
         if self.debug:
             self._session.trace = self._log_frame
         if state is not CONNECTING:
             self.state = state
+        elif self.debug:
+            self.logger.debug("= connection is CONNECTING")
 
     @classmethod
     def of(cls, connection: Any) -> Self:
@@ -130,7 +134,9 @@ class Protocol:
         What it is told to send leaves with what the connection sends next. It has no events.
         """
         protocol = cls.__new__(cls)
-        Protocol.__init__(protocol, connection.session.side, state=CONNECTING, logger=connection.logger)
+        Protocol.__init__(protocol, connection.session.side, state=CONNECTING, logger=_SILENT)
+        protocol.logger = connection.logger
+        protocol.debug = protocol.logger.isEnabledFor(logging.DEBUG)
         protocol.id = connection.id
         protocol.subprotocol = connection.subprotocol
         protocol._extensions = list(connection.extensions)
@@ -251,10 +257,16 @@ class Protocol:
             self._receive_frames(as_payload(data))
 
     def _receive_frames(self, data: bytes) -> None:
-        self._session.receive_data(data, NOW)
-        frames, self._session.frames = self._session.frames, []
-        for frame in frames:
-            self.recv_frame(frame)
+        try:
+            self._session.receive_data(data, NOW)
+            frames, self._session.frames = self._session.frames, []
+            for frame in frames:
+                self.recv_frame(frame)
+        except FAULT_TYPES as fault:  # raised by a subclass
+            self._session.fault(fault, NOW)
+        except Exception as error:  # an extension or a subclass is at fault, not the peer, which learns no details
+            self.logger.error("parser failed", exc_info=True)
+            self._session.fail(CloseCode.INTERNAL_ERROR, "", NOW, error)
 
     def recv_frame(self, frame: Frame) -> None:
         """Called for each frame received; makes it an event. Subclasses may override it, and call it."""
@@ -265,12 +277,13 @@ class Protocol:
         """The peer ended the stream, or the connection is lost."""
         if self.state is CLOSED:
             return
-        if self.debug:
-            self.logger.debug("< EOF")
+        if self.debug and self.state is not CONNECTING and self.close_rcvd is None and self.parser_exc is None:
+            self.logger.debug("< EOF")  # which comes as no surprise otherwise
         if self.state is CONNECTING and not self._session.eof_wanted:
             self._receive_handshake_eof()
         self._session.receive_eof(NOW)
         if self.debug:
+            self._log_eof()
             self.logger.debug("= connection is CLOSED")
         if self.side is SERVER:
             self.logger.info("connection closed")
@@ -326,7 +339,12 @@ class Protocol:
     def send_frame(self, frame: Frame) -> None:
         """Called for each frame sent through the methods above and below; pongs and close frames that answer the peer
         aren't. Subclasses may override it, and call it.
+
+        Raises:
+            ProtocolError: if it breaks a rule of RFC 6455 section 5.2 or 5.5.
         """
+        if frame.opcode > 2 or frame.rsv1 or frame.rsv2 or frame.rsv3:
+            frame.check()
         self._session.send(frame.opcode, as_payload(frame.data), frame.fin)
 
     def send_continuation(self, data: BytesLike, fin: bool) -> None:
@@ -366,8 +384,6 @@ class Protocol:
 
     def _send_control(self, opcode: Opcode, data: BytesLike) -> None:
         self._check_state(OPEN, CLOSING)
-        if len(data) > MAX_CONTROL_PAYLOAD:
-            raise ProtocolError("control frame too long")
         self.send_frame(Frame(opcode, data))
 
     def send_close(self, code: CloseCode | int | None = None, reason: str = "") -> None:
@@ -416,12 +432,17 @@ class Protocol:
             self._eof_sent = True
             data.append(SEND_EOF)
             if self.debug:
-                self.logger.debug("> EOF")
+                self._log_eof()
         return data
 
     def close_expected(self) -> bool:
         """Whether the TCP connection should end soon: then close it after a timeout if the peer doesn't."""
         return self.state is CLOSING or (self.state is not CLOSED and self._session.eof_wanted)
+
+    def _log_eof(self) -> None:
+        if not self._eof_logged:
+            self._eof_logged = True
+            self.logger.debug("> EOF")
 
     def _log_frame(self, sent: bool, frame: Frame) -> None:
         self.logger.debug("%s %s", ">" if sent else "<", frame)
