@@ -73,7 +73,6 @@ FORBIDDEN = Response(403, "Forbidden", Headers())
         (PayloadTooBig(10, 5), "frame with 10 bytes exceeds limit of 5 bytes"),
         (PayloadTooBig(10, 5, 3), "frame with 10 bytes after reading 3 bytes exceeds limit of 8 bytes"),
         (PayloadTooBig(None, 5), "frame exceeds limit of 5 bytes"),
-        (PayloadTooBig("too big"), "too big"),
         (TooManyFragments(4), "fragmented message exceeds limit of 4 frames"),
         (ProtocolError("invalid opcode"), "invalid opcode"),
     ],
@@ -132,3 +131,9 @@ def test_payload_too_big_learns_what_came_before_once():
     assert (exception.size, exception.current_size, exception.max_size) == (10, 7, 12)
     with pytest.raises(AssertionError, match="already known"):
         exception.set_current_size(7)
+
+
+def test_a_text_of_its_own_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match="change to PayloadTooBig"):
+        exception = PayloadTooBig("too big")
+    assert str(exception) == "too big"

@@ -386,7 +386,7 @@ class PayloadTooBig(WebSocketException):
     """A message exceeds ``max_size``: the connection fails with 1009. Send less, or raise ``max_size``.
 
     Args:
-        size_or_message: size of the frame in bytes, or None if unknown; or else the whole text of the error.
+        size_or_message: size of the frame in bytes, or None if unknown; or, deprecated, the whole text of the error.
         max_size: what was left of the limit for this frame, in bytes.
         current_size: bytes of the message read in earlier frames; None for a message's first frame.
     """
@@ -402,6 +402,11 @@ class PayloadTooBig(WebSocketException):
         self.max_size = max_size
         self.current_size: int | None = None
         if isinstance(size_or_message, str):
+            warnings.warn(
+                "PayloadTooBig(message) is deprecated; change to PayloadTooBig(size, max_size)",
+                DeprecationWarning,
+                stacklevel=2,
+            )
             self.message = size_or_message
             return
         self.size = size_or_message

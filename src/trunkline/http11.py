@@ -50,8 +50,8 @@ _is_target = re.compile(r"[!-~]++").fullmatch  # RFC 9112 section 3.2: no whites
 _is_reason_phrase = re.compile(r"[\t -~\x80-\xff]*+").fullmatch  # RFC 9112 section 4
 _is_header_value = re.compile(r"[\t -~\x80-\xff]*+").fullmatch  # RFC 9110 section 5.5
 _is_status_code = re.compile(r"[0-9]++").fullmatch
-_is_content_length = re.compile(r"[0-9]{1,20}+").fullmatch  # RFC 9110 section 8.6
-_is_chunk_size = re.compile(r"[0-9A-Fa-f]{1,16}+").fullmatch  # RFC 9112 section 7.1
+_is_content_length = re.compile(r"[0-9]{1,18}+").fullmatch  # RFC 9110 section 8.6
+_is_chunk_size = re.compile(r"[0-9A-Fa-f]{1,15}+").fullmatch  # RFC 9112 section 7.1
 
 
 @dataclasses.dataclass
@@ -272,7 +272,7 @@ def _read_chunks(read_line: ReadLine, read_exact: ReadExact) -> Generator[None, 
             yield from parse_headers(read_line)
             return body
         if len(body) + int(size, 16) > MAX_BODY_SIZE:
-            raise SecurityError(f"body too large: {len(body) + int(size, 16)} bytes")
+            raise SecurityError(f"chunk too large: {int(size, 16)} bytes after {len(body)} bytes")
         body += yield from read_exact(int(size, 16))
         if (yield from read_exact(2)) != b"\r\n":
             raise ValueError("chunk without CRLF")
