@@ -31,7 +31,6 @@ MADE_BY_SERVE = "only serve() makes one"
 HELPER = "only websockets itself calls it"
 OLD = "deprecated there: handshake_exc has it"
 POSITIONAL = "only the event loop calls it, without naming the argument"
-SHORT = "short for Opcode.TEXT and so on"
 
 ABSENT = {
     "websockets.asyncio.client.HTTPProxyConnection": HELPER,
@@ -70,7 +69,6 @@ ABSENT = {
     "websockets.asyncio.connection.DATA_OPCODES": HELPER,
     "websockets.extensions.permessage_deflate.CTRL_OPCODES": HELPER,
     "websockets.protocol.OK_CLOSE_CODES": HELPER,
-    **{f"websockets.frames.{name}": SHORT for name in ("CONT", "TEXT", "BINARY", "CLOSE", "PING", "PONG")},
     "websockets.frames.Frame.DEFAULT_IS_TEXT": HELPER,
     "websockets.frames.is_utf8_fragment": HELPER,
     "websockets.http11.PYTHON_VERSION": HELPER,
