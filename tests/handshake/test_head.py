@@ -120,7 +120,7 @@ def test_headers_are_iso_8859_1():
 def test_what_is_not_a_request(data):
     exception, text = read(RequestReader(), data)
     assert exception is InvalidMessage
-    assert text.startswith("did not receive a valid HTTP request: ")
+    assert text == "did not receive a valid HTTP request"
 
 
 def test_no_body_may_be_announced():
@@ -343,7 +343,7 @@ def test_body_limit():
     endless = ResponseReader()
     endless.receive_data(response_head(b"200 OK"))
     endless.receive_data(bytes(MAX_BODY_SIZE))
-    with pytest.raises(SecurityError, match="body larger than"):
+    with pytest.raises(SecurityError, match="body too large: over"):
         endless.receive_data(b"x")
 
 

@@ -205,8 +205,9 @@ def test_every_request_is_answered(values):
 
 @pytest.mark.parametrize("pipelined", [DATA, b"POST / HTTP/1.1\r\n\r\n", b"A B"])
 def test_pipelined_request(pipelined):
-    with pytest.raises(InvalidMessage, match="isn't a frame"):
+    with pytest.raises(InvalidMessage) as caught:
         ServerHandshake().receive_data(DATA + pipelined)
+    assert "isn't a frame" in str(caught.value.__cause__)
 
 
 def test_frames_behind_the_request_belong_to_the_session():
@@ -219,8 +220,9 @@ def test_frames_behind_the_request_belong_to_the_session():
 
 def test_body_is_never_taken_for_frames():
     headers = Headers({**HEADERS, "Content-Length": "6"})
-    with pytest.raises(InvalidMessage, match="it has a body"):
+    with pytest.raises(InvalidMessage) as caught:
         ServerHandshake().receive_data(b"GET / HTTP/1.1\r\n" + headers.serialize() + b"\x81\x80abcd")
+    assert str(caught.value.__cause__) == "unsupported request body"
 
 
 def test_end_of_file():

@@ -255,7 +255,7 @@ def test_row25_malformed_requests_are_refused(echo_server: ServerProcess, data: 
 
     reply = asyncio.run(main())
     assert reply == b"" or status_of(reply) in (400, 405, 426, 501, 505), reply
-    assert reply.count(b"HTTP/1.1 ") <= 1, "the body was taken as a second request"
+    assert len(re.findall(rb"HTTP/1\.1 \d\d\d ", reply)) <= 1, "the body was taken as a second request"
     assert b"hello" not in reply, "the body was taken as a frame"
 
 

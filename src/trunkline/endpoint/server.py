@@ -14,6 +14,7 @@ from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
+from trunkline.handshake.log import explain
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Options, check_compression
@@ -96,7 +97,7 @@ class BaseServer:
     @staticmethod
     def refuse(connection: Any, error: InvalidHandshake) -> Response:
         """The answer to what isn't a request."""
-        connection.log_info("opening handshake failed: %s", error)
+        connection.log_info("opening handshake failed: %s", explain(error))
         handshake: ServerHandshake = connection.handshake
         return handshake.refuse(error)
 

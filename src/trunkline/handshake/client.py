@@ -8,10 +8,12 @@ from ..datastructures import Headers
 from ..exceptions import (
     InvalidHeader,
     InvalidHeaderValue,
+    InvalidMessage,
     InvalidProtocol,
     InvalidStatus,
     NegotiationError,
     SecurityError,
+    StatusLineTooLong,
 )
 from ..extensions.base import ClientExtensionFactory, Extension
 from ..http11 import Request, Response
@@ -50,6 +52,7 @@ class ClientHandshake:
     Attributes:
         uri: where to connect.
         origin: value of the Origin header, or None.
+        available_extensions, available_subprotocols: as given.
         key: the Sec-WebSocket-Key, fresh for each handshake.
         remaining: what followed the response. It belongs to the session.
         subprotocol: the subprotocol agreed on, or None.
@@ -68,8 +71,8 @@ class ClientHandshake:
             validate_subprotocols(subprotocols)
         self.uri = uri
         self.origin = origin
-        self._available_extensions = extensions or ()
-        self._available_subprotocols = subprotocols or ()
+        self.available_extensions = extensions
+        self.available_subprotocols = subprotocols
         self._reader = ResponseReader()
         self._num_interim_responses = 0
         self.key = generate_key()
@@ -95,23 +98,24 @@ class ClientHandshake:
         headers["Connection"] = "Upgrade"
         headers["Sec-WebSocket-Key"] = self.key
         headers["Sec-WebSocket-Version"] = "13"
-        if self._available_extensions:
+        if self.available_extensions:
             headers["Sec-WebSocket-Extensions"] = build_extension(
-                [(factory.name, list(factory.get_request_params())) for factory in self._available_extensions]
+                [(factory.name, list(factory.get_request_params())) for factory in self.available_extensions]
             )
-        if self._available_subprotocols:
-            headers["Sec-WebSocket-Protocol"] = build_subprotocol(self._available_subprotocols)
+        if self.available_subprotocols:
+            headers["Sec-WebSocket-Protocol"] = build_subprotocol(self.available_subprotocols)
         return Request(uri.resource_name, headers)
 
     def receive_data(self, data: bytes) -> Response | None:
         """Return the response once it is complete, else None; it may be a refusal, with its body.
 
         Raises:
-            InvalidMessage: if the bytes aren't a response.
+            InvalidMessage: if the bytes aren't a response; also, caused by :exc:`SecurityError`, if it exceeds a limit.
             InvalidProtocol: if the response switches protocols in HTTP/1.0.
-            SecurityError: if a limit is exceeded.
+            StatusLineTooLong: if it is.
+            SecurityError: if there are too many interim responses.
         """
-        response = self._reader.receive_data(data)
+        response = self._read(data)
         # RFC 9110 section 15.2: a client must be able to read interim responses, and may ignore them
         while response is not None and response.status_code < 200 and response.status_code != 101:
             self._num_interim_responses += 1
@@ -119,11 +123,19 @@ class ClientHandshake:
                 raise SecurityError(f"more than {_MAX_INTERIM_RESPONSES} interim responses")
             rest = self._reader.remaining
             self._reader = ResponseReader()
-            response = self._reader.receive_data(rest)
+            response = self._read(rest)
         if response is not None and response.status_code == 101 and self._reader.protocol != "HTTP/1.1":
             raise InvalidProtocol(self._reader.protocol)
         self.remaining = self._reader.remaining
         return response
+
+    def _read(self, data: bytes) -> Response | None:
+        try:
+            return self._reader.receive_data(data)
+        except StatusLineTooLong:
+            raise
+        except SecurityError as error:
+            raise InvalidMessage("did not receive a valid HTTP response") from error
 
     def receive_eof(self) -> Response:
         """Return the response if its body lasts until the connection closes.
@@ -157,13 +169,13 @@ class ClientHandshake:
 
     def _process_extensions(self, headers: Headers) -> None:
         for header in headers.get_all("Sec-WebSocket-Extensions"):
-            if not self._available_extensions:
+            if not self.available_extensions:
                 raise NegotiationError("no extensions supported")
             for name, params in parse_extension(header):
                 self.extensions.append(self._process_answer(name, params))
 
     def _process_answer(self, name: str, params: list[ExtensionParameter]) -> Extension:
-        for factory in self._available_extensions:
+        for factory in self.available_extensions or ():
             if factory.name == name:
                 try:
                     return factory.process_response_params(params, self.extensions)
@@ -175,11 +187,11 @@ class ClientHandshake:
         values = headers.get_all("Sec-WebSocket-Protocol")
         if not values:
             return None
-        if not self._available_subprotocols:
+        if not self.available_subprotocols:
             raise NegotiationError("no subprotocols supported")
         subprotocols = [subprotocol for value in values for subprotocol in parse_subprotocol(value)]
         if len(subprotocols) > 1:
             raise InvalidHeader("Sec-WebSocket-Protocol", f"multiple values: {', '.join(subprotocols)}")
-        if subprotocols[0] not in self._available_subprotocols:
+        if subprotocols[0] not in self.available_subprotocols:
             raise NegotiationError(f"unsupported subprotocol: {subprotocols[0]}")
         return subprotocols[0]

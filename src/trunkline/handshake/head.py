@@ -9,6 +9,7 @@ The check is linear in the bytes, however they are split, and its result doesn't
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from typing import NoReturn
 
 import httptools
@@ -25,6 +26,7 @@ from ..exceptions import (
     TooManyHeaders,
 )
 from ..http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
+from ..streams import StreamReader
 
 __all__ = ["RequestReader", "ResponseReader", "request_of", "response_of"]
 
@@ -38,6 +40,9 @@ _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 _request_line = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ /[!-~]*+ HTTP/\d\.\d\r\n")
 # RFC 9112 section 4, RFC 9110 section 15; servers leave out the last space
 _status_line = re.compile(rb"(HTTP/1\.[01]) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
+
+
+LONGEST_FAULT = 200  # characters of what is said to be wrong
 
 
 class _Head:
@@ -86,14 +91,12 @@ class _Head:
         self._num_lines += self._buffer.count(b"\n", self._line_start, end)
         self._line_start = self._searched = end
         if self._num_lines > 1 + MAX_NUM_HEADERS:
-            raise TooManyHeaders(f"more than {MAX_NUM_HEADERS} headers")
+            raise TooManyHeaders(f"expected no more than {MAX_NUM_HEADERS} headers")
 
     def _check_first_line(self) -> None:
         if not self._pattern.match(self._buffer):
             line = bytes(self._buffer[: min(self._buffer.index(b"\r"), 80)]).decode("iso-8859-1")
-            if self._kind == "response" and not line.startswith("HTTP/1."):
-                raise self.invalid(f"unsupported protocol; expected HTTP/1.1: {line}")
-            raise self.invalid(f"the {self._first_line} is {line!r}")
+            raise self.invalid(f"the {self._first_line} is {line!r}", self._first_line_and(b""))
 
     def _check_unfinished_line(self) -> None:
         buffer, start = self._buffer, self._line_start
@@ -104,28 +107,36 @@ class _Head:
             too_long = HeaderLineTooLong if self._num_lines else self._first_line_too_long
             raise too_long(f"line longer than {MAX_LINE_LENGTH} bytes")
         if bytes(buffer[end : end + 2]) not in (b"", b"\r"):
-            raise self.invalid(f"a line contains the control character {bytes(buffer[end : end + 1])!r}")
+            detail = f"a line contains the control character {bytes(buffer[end : end + 1])!r}"
+            raise self.invalid(detail, self._first_line_and(buffer[start : end + 1] + b"\r\n"))
 
     def _split(self) -> tuple[bytes, bytes]:
         end = self._line_start + 2
         return bytes(self._buffer[:end]), bytes(self._buffer[end:])
 
-    def invalid(self, detail: str) -> InvalidMessage:
-        """Return the exception for bytes that aren't a message.
+    def _first_line_and(self, line: bytes | bytearray) -> bytes:
+        """Return a head of two lines at most, which doesn't depend on how much has come so far."""
+        first_line = self._buffer[: self._buffer.index(b"\n") + 1] if self._line_start or not line else b""
+        return bytes(first_line + line + b"\r\n")
 
-        A client finds the detail in its cause, as with websockets; what a server answers, and logs, is the text alone.
+    def invalid(self, detail: str, head: bytes = b"") -> InvalidMessage:
+        """Return the exception for bytes that aren't a message; what is wrong with them is its cause.
+
+        Args:
+            detail: what is wrong.
+            head: what the parsers of `http11` may find it in, too: they say it as websockets does.
         """
-        text = f"did not receive a valid HTTP {self._kind}"
-        if self._kind == "request":
-            return InvalidMessage(f"{text}: {detail}")
-        error = InvalidMessage(text)
-        error.__cause__ = ValueError(detail)
+        error = InvalidMessage(f"did not receive a valid HTTP {self._kind}")
+        error.__cause__ = _find_fault(self._kind, head) or ValueError(detail)
         return error
 
     def raise_incomplete(self, part: str | None = None) -> NoReturn:
         """Raise the exception for a message cut short, in the head unless ``part`` says where."""
         part = part or ("headers" if self._num_lines else self._first_line)
         cause = EOFError(f"connection closed while reading HTTP {part}")
+        if part != "body":
+            came = len(self._buffer) - self._line_start
+            cause.__cause__ = EOFError(f"stream ends after {came} bytes, before end of line")
         raise InvalidMessage(f"did not receive a valid HTTP {self._kind}") from cause
 
 
@@ -171,9 +182,9 @@ class RequestReader:
         except httptools.HttpParserError as exc:
             if request.protocol not in ("HTTP/1.0", "HTTP/1.1"):
                 raise InvalidProtocol(request.protocol) from exc
-            raise self._head.invalid(str(exc)) from exc
+            raise self._head.invalid(str(exc), head)  # noqa: B904  # it has a better cause
         if _has_body(request.headers):
-            raise self._head.invalid("it has a body")
+            raise self._head.invalid("unsupported request body", head)
         return request
 
 
@@ -215,9 +226,12 @@ class ResponseReader:
             return response
         if response.status_code < 200:  # RFC 9110 section 15.2: no body
             if _has_body(response.headers):
-                raise self._head.invalid(f"it has a body, and the status {response.status_code}")
+                raise self._head.invalid(f"it has a body, and the status {response.status_code}", head)
             self.remaining = rest
             return response
+        for length in response.headers.get_all("Content-Length"):
+            if response.status_code not in (204, 304) and length.isdecimal() and int(length) > MAX_BODY_SIZE:
+                raise SecurityError(f"body too large: {length} bytes")
         self._response = response
         return self._receive_body(response, rest)
 
@@ -237,24 +251,24 @@ class ResponseReader:
         match = _status_line.match(head)
         assert match is not None, "the reader of the head has checked its first line"
         self.protocol = match[1].decode("ascii")
-        self._feed(head)
+        self._feed(head, head)
         reason_phrase = (match[3] or b"").decode("iso-8859-1")
         return Response(int(match[2]), reason_phrase, self._fields.headers)
 
     def _receive_body(self, response: Response, data: bytes) -> Response | None:
         self._feed(data)
         if self._fields.body_size > MAX_BODY_SIZE:
-            raise SecurityError(f"body larger than {MAX_BODY_SIZE} bytes")
+            raise SecurityError(f"body too large: over {MAX_BODY_SIZE} bytes")
         return self._complete(response) if self._fields.complete else None
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes, head: bytes = b"") -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # how httptools says that what follows the head isn't HTTP
         except httptools.HttpParserError as exc:
             if not self._fields.complete:  # what follows a complete response doesn't matter
-                raise self._head.invalid(str(exc)) from exc
+                raise self._head.invalid(str(exc), head)  # noqa: B904  # it has a better cause
 
     def _complete(self, response: Response) -> Response:
         response.body = b"".join(self._fields.body)
@@ -308,6 +322,26 @@ class _Fields:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def _find_fault(kind: str, head: bytes | bytearray) -> Exception | None:
+    """Return what the parsers of `http11` raise for a head, or None if they find no fault with it."""
+    reader = StreamReader()
+    reader.feed_data(head)
+    parser: Generator[None, None, Request | Response] = (
+        Request.parse(reader.read_line)
+        if kind == "request"
+        else Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
+    )
+    try:
+        next(parser)
+    except (ValueError, NotImplementedError, SecurityError) as fault:
+        # It may be shown in a log, and on a terminal.
+        text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(fault))
+        return type(fault)(text[:LONGEST_FAULT])
+    except (EOFError, InvalidMethod, StopIteration):
+        pass
+    return None
 
 
 def _end(pattern: re.Pattern[bytes], buffer: bytearray, pos: int) -> int:

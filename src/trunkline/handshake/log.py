@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from ..exceptions import (
+    HeaderLineTooLong,
+    InvalidMessage,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidProtocol,
+    InvalidUpgrade,
+    RequestLineTooLong,
+    TooManyHeaders,
+)
 from ..http11 import Request, Response
 from ..typing import LoggerLike
 
-__all__ = ["log_head"]
+__all__ = ["explain", "log_fault", "log_head"]
+
+_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (InvalidOrigin, "invalid origin"),
+    (InvalidMethod, "invalid method"),
+    (InvalidProtocol, "invalid protocol"),
+    (InvalidUpgrade, "invalid upgrade"),
+    (RequestLineTooLong, "request line too long"),
+    (HeaderLineTooLong, "header fields too large"),
+    (TooManyHeaders, "header fields too large"),
+    (InvalidMessage, "no valid HTTP request"),
+    (Exception, "invalid handshake"),
+)
 
 
 def log_head(logger: LoggerLike, direction: str, head: Request | Response) -> None:
@@ -18,3 +40,18 @@ def log_head(logger: LoggerLike, direction: str, head: Request | Response) -> No
         logger.debug("%s %s: %s", direction, name, value)
     if isinstance(head, Response) and head.body:
         logger.debug("%s [body] (%d bytes)", direction, len(head.body))
+
+
+def log_fault(logger: LoggerLike, fault: Exception) -> None:
+    """Log what is wrong with a request."""
+    what = next(text for kind, text in _FAULTS if isinstance(fault, kind))
+    logger.debug("! %s", what, exc_info=fault)
+
+
+def explain(exception: BaseException) -> str:
+    """Return the text of an exception and those of its causes."""
+    texts = [str(exception)]
+    while exception.__cause__ is not None:
+        exception = exception.__cause__
+        texts.append(str(exception))
+    return "; ".join(texts)

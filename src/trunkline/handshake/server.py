@@ -34,6 +34,7 @@ from .headers import (
     parse_subprotocol,
     validate_subprotocols,
 )
+from .log import explain
 from .upgrade import accept_key, check_upgrade, get_header, require_header
 
 __all__ = ["ServerHandshake"]
@@ -59,6 +60,8 @@ class ServerHandshake:
         TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
 
     Attributes:
+        origins, available_extensions, available_subprotocols: as given.
+        accept_called: whether a request got as far as :meth:`accept`.
         head: the bytes of the request.
         remaining: what followed the request. It belongs to the session.
         exception: why the request was refused, or None. What isn't an InvalidHandshake is a fault of the program.
@@ -77,11 +80,12 @@ class ServerHandshake:
     ) -> None:
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
-        self._origins = origins
-        self._available_extensions = extensions or ()
-        self._available_subprotocols = subprotocols
+        self.origins = origins
+        self.available_extensions = extensions
+        self.available_subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
         self._reader: RequestReader | None = RequestReader()
+        self.accept_called = False
         self.head = b""
         self.remaining = b""
         self.exception: Exception | None = None
@@ -105,7 +109,8 @@ class ServerHandshake:
         self._reader = None
         # RFC 6455 section 5.1: the second byte of a client's frame has the mask bit set. Text hasn't.
         if len(self.remaining) > 1 and not self.remaining[1] & 0x80:
-            raise InvalidMessage("did not receive a valid HTTP request: data that isn't a frame follows it")
+            cause = ValueError("data that isn't a frame follows it")
+            raise InvalidMessage("did not receive a valid HTTP request") from cause
         return request
 
     def receive_eof(self) -> None:
@@ -123,6 +128,7 @@ class ServerHandshake:
         Never raises; read ``exception``, ``origin``, ``subprotocol`` and ``extensions`` after it. Add headers such as
         Server to the response before sending it.
         """
+        self.accept_called = True
         try:
             headers = self._process_request(request)
         except InvalidHandshake as exc:
@@ -144,7 +150,7 @@ class ServerHandshake:
         """
         self.exception = exception
         status, headers = _refusal(exception)
-        text = f"Failed to open a WebSocket connection: {exception}.\n"
+        text = f"Failed to open a WebSocket connection: {explain(exception)}.\n"
         if isinstance(exception, InvalidUpgrade):
             text += _BROWSER_HINT
         response = self.reject(status, text)
@@ -197,14 +203,14 @@ class ServerHandshake:
         """Return the origin if it may connect (RFC 6455 section 10.2)."""
         value = get_header(headers, "Origin")
         origin = None if value is None else Origin(value)
-        if self._origins is not None and not _is_admitted(origin, self._origins):
+        if self.origins is not None and not _is_admitted(origin, self.origins):
             raise InvalidOrigin(origin)
         return origin
 
     def _process_extensions(self, headers: Headers) -> list[ExtensionHeader]:
         """Accept offers in the client's order; return the answers (RFC 6455 section 9.1)."""
         answers = []
-        if self._available_extensions:
+        if self.available_extensions:
             for header in headers.get_all("Sec-WebSocket-Extensions"):
                 for name, params in parse_extension(header):
                     answer = self._process_offer(name, params)
@@ -213,7 +219,7 @@ class ServerHandshake:
         return answers
 
     def _process_offer(self, name: str, params: list[ExtensionParameter]) -> list[ExtensionParameter] | None:
-        for factory in self._available_extensions:
+        for factory in self.available_extensions or ():
             if factory.name == name:
                 try:
                     answer, extension = factory.process_request_params(params, self.extensions)
@@ -243,7 +249,7 @@ class ServerHandshake:
         Raises:
             NegotiationError: if it offers none of them.
         """
-        available = self._available_subprotocols
+        available = self.available_subprotocols
         if not available:
             return None
         if not offers:
@@ -262,10 +268,10 @@ def _date(seconds: int) -> str:
 
 def _check_request_line(request: Request) -> None:
     """RFC 6455 section 4.2.1, item 1: "An HTTP/1.1 or higher GET request"; only 1.1 has this handshake."""
-    if request.protocol != "HTTP/1.1":
-        raise InvalidProtocol(request.protocol)
     if request.method != "GET":
         raise InvalidMethod(request.method)
+    if request.protocol != "HTTP/1.1":
+        raise InvalidProtocol(request.protocol)
 
 
 def _check_version(headers: Headers) -> None:
