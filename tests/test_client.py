@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from trunkline.client import ClientProtocol, backoff
+from trunkline.client import ClientConnection, ClientProtocol, backoff
 from trunkline.exceptions import InvalidHeaderValue, InvalidMessage, InvalidStatus
 from trunkline.frames import Frame, Opcode
 from trunkline.http11 import Response
 from trunkline.protocol import SEND_EOF, State
-from trunkline.typing import Origin
+from trunkline.typing import Origin, Subprotocol
 from trunkline.uri import parse_uri
 
 URI = parse_uri("ws://user:secret@localhost:8080/chat?a=b")
@@ -107,6 +107,71 @@ def test_no_response(data: bytes) -> None:
     assert isinstance(client.handshake_exc, InvalidMessage)
     assert client.events_received() == []
     assert client.data_to_send() == [SEND_EOF]
+
+
+# What is no response, in the order in which it is looked at
+NO_RESPONSES = [
+    b"SSH-2.0-server\r\n\r\n",
+    b"220 mail.example ESMTP\r\n",
+    b"HTTP/1.2 101 Yes\r\n",
+    b"HTTP/1.1 one Yes\r\n",
+    b"HTTP/1.1 099 Yes\r\n",
+    b"HTTP/1.1 101 Yes\r\nno colon\r\n\r\n",
+    b"HTTP/1.1 101 Yes\r\nna me: a\r\n\r\n",
+    b"HTTP/1.1 403 No\r\nContent-Length: x\r\n\r\n",
+    b"HTTP/1.1 403 No\r\nContent-Length: 99999999\r\n\r\n",
+    b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    b"HTTP/1.1 101 Yes\r\n" + b"A: b\r\n" * 129 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("eof", [False, True])
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 101 Swi", b"HTTP/1.1 101 Yes\r\nA: b\r\nC", *NO_RESPONSES])
+def test_what_is_wrong_is_said_as_websockets_says_it(data: bytes, eof: bool) -> None:
+    faults = []
+    for library in ("trunkline", "websockets"):
+        uri = importlib.import_module(f"{library}.uri").parse_uri("ws://localhost/")
+        client = importlib.import_module(f"{library}.client").ClientProtocol(uri)
+        client.send_request(client.connect())
+        client.receive_data(data)
+        if eof:
+            client.receive_eof()
+        faults.append([(type(fault).__name__, str(fault)) for fault in causes(client.handshake_exc)])
+    ours, theirs = faults
+    assert ours[:1] == theirs[:1]
+    if b"chunked" not in data:  # httptools has words of its own
+        assert ours == theirs
+
+
+def causes(fault: BaseException | None) -> list[BaseException]:
+    """A fault, what caused it, and so on."""
+    return [] if fault is None else [fault, *causes(fault.__cause__)]
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (b"A: red\x1b[31m", r"invalid HTTP header value: red\x1b"),
+        (b"A" * 1000, "invalid HTTP header line: " + 174 * "A"),
+    ],
+)
+def test_what_is_wrong_can_be_shown_on_a_terminal(header: bytes, text: str) -> None:
+    client = connecting()
+    client.receive_data(b"HTTP/1.1 101 Yes\r\n" + header + b"\r\n\r\n")
+    _, cause = causes(client.handshake_exc)
+    assert str(cause) == text
+
+
+def test_what_it_was_given() -> None:
+    client = ClientProtocol(URI, subprotocols=[Subprotocol("a")], extensions=[])
+    assert (client.available_subprotocols, client.available_extensions) == (["a"], [])
+    assert client.connect().headers["Sec-WebSocket-Key"] == client.key
+
+
+def test_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="ClientConnection was renamed to ClientProtocol"):
+        client = ClientConnection(URI)
+    assert isinstance(client, ClientProtocol)
 
 
 def test_open_from_the_start() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import logging
 import re
 import weakref
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from trunkline.extensions import Extension, ServerExtensionFactory
 from trunkline.frames import Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.protocol import SEND_EOF, State
-from trunkline.server import ServerProtocol
+from trunkline.server import ServerConnection, ServerProtocol
 from trunkline.typing import ExtensionName, ExtensionParameter, Origin, Subprotocol
 
 REQUEST = (
@@ -121,6 +122,82 @@ def test_refusal_is_that_of_websockets(data: bytes) -> None:
         ))  # fmt: skip
     ours, theirs = answers
     assert ours == theirs
+
+
+LOGGED = {
+    "accepted": (request(), {}),
+    "origin": (request(b"Origin: https://evil.example"), {"origins": ["https://good.example"]}),
+    "method": (request().replace(b"GET", b"POST", 1), {}),
+    "protocol": (request().replace(b"HTTP/1.1", b"HTTP/1.0", 1), {}),
+    "upgrade": (request().replace(b"websocket", b"h2c", 1), {}),
+    "key": (request().replace(b"dGhl", b"dGh", 1), {}),
+    "subprotocol": (request(), {"subprotocols": ["chat"]}),
+}
+
+
+@pytest.mark.parametrize("name", LOGGED)
+def test_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    data, options = LOGGED[name]
+    caplog.set_level(logging.DEBUG)
+    logs = []
+    for library in ("trunkline", "websockets"):
+        caplog.clear()
+        protocol = importlib.import_module(f"{library}.server").ServerProtocol(**options)
+        response = protocol.accept(received(protocol, data))
+        for header in ("Date", "Content-Length", "Sec-WebSocket-Version"):
+            response.headers.pop(header, None)
+        response.body = b""
+        protocol.send_response(response)
+        protocol.data_to_send()
+        logs.append([(record.name, record.levelname, record.getMessage()) for record in caplog.records])
+    ours, theirs = logs
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("data", [b"GET /\r\n", b"GET /" + b"a" * 9000, b"GET / HTTP/1.1\r\nA: " + b"a" * 9000])
+def test_log_of_what_is_no_request(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    faults = []
+    for library in ("trunkline", "websockets"):
+        caplog.clear()
+        importlib.import_module(f"{library}.server").ServerProtocol().receive_data(data)
+        faults += [message for message in caplog.messages if message.startswith("!")]
+    ours, theirs = faults
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_log_of_an_answer_that_is_no_fault_of_the_request(accept: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for library in ("trunkline", "websockets"):
+        protocol = importlib.import_module(f"{library}.server").ServerProtocol()
+        found = received(protocol, request())
+        if accept:
+            protocol.accept(found)
+        protocol.send_response(protocol.reject(404, ""))
+    assert caplog.messages == [f"{'connection rejected' if accept else 'HTTP response sent'} (404 Not Found)"] * 2
+
+
+def test_the_answer_says_what_is_wrong() -> None:
+    protocol = ServerProtocol()
+    protocol.receive_data(b"EHLO example.com\r\n")
+    assert str(protocol.handshake_exc) == "did not receive a valid HTTP request"
+    head, _ = protocol.data_to_send()
+    assert head.endswith(b"did not receive a valid HTTP request; invalid HTTP request line: EHLO example.com.\n")
+
+
+def test_what_it_was_given() -> None:
+    origins, subprotocols = [Origin("https://example.com")], [Subprotocol("a")]
+    protocol = ServerProtocol(origins=origins, subprotocols=subprotocols, extensions=[])
+    assert protocol.origins == origins
+    assert protocol.available_subprotocols == subprotocols
+    assert protocol.available_extensions == []
+
+
+def test_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="ServerConnection was renamed to ServerProtocol"):
+        protocol = ServerConnection()
+    assert isinstance(protocol, ServerProtocol)
 
 
 def test_bytes_that_are_no_request() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,6 +93,21 @@ class ClientProtocol(Protocol):
         self.origin = origin
         self.handshake = ClientHandshake(uri, origin=origin, extensions=extensions, subprotocols=subprotocols)
 
+    @property
+    def key(self) -> str:
+        """Value of the Sec-WebSocket-Key header."""
+        return self.handshake.key
+
+    @property
+    def available_extensions(self) -> Sequence[ClientExtensionFactory] | None:
+        """Factories of extensions to offer, as given."""
+        return self.handshake.available_extensions
+
+    @property
+    def available_subprotocols(self) -> Sequence[Subprotocol] | None:
+        """Names of subprotocols to offer, as given."""
+        return self.handshake.available_subprotocols
+
     @classmethod
     def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at."""
@@ -145,3 +161,11 @@ class ClientProtocol(Protocol):
     def _fail_handshake(self, error: InvalidHandshake) -> None:
         self.handshake_exc = error
         self._end_handshake()
+
+
+class ClientConnection(ClientProtocol):
+    """The old name of `ClientProtocol`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn("ClientConnection was renamed to ClientProtocol", DeprecationWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)

@@ -82,14 +82,12 @@ VALUES: dict[str, dict[str, object]] = {
 ELSEWHERE = {
     "websockets.asyncio.client": {"MAX_REDIRECTS": "trunkline.endpoint.client"},
     "websockets.client": {
-        "ClientConnection": "trunkline.client:ClientProtocol",
         "WebSocketClientProtocol": "trunkline",
         "connect": "trunkline.asyncio.client",
         "unix_connect": "trunkline.asyncio.client",
     },
     "websockets.exceptions": {"InvalidStatusCode": "trunkline", "WebSocketProtocolError": "trunkline"},
     "websockets.server": {
-        "ServerConnection": "trunkline.server:ServerProtocol",
         "WebSocketServer": "trunkline",
         "WebSocketServerProtocol": "trunkline",
         "broadcast": "trunkline.asyncio.server",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.exceptions import InvalidHandshake, InvalidState
-from trunkline.handshake.log import log_head
+from trunkline.handshake.log import log_fault, log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
@@ -62,6 +63,21 @@ class ServerProtocol(Protocol):
             select_subprotocol=_asking(weakref.ref(self)),
         )
 
+    @property
+    def origins(self) -> Sequence[Origin | re.Pattern[str] | None] | None:
+        """Origins that may connect, as given."""
+        return self._handshake.origins
+
+    @property
+    def available_extensions(self) -> Sequence[ServerExtensionFactory] | None:
+        """Factories of extensions to accept, as given."""
+        return self._handshake.available_extensions
+
+    @property
+    def available_subprotocols(self) -> Sequence[Subprotocol] | None:
+        """Names of subprotocols to accept, as given."""
+        return self._handshake.available_subprotocols
+
     @classmethod
     def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at, and to make a refusal with."""
@@ -82,8 +98,12 @@ class ServerProtocol(Protocol):
         self.origin = handshake.origin
         self.subprotocol = handshake.subprotocol
         self.extensions = handshake.extensions
-        if self.handshake_exc is not None and not isinstance(self.handshake_exc, InvalidHandshake):
+        if self.handshake_exc is None:
+            return response
+        if not isinstance(self.handshake_exc, InvalidHandshake):
             self.logger.error("opening handshake failed", exc_info=self.handshake_exc)
+        elif self.debug:
+            log_fault(self.logger, self.handshake_exc)
         return response
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -121,11 +141,12 @@ class ServerProtocol(Protocol):
             log_head(self.logger, ">", response)
         self._session.outgoing.append(response.serialize())
         if response.status_code == 101:
-            self.logger.info("connection open")
             self.state = OPEN
+            self.logger.info("connection open")
             self._receive_frames(self._handshake.remaining)
         else:
-            what = "HTTP response sent" if self.handshake_exc is None else "connection rejected"
+            attempted = self._handshake.accept_called or self.handshake_exc is not None
+            what = "connection rejected" if attempted else "HTTP response sent"
             self.logger.info("%s (%d %s)", what, response.status_code, response.reason_phrase)
             self._end_handshake()
 
@@ -136,6 +157,8 @@ class ServerProtocol(Protocol):
             request = self._handshake.receive_data(data)
         except InvalidHandshake as error:
             self.handshake_exc = error
+            if self.debug:
+                log_fault(self.logger, error)
             self.send_response(self._handshake.refuse(error))
             return
         if request is not None:
@@ -148,6 +171,14 @@ class ServerProtocol(Protocol):
             self._handshake.receive_eof()
         except InvalidHandshake as error:
             self.handshake_exc = error
+
+
+class ServerConnection(ServerProtocol):
+    """The old name of `ServerProtocol`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn("ServerConnection was renamed to ServerProtocol", DeprecationWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
 
 
 def _asking(

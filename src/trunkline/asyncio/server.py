@@ -162,7 +162,7 @@ class ServerConnection(Connection):
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.rejected = True
         self.response = response
-        self.log_refusal(response, self.handshake.exception)
+        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
         self.transport.write(response.serialize())
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():

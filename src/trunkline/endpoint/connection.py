@@ -19,7 +19,7 @@ from trunkline.core.writer import PreparedMessage, as_payload
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
 from trunkline.handshake.head import request_of, response_of
-from trunkline.handshake.log import log_head
+from trunkline.handshake.log import log_fault, log_head
 from trunkline.options import Options
 
 try:
@@ -330,9 +330,15 @@ class BaseConnection:
         if self.debug and head is not None:
             log_head(self.logger, direction, head)
 
-    def log_refusal(self, response: Response, error: Exception | None) -> None:
-        """Log a response that opens no connection; `error` is what was wrong with the request, if anything."""
-        what = "HTTP response sent" if error is None else "connection rejected"
+    def log_refusal(self, response: Response, error: Exception | None, attempted: bool = False) -> None:
+        """Log a response that opens no connection.
+
+        `error` is what was wrong with the request, if anything; otherwise `attempted` tells whether it asked for a
+        connection, as far as is known: what `process_request` answers is a page like any other.
+        """
+        if self.debug and error is not None:
+            log_fault(self.logger, error)
+        what = "connection rejected" if attempted or error is not None else "HTTP response sent"
         self.log_info("%s (%d %s)", what, response.status_code, response.reason_phrase)
 
     def _log_frame(self, sent: bool, frame: Frame) -> None:

@@ -111,7 +111,7 @@ class ServerConnection(Connection):
 
     def _reject(self, response: Response, deadline: Deadline) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
-        self.log_refusal(response, self.handshake.exception)
+        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
         self.stream.write([response.serialize()])
         push_all(self.stream, deadline)
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.

@@ -99,7 +99,7 @@ class ServerConnection(Connection):
     async def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.response = response
-        self.log_refusal(response, self.handshake.exception)
+        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
         with trio.move_on_after(self.options.close_timeout or 10):
             await self.stream.send_all(response.serialize())
             # Closing with unread data resets the connection, and the client may never see the response.
