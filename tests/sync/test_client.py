@@ -256,12 +256,25 @@ def test_nobody_listens() -> None:
         connect(f"ws://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_open_timeout(scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "text"),
+    [("ws", "timed out while waiting for handshake response"), ("wss", "timed out during opening handshake")],
+)
+def test_open_timeout(scheme: str, text: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(TimeoutError, match="timed out during opening handshake"):
+        with pytest.raises(TimeoutError, match=f"^{text}$"):
             connect(uri, open_timeout=0.1)
+
+
+def test_timeout_of_the_tcp_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(address: object, *, timeout: float) -> None:
+        assert 0 < timeout <= 10
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", never)
+    with pytest.raises(TimeoutError, match=r"^timed out during opening handshake$"):
+        connect("ws://localhost")
 
 
 def test_refusal_is_invalid_status() -> None:
@@ -341,6 +354,17 @@ def test_tls() -> None:
             connect(uri, ssl=client_context, server_hostname="example.com")
 
 
+def test_socket_tells_of_tls() -> None:
+    server_context, client_context = tls_contexts()
+    with served(ssl=server_context) as uri, connect(uri, ssl=client_context) as ws:
+        assert ws.socket.version().startswith("TLS")
+        assert ws.socket.server_hostname == "localhost"
+        assert dict(ws.socket.getpeercert()["subjectAltName"])["DNS"] == "localhost"
+        assert ws.socket.context is client_context
+        assert ws.socket.getpeername() == ws.remote_address
+        assert ws.socket.version() in repr(ws.socket)
+
+
 def test_tls_socket_is_refused() -> None:
     context = tls_contexts()[1]
     sock = context.wrap_socket(socket.socket(), server_hostname="x", do_handshake_on_connect=False)
@@ -350,12 +374,17 @@ def test_tls_socket_is_refused() -> None:
 
 def test_ssl_context_is_deprecated() -> None:
     server_context, client_context = tls_contexts()
-    with pytest.warns(DeprecationWarning, match="use ssl"):
+    renamed = "^ssl_context was renamed to ssl$"
+    with pytest.warns(DeprecationWarning, match=renamed) as for_server:
         server = serve(echo, "localhost", 0, ssl_context=server_context)
     with running(server):
-        with pytest.warns(DeprecationWarning, match="use ssl"):
-            ws = connect(f"wss://localhost:{port_of(server)}", ssl_context=client_context, legacy=True)
+        uri = f"wss://localhost:{port_of(server)}"
+        with pytest.warns(DeprecationWarning, match=renamed) as for_client:
+            ws = connect(uri, ssl_context=client_context, legacy=True)
         ws.close()
+        with pytest.warns(DeprecationWarning, match=renamed) as for_reconnecting:
+            reconnect(uri, ssl_context=client_context)
+    assert [caught[0].filename for caught in (for_server, for_client, for_reconnecting)] == [__file__] * 3
 
 
 @pytest.mark.parametrize("function", [connect, reconnect])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import python_socks
 
 from tests.support import proxies
 from tests.support.proxies import HTTPProxy, SOCKS4Proxy, SOCKS5Proxy
@@ -111,12 +112,20 @@ def test_nobody_there(scheme: str) -> None:
         connect("ws://localhost", proxy=f"{scheme}://localhost:1")
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
-def test_proxy_that_says_nothing(scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "kind", "text"),
+    [
+        ("http", TimeoutError, "timed out while connecting to HTTP proxy"),
+        ("https", TimeoutError, "timed out while connecting to HTTP proxy"),
+        ("socks5", python_socks.ProxyTimeoutError, "timed out"),  # the text is that of python-socks
+    ],
+)
+def test_proxy_that_says_nothing(scheme: str, kind: type[TimeoutError], text: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(TimeoutError, match="opening handshake"):
+        with pytest.raises(TimeoutError, match=text) as caught:
             connect("ws://localhost", proxy=proxy, open_timeout=0.1)
+    assert type(caught.value) is kind
 
 
 def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -544,7 +544,7 @@ def test_their_client_is_told_to_go() -> None:
 
 
 def test_old_name_of_the_server() -> None:
-    with pytest.deprecated_call(match="use Server"):
+    with pytest.deprecated_call(match="^WebSocketServer was renamed to Server$"):
         assert server_module.WebSocketServer is server_module.Server
     with pytest.raises(AttributeError, match="has no attribute 'WebSocketServe'"):
         _ = server_module.WebSocketServe

@@ -20,7 +20,16 @@ from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync import proxy as proxies
 from trunkline.sync.connection import Connection
-from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls
+from trunkline.sync.stream import (
+    TIMED_OUT,
+    Deadline,
+    SocketStream,
+    Stream,
+    push_all,
+    read_some,
+    start_tls,
+    timeouts_say,
+)
 from trunkline.uri import WebSocketURI
 
 if TYPE_CHECKING:
@@ -65,11 +74,12 @@ class ClientConnection(Connection):
 
     def _read_response(self, deadline: Deadline) -> Response:
         try:
-            push_all(self.stream, deadline)
-            while data := read_some(self.stream, deadline):
-                response = self.opening.receive_data(data)
-                if response is not None:
-                    return response
+            with timeouts_say("timed out while waiting for handshake response"):
+                push_all(self.stream, deadline)
+                while data := read_some(self.stream, deadline):
+                    response = self.opening.receive_data(data)
+                    if response is not None:
+                        return response
         except TimeoutError:
             raise
         except OSError as error:
@@ -198,12 +208,6 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
     def connect(self) -> ClientConnection:
         """Connect once, following redirects."""
         deadline = Deadline(self.options.open_timeout)
-        try:
-            return self._connect(deadline)
-        except TimeoutError as error:
-            raise TimeoutError("timed out during opening handshake") from error
-
-    def _connect(self, deadline: Deadline) -> ClientConnection:
         for uri, handshake in self.attempts():
             connection = self._open_connection(uri, handshake, deadline)
             try:
@@ -235,11 +239,13 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
         if sock is not None:
             return SocketStream(sock)
         if self.arguments.get("unix"):
-            return SocketStream(connect_unix(arguments["path"], deadline))
+            with timeouts_say(TIMED_OUT):
+                return SocketStream(connect_unix(arguments["path"], deadline))
         proxy = self.find_proxy(uri)
         if proxy is None:
             arguments.setdefault("timeout", deadline.remaining())
-            return SocketStream(socket.create_connection((host, port), **arguments))
+            with timeouts_say(TIMED_OUT):
+                return SocketStream(socket.create_connection((host, port), **arguments))
         return proxies.open_stream(
             proxy, host, port, deadline, user_agent_header=self.user_agent_header, **self._proxy_tls, **arguments
         )
@@ -294,6 +300,8 @@ def connect(uri: str, *, legacy: bool | None = None, **kwargs: Any) -> Any:
     for name in ("process_exception", "reconnect_delays"):
         if name in kwargs:
             raise TypeError(f"connect() got an unexpected keyword argument {name!r}: use reconnect()")
+    if "ssl_context" in kwargs:
+        kwargs["ssl"] = deprecated_ssl_context(kwargs.get("ssl"), kwargs)
     connecting = reconnect(uri, **kwargs)
     if legacy is False:
         return connecting
@@ -349,7 +357,7 @@ def deprecated_ssl_context(ssl: Any, kwargs: dict[str, Any]) -> Any:
     """`ssl`, also under the name that older programs have for it."""
     if "ssl_context" not in kwargs:
         return ssl
-    warnings.warn("ssl_context is deprecated: use ssl", DeprecationWarning, stacklevel=3)
+    warnings.warn("ssl_context was renamed to ssl", DeprecationWarning, stacklevel=3)
     return kwargs.pop("ssl_context")
 
 

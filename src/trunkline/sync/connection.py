@@ -36,7 +36,7 @@ from trunkline.endpoint.connection import (
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
 from trunkline.options import Options
-from trunkline.sync.stream import Readable, Stream, here, shut_down, wait_for
+from trunkline.sync.stream import Readable, SecureSocket, Stream, TLSStream, here, shut_down, wait_for
 from trunkline.sync.watcher import Watcher, watcher
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Connection(BaseConnection):
         id: a `UUID`, to tell connections apart in logs.
         logger: logger with `websocket` in its extra data.
         request, response: the opening handshake (`Request`, `Response`), or None.
-        socket: the socket, below TLS if there is any.
+        socket: the socket; where there is TLS, the one below it, which also tells what `ssl.SSLSocket` tells, such as
+            `getpeercert()` and `version()`.
 
     Iterate over it to receive messages until the peer closes the connection normally::
 
@@ -88,8 +89,9 @@ class Connection(BaseConnection):
 
     @property
     def socket(self) -> Any:
-        """The socket, below TLS if there is any."""
-        return self.stream.sock
+        """The socket, which tells of TLS, too, if there is any."""
+        stream = self.stream
+        return SecureSocket(stream.sock, stream.object) if isinstance(stream, TLSStream) else stream.sock
 
     @property
     def local_address(self) -> Any:

@@ -7,7 +7,7 @@ import ssl as ssl_module
 from typing import Any
 
 from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failures, socks_proxy
-from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls
+from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls, timeouts_say
 
 __all__ = ["open_stream"]
 
@@ -42,15 +42,17 @@ def open_stream(
     check_proxy_tls(proxy, ssl)
     if proxy.scheme.startswith("socks"):
         return SocketStream(connect_socks(proxy, host, port, deadline, **kwargs))
-    sock = socket.create_connection((proxy.host, proxy.port), **{"timeout": deadline.remaining(), **kwargs})
-    try:
-        stream: Stream = SocketStream(sock)
-        if proxy.scheme == "https":
-            stream = start_tls(stream, ssl, deadline, server_hostname=server_hostname or proxy.host)
-        open_tunnel(stream, Tunnel(proxy, host, port, user_agent_header), deadline)
-    except BaseException:
-        sock.close()
-        raise
+    tunnel = Tunnel(proxy, host, port, user_agent_header)
+    with timeouts_say("timed out while connecting to HTTP proxy"):
+        sock = socket.create_connection((proxy.host, proxy.port), **{"timeout": deadline.remaining(), **kwargs})
+        try:
+            stream: Stream = SocketStream(sock)
+            if proxy.scheme == "https":
+                stream = start_tls(stream, ssl, deadline, server_hostname=server_hostname or proxy.host)
+            open_tunnel(stream, tunnel, deadline)
+        except BaseException:
+            sock.close()
+            raise
     return stream
 
 
@@ -72,9 +74,6 @@ def open_tunnel(stream: Stream, tunnel: Tunnel, deadline: Deadline) -> None:
 def connect_socks(proxy: Proxy, host: str, port: int, deadline: Deadline, **kwargs: Any) -> socket.socket:
     """A socket that is connected to a server through a SOCKS proxy."""
     socks = socks_proxy(proxy, "sync")
-    try:
-        with socks_failures():
-            sock: socket.socket = socks.connect(host, port, timeout=deadline.remaining(), **kwargs)
-    except TimeoutError as error:
-        raise TimeoutError("timed out during opening handshake") from error
+    with socks_failures():
+        sock: socket.socket = socks.connect(host, port, timeout=deadline.remaining(), **kwargs)
     return sock

@@ -485,5 +485,5 @@ if not TYPE_CHECKING:  # or type checkers would believe that we have any name
     def __getattr__(name: str) -> object:
         if name != "WebSocketServer":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warnings.warn("WebSocketServer is deprecated: use Server", DeprecationWarning, stacklevel=2)
+        warnings.warn("WebSocketServer was renamed to Server", DeprecationWarning, stacklevel=2)
         return Server

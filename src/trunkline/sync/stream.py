@@ -15,13 +15,33 @@ import select
 import socket
 import ssl as ssl_module
 import threading
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Literal, Protocol
 
-__all__ = ["Deadline", "SocketStream", "Stream", "TLSStream", "start_tls"]
+__all__ = ["Deadline", "SecureSocket", "SocketStream", "Stream", "TLSStream", "start_tls", "timeouts_say"]
 
+TIMED_OUT = "timed out during opening handshake"
 RECEIVE_SIZE = 1 << 16  # bytes
 VECTORS = 64  # buffers that leave in one system call
+TOLD_OF_TLS = frozenset(
+    {
+        "cipher",
+        "compression",
+        "context",
+        "get_channel_binding",
+        "get_unverified_chain",
+        "get_verified_chain",
+        "getpeercert",
+        "selected_alpn_protocol",
+        "server_hostname",
+        "server_side",
+        "session",
+        "session_reused",
+        "shared_ciphers",
+        "version",
+    }
+)
 WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
 
@@ -45,8 +65,17 @@ class Deadline:
             return None
         seconds = self.at - monotonic()
         if seconds <= 0:
-            raise TimeoutError("timed out during opening handshake")
+            raise TimeoutError(TIMED_OUT)
         return seconds
+
+
+@contextlib.contextmanager
+def timeouts_say(what: str) -> Iterator[None]:
+    """Let a TimeoutError say what took too long."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TimeoutError(what) from error
 
 
 class Stream(Protocol):
@@ -284,6 +313,27 @@ class TLSStream:
             self._pass_down()
         if self.below.push():
             self.below.end_writing()
+
+
+class SecureSocket:
+    """A socket below TLS that also tells what `ssl.SSLSocket` tells, for those who look at a connection's socket.
+
+    What it has to do with the bytes is the socket's: they are those below TLS.
+
+    Args:
+        sock: the socket.
+        tls: the TLS over it.
+    """
+
+    def __init__(self, sock: socket.socket, tls: ssl_module.SSLObject) -> None:
+        self._sock = sock
+        self._tls = tls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tls if name in TOLD_OF_TLS else self._sock, name)
+
+    def __repr__(self) -> str:
+        return f"<{self._tls.version()} over {self._sock!r}>"
 
 
 def start_tls(
