@@ -32,6 +32,23 @@ def test_a_socket_is_written_at_once_as_far_as_it_goes() -> None:
     run(main)
 
 
+def test_a_stream_that_was_closed_elsewhere_is_not_taken_for_the_next_one() -> None:
+    async def main() -> None:
+        ours, theirs = await pair()
+        io = StreamIO(ours)
+        await ours.aclose()
+        others = [await pair() for _ in range(2)]
+        assert io.fd in [stream.socket.fileno() for two in others for stream in two]
+        with pytest.raises(OSError, match="closed"):
+            io.write_now(b"not for them")
+        with pytest.raises(trio.ClosedResourceError):
+            await io.receive()
+        for stream in (theirs, *others[0], *others[1]):
+            await stream.aclose()
+
+    run(main)
+
+
 def test_other_streams_are_not() -> None:
     async def main() -> None:
         ours, _ = trio.testing.memory_stream_pair()

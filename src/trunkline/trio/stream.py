@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -28,7 +29,8 @@ class StreamIO:
         self.stream = stream
         self.fd = -1  # of a plain socket, where file descriptors are what sockets have
         if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
-            self.fd = stream.socket.fileno()
+            self.fileno = stream.socket.fileno
+            self.fd = self.fileno()
         self.local_address, self.remote_address = addresses(stream)
 
     async def receive(self) -> bytes:
@@ -41,6 +43,8 @@ class StreamIO:
         if self.fd < 0:
             return bytes(await self.stream.receive_some(RECEIVE))
         while True:
+            if self.fileno() != self.fd:  # closed, by who has the stream, too: the number may be another connection's
+                raise trio.ClosedResourceError("the stream was closed")
             await trio.lowlevel.wait_readable(self.fd)
             try:
                 return os.read(self.fd, RECEIVE)
@@ -57,6 +61,8 @@ class StreamIO:
         """
         if self.fd < 0:
             return 0
+        if self.fileno() != self.fd:
+            raise OSError(errno.EBADF, "the stream was closed")
         try:
             return os.write(self.fd, data)
         except BlockingIOError:
@@ -77,7 +83,7 @@ class StreamIO:
     async def end(self) -> None:
         """End our half."""
         if self.fd >= 0:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # also if it was closed
                 self.stream.socket.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
             return
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
