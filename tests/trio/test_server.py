@@ -14,7 +14,14 @@ import websockets.trio.server
 
 from tests.trio.support import connecting, echo, port_of, run, serving, uri_of
 from trunkline.core.session import State
-from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus, ProtocolError
+from trunkline.exceptions import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidMessage,
+    InvalidStatus,
+    ProtocolError,
+)
+from trunkline.testing.tls import tls_contexts
 from trunkline.trio.client import connect
 from trunkline.trio.connection import Connection
 from trunkline.trio.server import Server, ServerConnection, basic_auth, broadcast, serve
@@ -87,10 +94,43 @@ def test_server_on_listeners_of_the_caller() -> None:
     run(main)
 
 
+def test_listeners_are_those_that_accept_also_with_tls() -> None:
+    async def main() -> None:
+        server_context, client_context = tls_contexts()
+        async with serving(ssl=server_context) as server:
+            assert isinstance(server.listeners[0], trio.SocketListener)
+            uri = f"wss://localhost:{port_of(server)}/"
+            async with connect(uri, host="127.0.0.1", ssl=client_context, proxy=None) as ws:
+                await ws.send("a")
+                assert await ws.recv() == "a"
+
+    run(main)
+
+
+def test_open_timeout_counts_from_the_beginning_of_tls() -> None:
+    async def main() -> None:
+        async with (
+            serving(ssl=tls_contexts()[0], open_timeout=0.01) as server,
+            await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream,
+        ):
+            assert await stream.receive_some() == b""
+
+    run(main)
+
+
 @pytest.mark.parametrize("options", [{}, {"port": 0, "listeners": []}])
 def test_port_or_listeners(options: dict[str, Any]) -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match=r"port is (required|incompatible)"):
+            await serve(echo, **options)
+
+    run(main)
+
+
+@pytest.mark.parametrize("options", [{"subprotocols": "chat"}, {"compression": "no"}])
+def test_an_option_that_makes_no_sense_comes_before_a_port_that_is_missing(options: dict[str, Any]) -> None:
+    async def main() -> None:
+        with pytest.raises((TypeError, ValueError), match=r"subprotocols|compression"):
             await serve(echo, **options)
 
     run(main)
@@ -176,6 +216,54 @@ def test_closing_refuses_handshakes_in_progress() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("hook", ["process_request", "process_response"])
+def test_closing_refuses_also_who_would_be_let_in_now(hook: str) -> None:
+    async def main() -> None:
+        hooked, closing = trio.Event(), trio.Event()
+
+        async def let_in(ws: ServerConnection, *heads: Any) -> None:
+            hooked.set()
+            with trio.CancelScope(shield=True):
+                await closing.wait()
+
+        async def rejected(server: Server) -> None:
+            with pytest.raises(InvalidStatus) as caught:
+                async with connecting(server):
+                    pass
+            assert caught.value.response.status_code == 503
+
+        async with serving(**{hook: let_in}) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(rejected, server)
+            await hooked.wait()
+            nursery.start_soon(server.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            closing.set()
+
+    run(main)
+
+
+def test_closing_refuses_whose_response_is_being_processed() -> None:
+    async def main() -> None:
+        hooked = trio.Event()
+
+        async def process_response(ws: ServerConnection, request: Any, response: Any) -> None:
+            hooked.set()
+            await trio.sleep_forever()
+
+        async def rejected(server: Server) -> None:
+            with pytest.raises(InvalidStatus) as caught:
+                async with connecting(server):
+                    pass
+            assert caught.value.response.status_code == 503
+
+        async with serving(process_response=process_response) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(rejected, server)
+            await hooked.wait()
+            await server.aclose()
+
+    run(main)
+
+
 def test_slow_handshake_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with (
@@ -201,6 +289,20 @@ def test_log_of_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
         run(main)
     assert caplog.messages[1] == "HTTP response sent (403 Forbidden)"
     assert "connection closed" in caplog.messages
+
+
+def test_a_hook_may_close_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async def process_request(ws: ServerConnection, request: Any) -> None:
+            await ws.stream.aclose()
+
+        async with serving(process_request=process_request) as server:
+            with pytest.raises(InvalidMessage):
+                async with connecting(server):
+                    pass
+
+    run(main)
+    assert not caplog.records
 
 
 def test_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -61,9 +61,13 @@ class ServerConnection(Connection):
     async def open_handshake(self) -> bool:
         """Answer the client's request; False if the connection isn't opened."""
         response: Response | None = None
-        self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
-        with self.opening:
-            response = await self._receive_and_answer()
+        if not self.server.closing:
+            self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
+            with self.opening:
+                response = await self._receive_and_answer()
+        if self.server.closing and (response is None or response.status_code == 101):
+            await self._refuse_unavailable()
+            return False
         if response is None:
             return self._not_opened()
         self.response = response
@@ -80,7 +84,7 @@ class ServerConnection(Connection):
         return True
 
     def _not_opened(self) -> bool:
-        if self.opening.cancelled_caught and not self.server.closing:
+        if self.opening.cancelled_caught:
             self.logger.info("connection handshake timed out")
         return False
 
@@ -108,7 +112,7 @@ class ServerConnection(Connection):
                 while await self.stream.receive_some():
                     pass
 
-    async def refuse_unavailable(self) -> None:
+    async def _refuse_unavailable(self) -> None:
         """The server closes during the opening handshake."""
         with trio.CancelScope(shield=True):
             await self._reject(self.server.unavailable(self.handshake))
@@ -141,12 +145,14 @@ class Server(BaseServer, trio.abc.AsyncResource):
         handler: Handler,
         options: Options | None = None,
         *,
+        ssl: ssl_module.SSLContext | None = None,
         create_connection: Callable[[trio.Nursery, trio.abc.Stream, Server], ServerConnection] | None = None,
         **rules: Any,
     ) -> None:
         super().__init__(handler, options, **rules)
         self.listeners = list(listeners)
         self.closing = False
+        self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
         self._connections: set[ServerConnection] = set()
         self._accepting = trio.CancelScope()
@@ -184,6 +190,8 @@ class Server(BaseServer, trio.abc.AsyncResource):
     async def _handle_stream(self, stream: trio.abc.Stream) -> None:
         """Handle a connection from its beginning to its end; nothing that goes wrong with it is raised."""
         connection: ServerConnection | None = None
+        if self._ssl is not None:  # it shakes hands when it is first read, which open_timeout limits
+            stream = trio.SSLStream(stream, self._ssl, server_side=True, https_compatible=True)
         try:
             async with trio.open_nursery() as nursery:
                 connection = self._create_connection(nursery, stream, self)
@@ -201,12 +209,9 @@ class Server(BaseServer, trio.abc.AsyncResource):
                 self._forget(connection)
 
     async def _handle(self, connection: ServerConnection) -> None:
-        if self.closing or not await connection.open_handshake():
-            if self.closing and connection.response is None:
-                await connection.refuse_unavailable()
-            return
-        await connection.handle()
-        await connection.wait_closed()
+        if await connection.open_handshake():
+            await connection.handle()
+            await connection.wait_closed()
 
     def _forget(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
@@ -321,13 +326,6 @@ async def serve(
         ValueError: if an option makes no sense.
         OSError: if it can't listen.
     """
-    if listeners is None:
-        if port is None:
-            raise ValueError("port is required when listeners is not provided")
-    else:
-        for name, value in (("port", port), ("host", host), ("backlog", backlog)):
-            if value is not None:
-                raise ValueError(f"{name} is incompatible with listeners")
     options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
     server = Server(
         (),
@@ -343,12 +341,17 @@ async def serve(
         server_header=server_header,
         extra_headers=extra_headers,
         logger=logger,
+        ssl=ssl,
         create_connection=create_connection,
     )
     if listeners is None:
-        listeners = await trio.open_tcp_listeners(port or 0, host=host, backlog=backlog)
-    if ssl is not None:
-        listeners = [trio.SSLListener(listener, ssl, https_compatible=True) for listener in listeners]
+        if port is None:
+            raise ValueError("port is required when listeners is not provided")
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    else:
+        for name, value in (("port", port), ("host", host), ("backlog", backlog)):
+            if value is not None:
+                raise ValueError(f"{name} is incompatible with listeners")
     server.listeners = list(listeners)
     await server.serve_forever(task_status)
 

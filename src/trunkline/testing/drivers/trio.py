@@ -123,6 +123,4 @@ class TrioDriver(AsyncDriver):
 
     def address(self, server: Any) -> Any:
         listener = server.listeners[0]
-        if isinstance(listener, trio.SSLListener):
-            listener = listener.transport_listener
         return listener.socket.getsockname()
