@@ -8,7 +8,13 @@ import pytest
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import Session, Side, State
-from trunkline.endpoint.connection import BaseConnection, FragmentDecoder, FragmentedMessage, control_payload
+from trunkline.endpoint.connection import (
+    BaseConnection,
+    FragmentDecoder,
+    FragmentedMessage,
+    broadcast,
+    control_payload,
+)
 from trunkline.exceptions import ConnectionClosedError, ProtocolError
 from trunkline.options import Options
 from trunkline.testing.wire import parse_frames
@@ -92,3 +98,20 @@ def test_a_connection_before_its_handshake() -> None:
     assert connection.id == connection.id
     assert repr(connection) == "<BaseConnection CONNECTING None>"
     assert not connection.put(["a"], None, None)
+
+
+class Broken(BaseConnection):
+    def broadcast(self, message: object) -> object:
+        raise OSError("no way")
+
+
+def test_broadcast_tells_why_it_failed(caplog: pytest.LogCaptureFixture) -> None:
+    connection = Broken(Side.SERVER, Options())
+    connection.begin(None, [], 0.0)
+    broadcast([connection], "a")
+    assert caplog.messages == ["skipped broadcast: failed to write message: OSError: no way"]
+    with pytest.raises(ExceptionGroup, match="skipped broadcast") as caught:
+        broadcast([connection], "a", raise_exceptions=True)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, RuntimeError)
+    assert (str(error), str(error.__cause__)) == ("failed to write message", "no way")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from typing import Any
@@ -408,5 +409,61 @@ def test_closed_by_the_peer_between_two_sends() -> None:
             await peer.stream.aclose()
             with pytest.raises(ConnectionClosedOK):
                 await send_for_ever(ws)
+
+    run(main)
+
+
+async def cut_connection() -> Connection:
+    """An open connection whose peer is gone, which it doesn't know yet."""
+    ours, theirs = trio.socket.socketpair()
+    connection = Connection(None, trio.SocketStream(ours), Side.SERVER, Options(ping_interval=None))
+    connection.start(None, [], b"")
+    await trio.testing.wait_all_tasks_blocked()
+    theirs.close()
+    return connection
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ws: ws.send("a"),
+        lambda ws: ws.send(["a", "b"]),
+        lambda ws: ws.ping(),
+        lambda ws: ws.pong(),
+    ],
+)
+def test_what_cannot_be_written_raises(call: Any) -> None:
+    async def main() -> None:
+        ws = await cut_connection()
+        with pytest.raises(ConnectionClosedError) as caught:
+            await call(ws)
+        assert isinstance(caught.value.__cause__, BrokenPipeError)
+
+    run(main)
+
+
+def test_broadcast_tells_what_could_not_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        await broadcast([await cut_connection()], "a")
+        with pytest.raises(ExceptionGroup) as caught:
+            await broadcast([await cut_connection()], "a", raise_exceptions=True)
+        (error,) = caught.value.exceptions
+        assert isinstance(error, RuntimeError)
+        assert str(error) == "failed to write message"
+        assert isinstance(error.__cause__, BrokenPipeError)
+
+    run(main)
+    assert caplog.messages == ["skipped broadcast: failed to write message: BrokenPipeError: [Errno 32] Broken pipe"]
+
+
+def test_closing_what_gives_the_messages_closes_no_connection() -> None:
+    async def main() -> None:
+        async with memory_link() as (ws, peer):
+            await peer.send_frame(TEXT, b"a")
+            async with contextlib.aclosing(aiter(ws)) as messages:
+                assert await anext(messages) == "a"
+            with pytest.raises(StopAsyncIteration):
+                await anext(messages)
+            assert ws.state is State.OPEN
 
     run(main)

@@ -178,8 +178,8 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         await self.wait_closed()
         raise self.session.close_exception() from fault
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Data]:
+        return Messages(self)
 
     async def __anext__(self) -> Data:
         message: Data = await self._receive(iterating=True)
@@ -259,7 +259,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
             await self._send_fragments(message, FragmentedMessage(self.session, text, compress))
             return
         self._flush()
-        if self.backlog_size > self.high:
+        if self.backlog_size > self.high or self.aborted:
             await self._wait_until_drained()
         else:
             await cancel_shielded_checkpoint()
@@ -274,8 +274,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
                 for fragment in fragments:
                     await self._send_fragment(sending, fragment)
             sending.finish()
-            self._flush()
-            await cancel_shielded_checkpoint()
+            await self._flush_or_raise()
         except BaseException as error:
             if sending.abandon(error, trio.current_time()):
                 self._attend()
@@ -287,7 +286,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     async def _send_fragment(self, sending: FragmentedMessage, fragment: DataLike) -> None:
         sending.add(fragment)
         self._flush()
-        if self.backlog_size > self.high:
+        if self.backlog_size > self.high or self.aborted:
             await self._wait_until_drained()
         else:
             await trio.lowlevel.checkpoint()
@@ -324,8 +323,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
             self.session.ping(payload, (answered, ack_on_close), trio.current_time())
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
-        self._flush()
-        await cancel_shielded_checkpoint()
+        await self._flush_or_raise()
         return answered
 
     async def pong(self, data: DataLike = b"") -> None:
@@ -339,7 +337,13 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         if self.session.phase != 1:
             await self._raise_closed()
         self.session.send(10, payload)
+        await self._flush_or_raise()
+
+    async def _flush_or_raise(self) -> None:
+        """Write what is so short that it needn't wait for the peer."""
         self._flush()
+        if self.aborted:
+            await self._raise_closed()
         await cancel_shielded_checkpoint()
 
     async def _raise_closed(self) -> NoReturn:
@@ -603,7 +607,7 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     # Broadcasting
 
     def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, or None."""
+        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         if self.fragmenting is not None:
             return "sending a fragmented message"
         if self.backlog_size > BROADCAST_BACKLOG:
@@ -611,7 +615,24 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
             return "the peer reads too slowly"
         self.session.send_prepared(message)
         self._flush()
-        return None
+        return self.session.failure if self.aborted else None
+
+
+class Messages(AsyncIterator["Data"]):
+    """What `async for` goes through. `contextlib.aclosing`, which trio wants around generators, ends it alone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+
+    async def __anext__(self) -> Data:
+        if self._connection is None:
+            raise StopAsyncIteration
+        message: Data = await self._connection._receive(iterating=True)
+        return message
+
+    async def aclose(self) -> None:
+        """Give no more messages."""
+        self._connection = None
 
 
 async def broadcast(
