@@ -12,6 +12,10 @@ from trunkline.proxy import Proxy, Tunnel, check_proxy_tls, socks_failures, sock
 __all__ = ["connect_proxy", "start_tls"]
 
 
+class TLSError(trio.BrokenResourceError, OSError):
+    """TLS failed: to trio a stream that is broken, and like all that keeps a client from connecting an OSError."""
+
+
 async def connect_proxy(
     proxy: Proxy,
     host: str,
@@ -75,7 +79,7 @@ async def start_tls(
     """TLS over a stream, which is closed if that fails; `ssl` True or None is `ssl.create_default_context`.
 
     Raises:
-        OSError: if the handshake fails; `ssl.SSLError` is one.
+        TLSError: if the handshake fails.
     """
     context = ssl_module.create_default_context() if ssl is None or ssl is True else ssl
     secured = trio.SSLStream(stream, context, server_hostname=server_hostname, https_compatible=True)
@@ -83,9 +87,8 @@ async def start_tls(
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(stream)
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise ConnectionError("connection closed during the TLS handshake") from error
+        cause = error.__cause__ or error
+        raise TLSError(str(cause) or "connection closed during the TLS handshake") from cause
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
