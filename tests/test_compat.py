@@ -197,6 +197,14 @@ def test_command_line(how: str, tmp_path: Path) -> None:
     assert result.returncode == 3
 
 
+@pytest.mark.parametrize("program", [["-m", "websockets"], ["client.py"]])
+def test_command_of_websockets_is_that_of_trunkline(program: list[str], tmp_path: Path) -> None:
+    (tmp_path / "client.py").write_text("import sys, websockets.cli\nwebsockets.cli.main(sys.argv[1:])")
+    result = python(*program, "--version", directory=tmp_path)
+    assert result.stdout == f"trunkline, version {trunkline.__version__}\n", result.stderr
+    assert result.returncode == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["-m"], ["--help"]])
 def test_usage(arguments: list[str], tmp_path: Path) -> None:
     result = python(*arguments, directory=tmp_path)

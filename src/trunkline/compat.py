@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["-m", module, *_]:
             sys.argv = arguments[1:]
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            runpy.run_module(MODULES.get(module, module), run_name="__main__", alter_sys=True)
         case [program, *_] if not program.startswith("-"):
             sys.argv = arguments
             sys.path[0] = str(Path(program).resolve().parent)
