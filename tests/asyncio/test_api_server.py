@@ -611,6 +611,29 @@ def test_process_request_sees_other_methods() -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("hook", ["process_request", "process_response"])
+def test_hook_that_takes_too_long_is_cancelled(hook: str) -> None:
+    ends: list[str] = []
+
+    async def dawdle(ws: ServerConnection, *heads: Any) -> None:
+        try:
+            await ws.loop.create_future()
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    async def main() -> None:
+        async with (
+            serve(open_timeout=0.05, **{hook: dawdle}) as server,
+            await RawPeer.connect(port_of(server)) as peer,
+        ):
+            await peer.send(request())
+            assert await peer.read_to_eof() == b""
+        assert ends == ["cancelled"]
+
+    run_clean(main)
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
 @pytest.mark.parametrize("hook", ["process_request", "process_response"])
 def test_hook_that_raises_is_500_and_logged(hook: str, is_async: bool, caplog: pytest.LogCaptureFixture) -> None:

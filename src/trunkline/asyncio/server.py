@@ -89,6 +89,8 @@ class ServerConnection(Connection):
     def on_drop(self) -> None:
         if self.session.state is State.CONNECTING and not self.rejected:
             self.logger.info("connection handshake timed out")
+            if self.task is not None:
+                self.task.cancel()  # a hook that takes longer
         super().on_drop()
 
     def receive_handshake(self, data: bytes) -> None:
