@@ -445,6 +445,22 @@ def test_concurrent_sends_keep_messages_whole() -> None:
     run_pair(talk)
 
 
+def test_iterating_goes_through_recv_of_a_subclass() -> None:
+    class Shouting(trunkline.ClientConnection):
+        async def recv(self, decode: bool | None = None) -> Any:
+            return str(await super().recv(decode)).upper()
+
+    async def handler(ws: Any) -> None:
+        await ws.send("one")
+        await ws.send("two")
+
+    async def main() -> None:
+        async with serve(handler) as server, connect(server, create_connection=Shouting) as ws:
+            assert [message async for message in ws] == ["ONE", "TWO"]
+
+    run_clean(main)
+
+
 # --- ping, pong, latency ---
 
 

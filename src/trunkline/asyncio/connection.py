@@ -34,7 +34,7 @@ from trunkline.endpoint.connection import (
     broadcast,
     control_payload,
 )
-from trunkline.exceptions import ConcurrencyError
+from trunkline.exceptions import ConcurrencyError, ConnectionClosedOK
 from trunkline.frames import CloseCode
 from trunkline.options import Options
 
@@ -265,6 +265,15 @@ class Messages:
         self.connection = None
 
 
+async def _received(connection: Connection) -> AsyncIterator[Data]:
+    """The messages of a subclass that receives in its own way."""
+    try:
+        while True:
+            yield await connection.recv()
+    except ConnectionClosedOK:
+        pass
+
+
 @cython.final
 @cython.cclass
 class Drain(Waiter):
@@ -392,6 +401,8 @@ class Connection(BaseConnection):
         raise ConcurrencyError(STREAMING_BROKEN)
 
     def __aiter__(self) -> AsyncIterator[Data]:
+        if type(self).recv is not Connection.recv:
+            return _received(self)
         return Messages(self)
 
     def __anext__(self) -> Awaitable[Data]:
