@@ -416,7 +416,8 @@ def test_subclasses_of_str_and_bytes_will_do() -> None:
 
 def test_connection_class_can_be_replaced() -> None:
     class MyConnection(ClientConnection):
-        pass
+        def __init__(self, protocol: Any, **kwargs: Any) -> None:
+            super().__init__(protocol, **kwargs)
 
     async def main() -> None:
         async with serve(idle) as server, connect(server, create_connection=MyConnection) as ws:

@@ -452,6 +452,18 @@ def test_server_logs_an_answer_of_process_request(caplog: pytest.LogCaptureFixtu
     assert {"HTTP response sent (404 Not Found)", "connection closed"} <= set(messages(caplog, logging.INFO))
 
 
+@pytest.mark.parametrize("refuse", [lambda ws, *heads: ws.respond(403, "not you"), lambda *args: 1 / 0])
+def test_server_logs_an_answer_of_process_response(refuse: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main() -> None:
+        async with serve(process_response=refuse) as server:
+            await refusal(server)
+
+    run_clean(main)
+    assert messages(caplog, logging.INFO)[1].startswith("connection rejected (")
+
+
 def test_logger_can_be_given(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
@@ -513,11 +525,26 @@ def test_connection_knows_its_server() -> None:
 
 def test_connection_class_can_be_replaced() -> None:
     class MyConnection(ServerConnection):
-        pass
+        def __init__(self, protocol: Any, server: Server, **kwargs: Any) -> None:
+            super().__init__(protocol, server, **kwargs)
+            self.mine = server.options
 
     async def main() -> None:
         async with pair({}, create_connection=MyConnection) as (_, server):
             assert type(server) is MyConnection
+            assert server.mine is server.options
+
+    run_clean(main)
+
+
+def test_factory_of_connections_can_set_limits() -> None:
+    def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
+        return ServerConnection(*args, **(kwargs | {"max_queue": 7}))
+
+    async def main() -> None:
+        async with pair({}, create_connection=create_connection, max_size=1000) as (_, server):
+            assert server.options.max_queue == 7
+            assert server.options.max_size == 1000
 
     run_clean(main)
 

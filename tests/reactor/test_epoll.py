@@ -20,6 +20,7 @@ from tests.support.pair import Accepted, echo, idle, port_of, serve
 from tests.support.pair import connect as connect_any
 from tests.support.raw import RawPeer, accept_handshake, encode_frame, request, scripted_server
 from trunkline.asyncio.server import Server, ServerConnection
+from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConnectionClosedError
 from trunkline.reactor import epoll
@@ -302,12 +303,12 @@ def test_a_lonely_connection_gets_company_and_loses_it(loop: str) -> None:
 def test_connection_class_that_cannot_be_made_harms_no_other() -> None:
     failures = 0
 
-    def create_connection(server: Server) -> ServerConnection:
+    def create_connection(protocol: Side, server: Server) -> ServerConnection:
         nonlocal failures
         if failures < 2:
             failures += 1
             raise RuntimeError("cannot be made")
-        return ServerConnection(server)
+        return ServerConnection(protocol, server)
 
     async def main() -> None:
         unseen: list[Any] = []

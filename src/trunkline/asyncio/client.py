@@ -247,7 +247,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             arguments.setdefault("port", uri.port)
 
         # No closure: compiled, it would make a cycle with the connection that it sees.
-        factory = functools.partial(self._create_connection, handshake, self.options, self.logger)
+        factory = functools.partial(self._create_connection, handshake, options=self.options, logger=self.logger)
         connection: ClientConnection
         if proxy is None:
             for name in PROXY_ARGUMENTS:

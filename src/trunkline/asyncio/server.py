@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -58,8 +59,10 @@ class ServerConnection(Connection):
     if not cython.compiled:
         username: str
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(Side.SERVER, server.options, server.logger)
+    def __init__(self, protocol: Side, server: Server, **limits: Any) -> None:
+        # `serve` gives no limits, but a factory may.
+        options = dataclasses.replace(server.options, **limits) if limits else server.options
+        super().__init__(protocol, options, server.logger)
         self.server = server
         self.handshake = server.new_handshake(self)
         self.farewell: tuple[CloseCode | int, str] = GOING_AWAY
@@ -236,7 +239,7 @@ class Server(BaseServer):
         handler: Handler,
         options: Options | None = None,
         *,
-        create_connection: Callable[[Server], ServerConnection] | None = None,
+        create_connection: Callable[[Side, Server], ServerConnection] | None = None,
         engine: engines.Engine = "auto",
         listen_arguments: dict[str, Any],
         **rules: Any,
@@ -263,7 +266,7 @@ class Server(BaseServer):
             self._loop = asyncio.get_running_loop()
             self.context = contextvars.copy_context()
             self.server = await engines.create_server(
-                lambda: self._create_connection(self), engine=self._engine, **self._listen_arguments
+                lambda: self._create_connection(Side.SERVER, self), engine=self._engine, **self._listen_arguments
             )
             if self.server.is_serving():
                 self._log_listening()
@@ -411,7 +414,7 @@ def serve(
     max_queue: Limit = 16,
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: LoggerLike | None = None,
-    create_connection: Callable[[Server], ServerConnection] | None = None,
+    create_connection: Callable[[Side, Server], ServerConnection] | None = None,
     extra_headers: HeadersLike = (),
     engine: engines.Engine = "auto",
     **kwargs: Any,

@@ -226,7 +226,7 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
         try:
             if tls:
                 stream = start_tls(stream, deadline=deadline, **tls)
-            return self._create_connection(stream, handshake, self.options, self.logger)
+            return self._create_connection(stream, handshake, options=self.options, logger=self.logger)
         except BaseException:
             stream.sock.close()
             raise

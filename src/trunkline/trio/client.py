@@ -196,7 +196,9 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         for uri, handshake in self.attempts():
             stream = await self._open_stream(uri)
             try:
-                connection = self._create_connection(nursery, stream, handshake, self.options, self.logger)
+                connection = self._create_connection(
+                    nursery, stream, handshake, options=self.options, logger=self.logger
+                )
                 await connection.open_handshake(self.additional_headers, self.user_agent_header)
             except BaseException as error:
                 await trio.aclose_forcefully(stream)
