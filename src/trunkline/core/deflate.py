@@ -222,7 +222,8 @@ class Inflater:
             return payload
         except ERRORS as error:
             reason = str(error)
-        raise ProtocolError(f"decompression failed: {reason}")  # outside, so that nothing refers to what was received
+        # Outside, and with an error made anew, so that nothing refers to what was received.
+        raise ProtocolError("decompression failed") from zlib.error(reason)
 
     @cython.cfunc
     def _inflate_whole(self, data: bytes, max_size: cython.Py_ssize_t) -> bytes | None:
@@ -334,10 +335,10 @@ class PerMessageDeflate(Extension):
             return frame
         if frame.opcode is not Opcode.CONT:
             self._inflating = frame.rsv1
-        elif frame.rsv1:  # section 6.1: only the first fragment tells, so this bit means nothing that we know
-            return frame
         if not self._inflating:
             return frame
+        if frame.opcode is Opcode.CONT and frame.rsv1:  # section 6.1: only the first fragment tells
+            raise ProtocolError("RSV1 bit set in continuation frame")
         data = self.inflater.inflate(bytes(frame.data), frame.fin, max_size)
         return dataclasses.replace(frame, data=data, rsv1=False)
 
@@ -354,7 +355,7 @@ class PerMessageDeflate(Extension):
 
 def check_window_bits(name: str, bits: int, smallest: int) -> None:
     if bits is True or not smallest <= bits <= 15:
-        raise ValueError(f"{name} is {bits!r}: it must be between {smallest} and 15")
+        raise ValueError(f"{name} must be between {smallest} and 15")
 
 
 @cython.cfunc

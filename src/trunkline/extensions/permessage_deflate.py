@@ -107,8 +107,7 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         if not answer:
             raise NegotiationError("expected server_max_window_bits")
         if answer > self.server_max_window_bits:
-            asked_for = self.server_max_window_bits
-            raise NegotiationError(f"unsupported server_max_window_bits = {answer}: {asked_for} asked for")
+            raise NegotiationError("unsupported server_max_window_bits")
         return answer
 
     def _client_window_bits(self, answer: int | bool | None) -> int:
@@ -124,7 +123,7 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         if answer == 8:
             raise NegotiationError("unsupported client_max_window_bits = 8, use 9")  # zlib can't
         if answer > largest:
-            raise NegotiationError(f"unsupported client_max_window_bits = {answer}: {largest} offered")
+            raise NegotiationError("unsupported client_max_window_bits")
         return answer
 
 
@@ -159,7 +158,9 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         if client_max_window_bits is not None:
             check_window_bits("client_max_window_bits", client_max_window_bits, 8)
         elif require_client_max_window_bits:
-            raise ValueError("require_client_max_window_bits is set: give client_max_window_bits, too")
+            raise ValueError(
+                "require_client_max_window_bits is enabled, but client_max_window_bits isn't configured",
+            )
         _check_settings(compress_settings, "server_max_window_bits")
         self.server_no_context_takeover = server_no_context_takeover
         self.client_no_context_takeover = client_no_context_takeover
@@ -280,7 +281,7 @@ def _check_settings(settings: Mapping[str, Any] | None, window_bits: str) -> Non
     if settings is None:
         return
     if "wbits" in settings:
-        raise ValueError(f"compress_settings must not include wbits: set {window_bits} instead")
+        raise ValueError(f"compress_settings must not include wbits, set {window_bits} instead")
     if "zdict" in settings:
         raise ValueError("compress_settings must not include zdict: the peer doesn't have it")
     try:
