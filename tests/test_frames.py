@@ -95,6 +95,7 @@ def test_close_text(code, text):
         (Opcode.TEXT, b"\x1b[31m", True, "TEXT 1b 5b 33 31 6d [binary, 5 bytes]"),
         (Opcode.TEXT, b"ab\xe2\x82", False, "TEXT 'ab\ufffd' [4 bytes, continued]"),
         (Opcode.TEXT, b"ab\xe2\x82", True, "TEXT 61 62 e2 82 [binary, 4 bytes]"),
+        (Opcode.CONT, b"\x82\xacabc", True, "CONT '\ufffd\ufffdabc' [text, 5 bytes]"),
         (Opcode.CONT, b"\xa9abc", True, "CONT '\ufffdabc' [text, 4 bytes]"),
         (Opcode.CONT, b"\xa9" * 4, True, "CONT a9 a9 a9 a9 [binary, 4 bytes]"),
         (Opcode.BINARY, b"\x00\x01", True, "BINARY 00 01 [2 bytes]"),

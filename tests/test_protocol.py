@@ -196,6 +196,13 @@ def test_limits(max_size: Any) -> None:
     assert protocol.state is (State.OPEN if message is None else State.CLOSING)
 
 
+@pytest.mark.parametrize("max_size", [(5, 3), (3, 5), (3, 3)])
+def test_the_smaller_limit_is_named(max_size: tuple[int, int]) -> None:
+    protocol = Protocol(Side.SERVER, max_size=max_size)
+    protocol.receive_data(encode_frame(TEXT, b"123456"))
+    assert str(protocol.parser_exc) == "frame with 6 bytes exceeds limit of 3 bytes"
+
+
 @pytest.mark.parametrize("code", [999, 1005, 1015, 5000])
 def test_failing_with_a_code_that_may_not_be_sent_changes_nothing(code: int) -> None:
     protocol = Protocol(Side.SERVER)
@@ -227,16 +234,16 @@ def test_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize("we_close", [False, True])
-def test_log_of_a_closing_handshake(side: Side, we_close: bool, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("first", [None, "send_close", "fail"])
+def test_log_of_the_end(side: Side, first: str | None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logs = []
     for library in ("trunkline", "websockets"):
         module = importlib.import_module(f"{library}.protocol")
         caplog.clear()
         protocol = module.Protocol(module.Side(side))
-        if we_close:
-            protocol.send_close(1000)
+        if first is not None:
+            getattr(protocol, first)(1000)
         protocol.receive_data(close_frame(1000) if side is Side.SERVER else b"\x88\x02\x03\xe8")
         protocol.data_to_send()
         protocol.receive_eof()

@@ -341,7 +341,7 @@ def _decode_fragment(data: bytes, *, starts: bool, ends: bool) -> str:
         if ends or exc.reason != "unexpected end of data":
             raise
         text = data[prefix : prefix + exc.start].decode() + "\ufffd"
-    return "\ufffd" + text if prefix else text
+    return "\ufffd" * prefix + text
 
 
 def _excerpt(shown: str, size: int) -> str:

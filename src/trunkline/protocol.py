@@ -118,7 +118,7 @@ class Protocol:
         self._events: list[Event] = []
         self._joined = False
         self._sending_fragments = False
-        self._eof_sent = self._eof_logged = False
+        self._eof_sent = self._eof_logged = self._failed = False
         self._session: Any = FrameSession(side, self.max_message_size, self.max_fragment_size)
         if self.debug:
             self._session.trace = self._log_frame
@@ -277,7 +277,8 @@ class Protocol:
         """The peer ended the stream, or the connection is lost."""
         if self.state is CLOSED:
             return
-        if self.debug and self.state is not CONNECTING and self.close_rcvd is None and self.parser_exc is None:
+        listening = not self._failed and self.close_rcvd is None and self.parser_exc is None
+        if self.debug and listening and self.state is not CONNECTING:
             self.logger.debug("< EOF")  # which comes as no surprise otherwise
         if self.state is CONNECTING and not self._session.eof_wanted:
             self._receive_handshake_eof()
@@ -417,6 +418,7 @@ class Protocol:
             self._session.eof_wanted = self._session.eof_wanted or self.side is SERVER
         else:
             self._session.fail(code, reason, NOW)
+        self._failed = True
 
     def _check_state(self, *allowed: State) -> None:
         if self.state not in allowed:

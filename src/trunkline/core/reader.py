@@ -283,10 +283,10 @@ class Reader:
         if self.compressed:
             self._check_compressed_size(min(left, self.max_frame))
             return 0
+        if self.length > self.max_frame and self.max_frame < left:
+            raise PayloadTooBig(self.length, self.max_frame)
         if self.length > left:
             raise PayloadTooBig(self.length, left, self.message_bytes or None)
-        if self.length > self.max_frame:
-            raise PayloadTooBig(self.length, self.max_frame)
         return 0
 
     @cython.cfunc
