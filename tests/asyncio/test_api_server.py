@@ -661,6 +661,34 @@ def test_hook_that_takes_too_long_is_cancelled(hook: str) -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_hook_of_a_client_that_is_gone_takes_no_longer(first: str) -> None:
+    asked: list[ServerConnection] = []
+    ends: list[str] = []
+
+    async def dawdle(ws: ServerConnection, request: trunkline.Request) -> None:
+        asked.append(ws)
+        try:
+            await ws.loop.create_future()
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    async def main() -> None:
+        async with serve(open_timeout=0.2, close_timeout=0.2, process_request=dawdle) as server:
+            async with await RawPeer.connect(port_of(server)) as peer:
+                await peer.send(request())
+                await settled(lambda: bool(asked))
+                if first == "server":
+                    server.close()
+                    await server.wait_closed()
+                    assert status_of(await peer.read_head()) == 503
+            await asked[0].wait_closed()
+        assert ends == ["cancelled"]
+
+    run_clean(main)
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
 @pytest.mark.parametrize("hook", ["process_request", "process_response"])
 def test_hook_that_raises_is_500_and_logged(hook: str, is_async: bool, caplog: pytest.LogCaptureFixture) -> None:

@@ -126,6 +126,9 @@ class ServerConnection(Connection):
     def connection_lost(self, error: BaseException | None) -> None:
         super().connection_lost(error)
         self.log_info("connection closed")
+        if self.running and self.handshake is not None and self.task is not None and self.drop_at > 0:
+            # A hook goes on without the client, and a server that closes waits for it: for the time that it had.
+            self.loop.call_later(max(0.0, self.drop_at - self.clock()), self.task.cancel)
         self._forget_when_over()
 
     # The opening handshake
