@@ -105,6 +105,9 @@ def test_reject() -> None:
         request().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
         request(b"Origin: https://evil.example"),
         request(b"Sec-WebSocket-Protocol: unknown"),
+        request().replace(b"GET", b"POST", 1).replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+        request().replace(b"dGhl", b"dGh", 1),
+        request().replace(b"Sec-WebSocket", b"X"),  # neither key nor version
     ],
 )
 def test_refusal_is_that_of_websockets(data: bytes) -> None:
@@ -117,6 +120,8 @@ def test_refusal_is_that_of_websockets(data: bytes) -> None:
         answers.append((
             response.status_code,
             type(protocol.handshake_exc).__name__,
+            str(protocol.handshake_exc),
+            response.body.split(b"\n")[0],
             protocol.data_to_send()[-1],
             protocol.close_expected(),
         ))  # fmt: skip

@@ -36,6 +36,8 @@ CALLS: dict[str, Callable[[Library, socket.socket], Any]] = {
     "asyncio: ssl for ws": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", ssl=tls()),
     "asyncio: no ssl for wss": lambda lib, _: lib.asyncio_client.connect("wss://localhost/", ssl=None),
     "asyncio: subprotocol": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", subprotocols="chat"),
+    "asyncio: set of subprotocols": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", subprotocols={"chat"}),
+    "asyncio: no token": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", subprotocols=["chat", "a b"]),
     "asyncio: no compression": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", compression=False),
     "asyncio: compression": lambda lib, _: lib.asyncio_client.connect("ws://localhost/", compression="gzip"),
     "asyncio: scheme": lambda lib, _: lib.asyncio_client.connect("http://localhost/"),

@@ -131,11 +131,13 @@ def validate_subprotocols(subprotocols: Sequence[Subprotocol]) -> None:
         TypeError: if it isn't a sequence of strings.
         ValueError: if a name isn't a token (RFC 6455 section 4.1).
     """
-    if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
-        raise TypeError(f"subprotocols must be a list, not a {type(subprotocols).__name__}")
+    if not isinstance(subprotocols, Sequence):
+        raise TypeError("subprotocols must be a list")
+    if isinstance(subprotocols, str):
+        raise TypeError("subprotocols must be a list, not a str")
     for subprotocol in subprotocols:
         if not _token.fullmatch(subprotocol):
-            raise ValueError(f"invalid subprotocol: {subprotocol!r} isn't a token (RFC 9110 section 5.6.2)")
+            raise ValueError(f"invalid subprotocol: {subprotocol}")
 
 
 def build_www_authenticate_basic(realm: str) -> str:

@@ -181,8 +181,8 @@ class ServerHandshake:
         _check_request_line(request)
         headers = request.headers
         check_upgrade(headers)
-        _check_version(headers)
         key = _check_key(headers)
+        _check_version(headers)
         require_header(headers, "Host")  # RFC 9112 section 3.2: exactly one
         self.origin = self._process_origin(headers)
         extensions = self._process_extensions(headers)
