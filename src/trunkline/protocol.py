@@ -25,7 +25,7 @@ from trunkline.core.inbox import Fragment
 from trunkline.core.session import FAULT_TYPES, Session, Side, State
 from trunkline.core.writer import as_payload
 from trunkline.exceptions import ConnectionClosed, InvalidState, ProtocolError
-from trunkline.frames import Close, CloseCode, Frame, Opcode
+from trunkline.frames import BINARY, CONT, TEXT, Close, CloseCode, Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit, Options
 
@@ -333,7 +333,8 @@ class Protocol:
     def _start_message(self, opcode: Opcode, data: BytesLike, fin: bool) -> None:
         if self._sending_fragments:
             raise ProtocolError("expected a continuation frame")
-        self._check_state(OPEN)
+        if self._session.state is not OPEN:
+            self._check_state(OPEN)
         self.send_frame(Frame(opcode, data, fin))
         self._sending_fragments = not fin
 
@@ -344,9 +345,11 @@ class Protocol:
         Raises:
             ProtocolError: if it breaks a rule of RFC 6455 section 5.2 or 5.5.
         """
-        if frame.opcode > 2 or frame.rsv1 or frame.rsv2 or frame.rsv3:
+        opcode = frame.opcode
+        is_data = opcode is TEXT or opcode is BINARY or opcode is CONT  # comparing them otherwise takes longer
+        if not is_data or frame.rsv1 or frame.rsv2 or frame.rsv3:
             frame.check()
-        self._session.send(frame.opcode, as_payload(frame.data), frame.fin)
+        self._session.send(opcode, as_payload(frame.data), frame.fin)
 
     def send_continuation(self, data: BytesLike, fin: bool) -> None:
         """Send the next fragment of a message (RFC 6455 section 5.4).
@@ -361,7 +364,8 @@ class Protocol:
         """
         if not self._sending_fragments:
             raise ProtocolError("unexpected continuation frame")
-        self._check_state(OPEN)
+        if self._session.state is not OPEN:
+            self._check_state(OPEN)
         self.send_frame(Frame(Opcode.CONT, data, fin))
         self._sending_fragments = not fin
 
