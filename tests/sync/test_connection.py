@@ -728,6 +728,24 @@ def test_broadcast_skips_connections_in_a_fragmented_message(caplog: pytest.LogC
         sending.result()
 
 
+def test_broadcast_tells_of_sockets_that_take_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    with client_of_raw_server() as (one, _), client_of_raw_server() as (two, _), client_of_raw_server() as (ws, peer):
+        for broken in (one, two):
+            broken.socket.shutdown(socket.SHUT_WR)
+        broadcast([one, ws], "tea")
+        [text] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert text.startswith("skipped broadcast: failed to write message: BrokenPipeError: ")
+        with pytest.raises(ExceptionGroup, match="skipped broadcast") as caught:
+            broadcast([two, ws], "milk", raise_exceptions=True)
+        [error] = caught.value.exceptions
+        assert (type(error), str(error)) == (RuntimeError, "failed to write message")
+        assert isinstance(error.__cause__, BrokenPipeError)
+        assert [peer.read_frame().payload for _ in range(2)] == [b"tea", b"milk"]
+        with pytest.raises(ConnectionClosedError) as ended:
+            one.recv()
+        assert isinstance(ended.value.__cause__, BrokenPipeError)
+
+
 def test_broadcast_waits_for_nobody() -> None:
     with client_of_raw_server() as (ws, peer):
         message = bytes(1 << 20)

@@ -495,12 +495,15 @@ class Connection(BaseConnection):
             if self.lost:
                 self._close_socket()
 
-    def _flush(self, backlogged: bool = False) -> None:
-        """With `mutex`: send what the session has to send without waiting, unless another thread is about to."""
+    def _flush(self, backlogged: bool = False) -> OSError | None:
+        """With `mutex`: send what the session has to send without waiting, unless another thread is about to.
+
+        Returns what failed, if anything did; the connection ends of it.
+        """
         session = self.session
         while (session.outgoing_size or backlogged or self._must_end()) and not self.lost:
             if not self.writing.acquire(blocking=False):
-                return
+                return None
             try:
                 self.stream.write(session.take_outgoing())
                 done = self.stream.push()
@@ -509,7 +512,7 @@ class Connection(BaseConnection):
             except OSError as error:
                 self._fail(error)
                 self._note()
-                return
+                return error
             finally:
                 self.writing.release()
             if session.backlogged == done:
@@ -517,7 +520,8 @@ class Connection(BaseConnection):
             backlogged = False
             if not done:
                 self.watcher.watch(self, EVENT_WRITE)
-                return
+                return None
+        return None
 
     def _fail(self, error: OSError) -> None:
         """Nothing can be sent any more. Whoever reads finds what came before, and the end."""
@@ -620,7 +624,7 @@ class Connection(BaseConnection):
         self._send_part(put_if_open)
 
     def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, or None."""
+        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         with self.mutex:
             if self.session.phase != 1:
                 return None
@@ -630,9 +634,7 @@ class Connection(BaseConnection):
                 self.skipped_broadcasts += 1
                 return "the peer reads too slowly"
             self.session.send_prepared(message)
-            if not self.session.backlogged:
-                self._flush()
-        return None
+            return None if self.session.backlogged else self._flush()
 
     # Closing
 
