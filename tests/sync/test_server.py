@@ -35,6 +35,7 @@ from tests.support.threads import (
     server_of_raw_client,
 )
 from trunkline.exceptions import (
+    ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
     InvalidStatus,
@@ -231,11 +232,83 @@ def test_shutdown_can_leave_connections_open() -> None:
     with running(server), connect(f"ws://localhost:{port_of(server)}") as ws:
         ws.send("before")
         assert ws.recv() == "before"
-        server.shutdown(close_connections=False)
+        shutting_down = in_thread(server.shutdown, close_connections=False)
+        eventually(lambda: server.fileno() == -1)
         with pytest.raises(OSError, match="refused"):
-            connect(f"ws://localhost:{port_of(server) if server.fileno() > 0 else ws.remote_address[1]}")
+            connect(f"ws://localhost:{ws.remote_address[1]}")
         ws.send("after")
         assert ws.recv() == "after"
+        assert shutting_down.running
+        ws.close()
+        shutting_down.result()
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+@pytest.mark.parametrize("close_connections", [True, False])
+def test_shutdown_waits_for_handlers(close_connections: bool, threads: int | None) -> None:
+    go_on, results = threading.Event(), []
+
+    def handler(ws: ServerConnection) -> None:
+        list(ws)
+        go_on.wait()
+        results.append(ws.close_code)
+
+    server = serve(handler, "localhost", 0, threads=threads)
+    with running(server), connect(f"ws://localhost:{port_of(server)}") as ws:
+        eventually(lambda: server.connections)
+        calls = [in_thread(server.shutdown, close_connections) for _ in range(2)]
+        if not close_connections:
+            ws.close(1001)
+        assert ws.wait_closed(PATIENCE)
+        assert all(call.running for call in calls)
+        go_on.set()
+        for call in calls:
+            call.result()
+        assert results == [1001]
+
+
+def test_shutdown_again_closes_what_the_first_left_open() -> None:
+    server = serve(echo, "localhost", 0)
+    with running(server), connect(f"ws://localhost:{port_of(server)}") as ws:
+        eventually(lambda: server.connections)
+        waiting = in_thread(server.shutdown, close_connections=False)
+        eventually(lambda: server.fileno() == -1)
+        server.shutdown(code=1012)
+        with pytest.raises(ConnectionClosedError, match="received 1012"):
+            ws.recv()
+        waiting.result()
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_handlers_that_shut_down_do_not_wait_for_each_other(threads: int | None) -> None:
+    server: Server
+
+    def handler(ws: ServerConnection) -> None:
+        ws.recv()
+        server.shutdown()
+
+    server = serve(handler, "localhost", 0, threads=threads)
+    with running(server):
+        clients = [connect(f"ws://localhost:{port_of(server)}", legacy=True) for _ in range(3)]
+        eventually(lambda: len(server.connections) == 3)
+        for ws in clients:
+            with contextlib.suppress(ConnectionClosed):
+                ws.send("stop")
+        for ws in clients:
+            with pytest.raises(ConnectionClosedOK):
+                ws.recv()
+
+
+def test_shutdown_leaves_a_refused_client_to_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    server = serve(echo, "127.0.0.1", 0)
+    with caplog.at_level(logging.INFO), running(server), BlockingPeer.connect(port_of(server)) as peer:
+        peer.send(b"no request\r\n\r\n")
+        peer.read_head()
+        shutting_down = in_thread(server.shutdown)
+        eventually(lambda: server.fileno() == -1)
+        peer.sock.close()
+        shutting_down.result()
+    assert not [text for text in caplog.messages if "lost" in text]
 
 
 def test_shutdown_from_a_handler() -> None:

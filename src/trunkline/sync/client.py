@@ -254,7 +254,7 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
 
     def __enter__(self) -> ClientConnection:
         if self._connection is not None:
-            raise RuntimeError("reconnect() isn't reentrant")
+            raise RuntimeError("connect() isn't reentrant")
         self._connection = self.connect()
         return self._connection
 

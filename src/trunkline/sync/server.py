@@ -24,7 +24,7 @@ from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync.client import check_socket, deprecated_ssl_context
 from trunkline.sync.connection import Connection, broadcast
-from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, start_tls, wait_for
+from trunkline.sync.stream import Deadline, SocketStream, Stream, here, push_all, read_some, start_tls, wait_for
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
@@ -58,6 +58,7 @@ class ServerConnection(Connection):
         self.server = server
         self.handshake = server.new_handshake(self)
         self.answered = False
+        self.over = False
 
     def respond(self, status: StatusLike, text: str) -> Response:
         """A plain text response, for `process_request` to return: the connection isn't opened.
@@ -155,6 +156,18 @@ class ServerConnection(Connection):
             self.server.log_failure(self, error)
         finally:
             self.close(code)
+
+    def end_handling(self) -> None:
+        """The server is done with it."""
+        with self.mutex:
+            self.over = True
+            self.changed.notify_all()
+
+    def wait_until_over(self) -> None:
+        """Wait until the server is done with it. Meanwhile its own thread reads, or the watcher does."""
+        with self.mutex:
+            while not self.over:
+                self._wait_for_change(None)
 
     def _lose(self, error: BaseException | None) -> None:
         was_lost = self.lost
@@ -255,6 +268,7 @@ class Server(BaseServer):
 
     def _handle(self, sock: socket.socket) -> None:
         """All about one connection, in its thread."""
+        here.handling = True
         connection: ServerConnection | None = None
         deadline = Deadline(self.options.open_timeout)
         try:
@@ -281,16 +295,19 @@ class Server(BaseServer):
             else:
                 connection.abort()
                 self._connections.discard(connection)
+                connection.end_handling()
 
     # Closing
 
     def shutdown(
         self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> None:
-        """Stop accepting connections, close those there are, and wait until they are closed.
+        """Stop accepting connections, close those there are, and wait until all handlers have returned.
+
+        Called by a handler, it only waits until the connections are closed. Another call waits, too.
 
         Args:
-            close_connections: False leaves open connections alone.
+            close_connections: False leaves open connections alone, and waits until they end by themselves.
             code: close code sent to the clients.
             reason: close reason sent to the clients.
 
@@ -298,27 +315,34 @@ class Server(BaseServer):
             ProtocolError: if `code` or `reason` can't be sent.
         """
         Close(code, reason).serialize()  # raises before anything is closed
-        if self._closing:
-            return
         self._farewell = (code, reason) if close_connections else None
-        self._closing = True
-        self.logger.info("server closing")
-        self._bell.close()  # wakes serve_forever()
-        if not self._serving:
-            self._alarm.close()
-        self.socket.close()
-        connections = [connection for connection in list(self._connections) if self._close(connection)]
+        first, self._closing = not self._closing, True
+        if first:
+            self.logger.info("server closing")
+            self._bell.close()  # wakes serve_forever()
+            if not self._serving:
+                self._alarm.close()
+            self.socket.close()
+        connections = list(self._connections)
         for connection in connections:
-            connection.wait_closed()
-        self.logger.info("server closed")
+            self._close(connection)
+        for connection in connections:
+            self._wait_for(connection)
+        if first:
+            self.logger.info("server closed")
 
-    def _close(self, connection: ServerConnection) -> bool:
-        """Close a connection without waiting for it; False if it is left alone."""
-        if connection.session.state is State.CONNECTING and connection.refuse_unavailable():
-            return True
-        if self._farewell is not None:
+    def _close(self, connection: ServerConnection) -> None:
+        """Close a connection without waiting for it."""
+        if connection.session.state is State.CONNECTING:
+            connection.refuse_unavailable()  # if it is too late to say so, its thread finds that the server closes
+        elif self._farewell is not None:
             connection.start_closing(*self._farewell)
-        return self._farewell is not None
+
+    def _wait_for(self, connection: ServerConnection) -> None:
+        if not here.handling:
+            connection.wait_until_over()
+        elif self._farewell is not None and connection.session.state is not State.CONNECTING:
+            connection.wait_closed()  # handlers that waited for each other would do so for ever
 
 
 def serve(

@@ -124,10 +124,12 @@ class Here(threading.local):
     Attributes:
         waits: what to make connections with.
         carrier: what runs fibers in this thread, or None.
+        handling: whether this thread is for connections of a server.
     """
 
     waits: type[Waits] = Waits
     carrier: Any = None
+    handling = False
 
 
 here = Here()
