@@ -537,6 +537,31 @@ def test_connection_class_can_be_replaced() -> None:
     run_clean(main)
 
 
+@pytest.mark.parametrize("code", [1000, 1011, 1001])
+def test_the_end_of_a_handler_goes_through_close_of_a_subclass(code: int) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class MyConnection(ServerConnection):
+        async def close(self, *args: Any) -> None:
+            calls.append(args)
+            await super().close(*args)
+
+    async def handler(ws: ServerConnection) -> None:
+        if code == 1001:
+            ws.server.close()
+            await ws.wait_closed()
+        elif code == 1011:
+            raise ValueError("broken")
+
+    async def main() -> None:
+        async with serve(handler, create_connection=MyConnection) as server, connect(server) as ws:
+            await ws.wait_closed()
+            assert ws.close_code == code
+        assert calls[0] == {1000: (), 1011: (1011,), 1001: (1001, "")}[code]
+
+    run_clean(main)
+
+
 def test_factory_of_connections_can_set_limits() -> None:
     def create_connection(*args: Any, **kwargs: Any) -> ServerConnection:
         return ServerConnection(*args, **(kwargs | {"max_queue": 7}))

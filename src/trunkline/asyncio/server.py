@@ -188,6 +188,8 @@ class ServerConnection(Connection):
             handling = self.server.handler(self)
             if not asyncio.iscoroutine(handling):
                 handling = _wait_for(handling)
+            if type(self).close is not Connection.close:
+                handling = self._handle_and_close(handling)
         except Exception as error:
             self._handler_failed(error)
             return
@@ -196,6 +198,16 @@ class ServerConnection(Connection):
         self.running += 1
         self.task = self.loop.create_task(handling, context=context)
         self.task.add_done_callback(self._handler_done)
+
+    async def _handle_and_close(self, handling: Awaitable[None]) -> None:
+        """Let a subclass close the connection in its own way, also when the handler has ended."""
+        try:
+            await handling
+        except Exception as error:
+            self.server.log_failure(self, error)
+            await self.close(CloseCode.INTERNAL_ERROR)
+        else:
+            await self.close()
 
     def _handler_done(self, task: asyncio.Task[None]) -> None:
         self.task = None
