@@ -77,6 +77,9 @@ class FrameSession(Session):
         super().control(opcode, payload)  # raises for a close frame that breaks a rule
         self.frames.append(Frame(Opcode(opcode), payload))
 
+    def parser_failed(self, error: Exception) -> None:
+        raise error  # the protocol logs it at once
+
 
 class Protocol:
     """One side of a connection.

@@ -24,6 +24,7 @@ class Library:
         self.ClientProtocol = importlib.import_module(f"{name}.client").ClientProtocol
         self.protocol = importlib.import_module(f"{name}.protocol")
         self.exceptions = importlib.import_module(f"{name}.exceptions")
+        self.Extension = importlib.import_module(f"{name}.extensions").Extension
         self.parse_uri = importlib.import_module(f"{name}.uri").parse_uri
         self.serve = importlib.import_module(f"{name}.asyncio.server").serve
 
@@ -176,6 +177,23 @@ async def broadcasts_that_fail(library: Library) -> Any:
         yield str(caught.value), repr(error), repr(error.__cause__)
 
 
+async def extensions_that_fail(library: Library) -> Any:
+    class Failing(library.Extension):  # type: ignore[name-defined, misc]
+        name = "x-failing"
+
+        def decode(self, frame: Any, *, max_size: int | None = None) -> Any:
+            raise ZeroDivisionError
+
+        def encode(self, frame: Any) -> Any:
+            return frame
+
+    async with connected(library) as (local, remote):
+        local.protocol.extensions = [Failing()]
+        await remote.send("text")
+        yield await closed(library, local.recv())
+        yield await closed(library, remote.recv())
+
+
 async def iterators(library: Library) -> Any:
     async with connected(library) as (local, remote):
         for message in ("one", "two"):
@@ -236,8 +254,8 @@ async def handshake(library: Library) -> Any:
 
 
 SCENARIOS: list[Callable[[Library], AsyncIterator[Any]]] = [
-    messages, pings, attributes, closing, failures, transports_that_others_use, broadcasts_that_fail, iterators,
-    receiving_twice, keepalive, handshake,
+    messages, pings, attributes, closing, failures, transports_that_others_use, broadcasts_that_fail,
+    extensions_that_fail, iterators, receiving_twice, keepalive, handshake,
 ]  # fmt: skip
 
 

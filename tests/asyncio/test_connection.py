@@ -20,6 +20,8 @@ from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK
+from trunkline.extensions import Extension
+from trunkline.frames import Frame
 
 CORK_LIMIT = 1 << 16
 BUDGET = 1024
@@ -484,6 +486,21 @@ def test_broadcast_tells_of_transports_that_take_no_more(
 def test_broadcast_refuses_what_is_no_message(message: Any) -> None:
     with pytest.raises(TypeError):
         broadcast([], message)
+
+
+def test_send_reports_errors_of_extensions_when_it_is_awaited(run: Callable[[Test], None]) -> None:
+    class Failing(Extension):
+        def encode(self, frame: Frame) -> Frame:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        ws, _ = connected()
+        ws.session.open(0.0, [Failing()])
+        sending = ws.send("a")
+        with pytest.raises(ZeroDivisionError):
+            await sending
+
+    run(main)
 
 
 # Iterating

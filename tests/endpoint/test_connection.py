@@ -16,6 +16,8 @@ from trunkline.endpoint.connection import (
     control_payload,
 )
 from trunkline.exceptions import ConnectionClosedError, ProtocolError
+from trunkline.extensions import Extension
+from trunkline.frames import Frame
 from trunkline.options import Options
 from trunkline.testing.wire import parse_frames
 
@@ -115,3 +117,29 @@ def test_broadcast_tells_why_it_failed(caplog: pytest.LogCaptureFixture) -> None
     (error,) = caught.value.exceptions
     assert isinstance(error, RuntimeError)
     assert (str(error), str(error.__cause__)) == ("failed to write message", "no way")
+
+
+class Failing(Extension):
+    """An extension with a bug."""
+
+    name = "x-failing"
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        raise ZeroDivisionError
+
+    def encode(self, frame: Frame) -> Frame:
+        return frame
+
+
+def test_an_extension_that_fails_is_logged_and_not_blamed_on_the_peer(caplog: pytest.LogCaptureFixture) -> None:
+    connection = BaseConnection(Side.CLIENT)
+    connection.begin(None, [Failing()], 0.0)
+    connection.session.receive_data(b"\x81\x01a\x81\x01b", 1.0)
+    assert sent(connection.session) == [(8, b"\x03\xf3", True)]
+    assert caplog.records == []
+    for _ in range(2):
+        connection.end(None, 2.0)
+        [record] = caplog.records
+        assert (record.name, record.levelname, record.message) == ("websockets.client", "ERROR", "parser failed")
+        assert isinstance(connection.close_exc.__cause__, ZeroDivisionError)
+    assert "decode" in caplog.text  # where it happened

@@ -485,7 +485,7 @@ class Connection(BaseConnection):
         try:
             if not BaseConnection.put(self, message, text, compress):  # no look-up in compiled code
                 return self._send_fragments(message, text, compress)
-        except UnicodeEncodeError as error:
+        except Exception as error:  # it isn't UTF-8, or an extension failed
             return _fail(error)
         return self.leave()  # type: ignore[no-any-return]
 

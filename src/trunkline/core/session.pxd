@@ -22,7 +22,7 @@ cdef class Session(FrameSink):
     cdef Deflater deflater
     cdef bint deflating
     cdef public object close_rcvd, close_sent, close_rcvd_then_sent
-    cdef public object failure
+    cdef public object failure, unlogged
     cdef public object ping_interval, ping_timeout, close_timeout
     cdef dict _pings
     cdef list _acknowledged

@@ -149,6 +149,7 @@ class Session(FrameSink):
         self.close_sent: Close | None = None
         self.close_rcvd_then_sent: bool | None = None
         self.failure: BaseException | None = None  # what ended the connection, if it was not a closing handshake
+        self.unlogged: Exception | None = None  # a failure that is nobody's but ours or an extension's
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.close_timeout = close_timeout
@@ -258,6 +259,8 @@ class Session(FrameSink):
             self.reader.feed(data, n)
         except FAULT_TYPES as fault:
             self._receive_fault(fault)
+        except Exception as error:
+            self.parser_failed(error)
 
     if cython.compiled:
 
@@ -268,6 +271,8 @@ class Session(FrameSink):
                 self.reader.direct_received(n)
             except FAULT_TYPES as fault:
                 self._receive_fault(fault)
+            except Exception as error:
+                self.parser_failed(error)
 
     def _receive_fault(self, fault: Exception) -> None:
         if self.phase != OPEN or not self.inbox.unanswered():
@@ -279,6 +284,11 @@ class Session(FrameSink):
         self.fault_due = self.now + (
             ANSWER_TIMEOUT if self.close_timeout is None else min(self.close_timeout, ANSWER_TIMEOUT)
         )
+
+    def parser_failed(self, error: Exception) -> None:
+        """An extension is at fault, not the peer, which learns no details; the driver logs the error."""
+        self.unlogged = error
+        self.fail(CloseCode.INTERNAL_ERROR, "", self.now, error)
 
     def settle(self, now: float) -> None:
         """All that came before a pending fault is answered, or will never be: fail the connection."""

@@ -285,6 +285,9 @@ class BaseConnection:
             session.failure = error
         session.receive_eof(now)
         session.take_outgoing()
+        if session.unlogged is not None:
+            self.logger.error("parser failed", exc_info=session.unlogged)
+            session.unlogged = None
         session.trace = None  # it refers to us: without the cycle we are freed when nobody has us any more
         if self.debug:
             self.logger.debug("= connection is CLOSED")
