@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from trunkline.client import process_exception
 from trunkline.datastructures import Headers
 from trunkline.endpoint.client import BaseConnect, no_response
-from trunkline.exceptions import InvalidStatus, SecurityError
+from trunkline.exceptions import InvalidStatus, InvalidURI, SecurityError
 from trunkline.http11 import Response
 from trunkline.options import Options
 
@@ -26,6 +27,20 @@ def connect(uri: str = "wss://example.com/a", **options: Any) -> BaseConnect:
     defaults |= {"user_agent_header": None, "proxy": None, "logger": None, "arguments": {}}
     defaults |= {"process_exception": process_exception, "reconnect_delays": delays}
     return BaseConnect(uri, Options(), **(defaults | options))
+
+
+@pytest.mark.parametrize(
+    ("uri", "options", "error"),
+    [
+        ("http://example.com", {}, InvalidURI),
+        ("ws://example.com", {"arguments": {"ssl": ssl.create_default_context()}}, ValueError),
+        ("ws://example.com", {"subprotocols": "chat"}, TypeError),
+        ("ws://example.com", {"compression": "gzip"}, ValueError),
+    ],
+)
+def test_mistakes_show_where_they_are_made(uri: str, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        connect(uri, **options)
 
 
 def redirect(location: str) -> InvalidStatus:

@@ -157,8 +157,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
     Raises:
         TypeError: if a keyword argument is unknown.
         ValueError: if an option makes no sense.
-        InvalidURI: if `uri` isn't one; when awaited, as all that follow.
-        OSError: if the TCP connection fails.
+        InvalidURI: if `uri` isn't one.
+        OSError: if the TCP connection fails; when awaited, as all that follow.
         InvalidProxy: if the address of the proxy can't be used.
         ProxyError: if the proxy doesn't reach the server.
         InvalidHandshake: if the opening handshake fails.

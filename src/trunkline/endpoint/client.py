@@ -91,6 +91,13 @@ class BaseConnect:
         )
         self.arguments = arguments
         self._delays: Generator[float] | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what connecting would raise of the arguments, whose mistakes had better show where they are made."""
+        uri = parse_uri(self.uri)
+        self.tls_settings(uri)
+        self._new_handshake(uri)
 
     # Where to
 

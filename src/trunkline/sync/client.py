@@ -143,8 +143,8 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
     Raises:
         TypeError: if a keyword argument is unknown.
         ValueError: if an option makes no sense.
-        InvalidURI: if `uri` isn't one; when connecting, as all that follow.
-        OSError: if the TCP connection fails.
+        InvalidURI: if `uri` isn't one.
+        OSError: if the TCP connection fails; when connecting, as all that follow.
         InvalidProxy: if the address of the proxy can't be used.
         ProxyError: if the proxy doesn't reach the server.
         InvalidHandshake: if the opening handshake fails.

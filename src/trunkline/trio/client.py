@@ -118,9 +118,9 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
     Raises:
         TypeError: if a keyword argument is unknown.
         ValueError: if an option makes no sense.
-        InvalidURI: if `uri` isn't one; when connecting, as all that follow.
-        OSError: if the TCP connection or TLS fails; with TLS it is a `trio.BrokenResourceError`, too, and its cause
-            tells what was wrong.
+        InvalidURI: if `uri` isn't one.
+        OSError: if the TCP connection or TLS fails, when connecting, as all that follow; with TLS it is a
+            `trio.BrokenResourceError`, too, and its cause tells what was wrong.
         InvalidProxy: if the address of the proxy can't be used.
         ProxyError: if the proxy doesn't reach the server.
         InvalidHandshake: if the opening handshake fails.
