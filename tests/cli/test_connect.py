@@ -128,7 +128,7 @@ def test_what_cannot_work_is_said(arguments: list[str], status: int, problem: st
 def test_an_option_that_no_handshake_can_hold_is_wrong_usage() -> None:
     status, _, errors = connect(echo, b"", "--subprotocol", "not a token")
     assert status == 2
-    assert "'not a token'" in errors
+    assert "invalid subprotocol: not a token" in errors
 
 
 def test_who_stops_reading_ends_it_without_a_word() -> None:
