@@ -392,8 +392,19 @@ def test_whole_messages(takeover: bool) -> None:
 def test_messages_that_do_not_get_smaller(data: bytes) -> None:
     sender, receiver = pair()
     frame = Frame(Opcode.BINARY, data)
-    assert sender.encode(frame) == frame
+    for _ in range(2):
+        sent = sender.encode(frame)
+        assert sent.rsv1
+        assert receiver.decode(sent) == frame
     assert receiver.decode(frame) == frame
+
+
+@pytest.mark.parametrize("data", [b"a" * 30, LONG])
+def test_frames_are_compressed_as_zlib_does_it_by_itself(data: bytes) -> None:
+    sender, _ = pair()
+    compressor = zlib.compressobj(wbits=-15)
+    expected = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    assert sender.encode(Frame(Opcode.TEXT, data)).data == expected.removesuffix(b"\x00\x00\xff\xff")
 
 
 def test_fragments() -> None:

@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections import deque
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from trunkline.exceptions import PayloadTooBig, ProtocolError
@@ -343,14 +344,16 @@ class PerMessageDeflate(Extension):
         return dataclasses.replace(frame, data=data, rsv1=False)
 
     def encode(self, frame: Frame) -> Frame:
-        """Return a frame compressed, or as it is if that wouldn't make the message smaller."""
+        """Return a frame compressed, by zlib at its own level and however small, as `websockets` does."""
         if frame.opcode in CTRL_OPCODES:
             return frame
-        first = frame.opcode is not Opcode.CONT
-        if first and frame.fin:
-            data = self.deflater.message(bytes(frame.data))
-            return frame if data is None else dataclasses.replace(frame, data=data, rsv1=True)
-        return dataclasses.replace(frame, data=self.deflater.fragment(bytes(frame.data), frame.fin), rsv1=first)
+        data = self._encoder.fragment(bytes(frame.data), frame.fin)
+        return dataclasses.replace(frame, data=data, rsv1=frame.opcode is not Opcode.CONT)
+
+    @cached_property
+    def _encoder(self) -> Deflater:
+        settings = {"level": zlib.Z_DEFAULT_COMPRESSION, **self.compress_settings}
+        return Deflater(self.local_max_window_bits, not self.local_no_context_takeover, settings)
 
 
 def check_window_bits(name: str, bits: int, smallest: int) -> None:
