@@ -10,6 +10,7 @@ import queue
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -558,6 +559,19 @@ def test_unix_socket_needs_a_path(tmp_path: Path) -> None:
         unix_serve(echo)
     with unix_serve(echo, os.fspath(tmp_path / "socket")) as server:
         assert server.socket.family == socket.AF_UNIX
+
+
+def test_the_listening_socket_tells_whether_there_is_tls() -> None:
+    server_context, client_context = tls_contexts()
+    for context in (None, server_context):
+        server = serve(echo, "localhost", 0, ssl=context)
+        assert isinstance(server.socket, ssl.SSLSocket) is (context is not None)
+        server.shutdown()
+    listening = socket.create_server(("localhost", 0))
+    server = serve(echo, sock=listening, ssl=server_context)
+    with running(server), connect(f"wss://localhost:{port_of(server)}", ssl=client_context) as ws:
+        ws.send("hello")
+        assert ws.recv() == "hello"
 
 
 def test_tls_client_that_speaks_no_tls() -> None:

@@ -191,7 +191,7 @@ class Server(BaseServer):
         rules: as for `serve`.
 
     Attributes:
-        socket: the listening socket.
+        socket: the listening socket, with `ssl` an `ssl.SSLSocket`.
         options: the `Options` of its connections.
         logger: the logger of the server.
     """
@@ -254,7 +254,7 @@ class Server(BaseServer):
 
     def _accept(self) -> None:
         try:
-            sock, _ = self.socket.accept()
+            sock, _ = socket.socket.accept(self.socket)  # TLS is up to the connection's thread
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:
                 self.logger.error("cannot accept a connection: %s; trying again in a second", error)
@@ -432,6 +432,8 @@ def serve(
     else:
         sock = listen_unix(path, **kwargs)
     try:
+        if ssl is not None:  # programs ask the socket whether the server has TLS
+            sock = ssl.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return Server(
             sock,
             handler,
