@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -23,6 +24,7 @@ from trunkline.asyncio.server import Server, ServerConnection
 from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConnectionClosedError
+from trunkline.frames import Opcode
 from trunkline.reactor import epoll
 
 
@@ -162,6 +164,91 @@ def test_write_buffer_limits_that_make_no_sense(given: dict[str, int]) -> None:
             transport.set_write_buffer_limits(**given)
 
     run_with_pair(test)
+
+
+# --- programs that come between ---
+
+
+class Recording:
+    """What a program may put around a transport, in order to see what is written."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.written = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+        self.transport.write(data)
+
+
+class RecordingConnection(ServerConnection):
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(Recording(transport))
+
+
+async def send_in_all_ways(ws: Any) -> None:
+    await ws.send("1")
+    await ws.send([b"2", b"3"])
+    trunkline.broadcast([ws], "4")
+    ws.send_nowait(PreparedMessage(b"5" * 100_000))
+
+
+SENT = [b"1", b"2", b"3", b"", b"4", b"5" * 100_000]
+
+
+def test_connection_writes_to_what_a_subclass_puts_around_the_transport() -> None:
+    """It used to be taken for the transport itself, and the process crashed."""
+
+    async def main() -> None:
+        accepted = Accepted()
+        async with (
+            serve(accepted, engine="reactor", create_connection=RecordingConnection) as server,
+            await RawPeer.open(port_of(server)) as peer,
+        ):
+            ws = await accepted.connection()
+            assert ws.transport.written.startswith(b"HTTP/1.1 101 ")
+            ws.transport.written = b""
+            await send_in_all_ways(ws)
+            assert [(await peer.read_frame()).payload for _ in SENT] == SENT
+            assert len(ws.transport.written) == sum(map(len, SENT)) + 2 * 5 + 10
+
+    run_clean(main)
+
+
+def test_transport_of_an_open_connection_can_be_wrapped() -> None:
+    async def main() -> None:
+        async with Accepting() as accepting:
+            peer, ws = await accepting.pair()
+            async with peer:
+                recording: Any = Recording(ws.transport)
+                ws.transport = recording
+                await send_in_all_ways(ws)
+                assert [(await peer.read_frame()).payload for _ in SENT] == SENT
+                assert len(recording.written) == sum(map(len, SENT)) + 2 * 5 + 10
+
+    run_clean(main)
+
+
+def test_write_can_be_replaced_and_put_back() -> None:
+    """As a test does that drops what one side sends."""
+
+    async def main() -> None:
+        async with Accepting() as accepting:
+            peer, ws = await accepting.pair()
+            async with peer:
+                with mock.patch.object(ws.transport, "write") as write:
+                    await send_in_all_ways(ws)
+                    await peer.send(encode_frame(Opcode.PING, b"6"))
+                    await settled(lambda: write.call_args == mock.call(b"\x8a\x016"))
+                written = b"".join(call.args[0] for call in write.call_args_list)
+                assert written.startswith(b"\x81\x011\x02\x012")
+                await ws.send("7")
+                assert (await peer.read_frame()).payload == b"7"
+
+    run_clean(main)
 
 
 # --- the rest of the interface ---

@@ -44,12 +44,13 @@ cdef class Reactor:
 
 cdef class Transport(Watched):
     cdef object __weakref__
+    cdef dict __dict__  # as transports of asyncio have, for functions in place of methods; made when it is needed
     cdef object loop
     cdef Connection connection
     cdef list backlog  # bytes that the socket did not take yet, or None
     cdef Py_ssize_t backlog_start  # the first of them that it did not take, in the first chunk
     cdef Py_ssize_t backlog_size, high, low
-    cdef bint reading, closing, lost, writing_paused, eof_wanted
+    cdef bint reading, closing, lost, writing_paused, eof_wanted, write_replaced
     cdef bytes peer, own
     cdef object sock
 
