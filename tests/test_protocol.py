@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, encode_frame
-from trunkline.exceptions import InvalidState, ProtocolError
+from trunkline.endpoint.connection import BaseConnection
+from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidState, ProtocolError
 from trunkline.extensions.base import Extension
 from trunkline.frames import Frame, Opcode
 from trunkline.protocol import SEND_EOF, Protocol, Side, State
@@ -185,6 +186,35 @@ def test_drop_without_close_frame() -> None:
 def test_close_exc_before_the_end() -> None:
     with pytest.raises(InvalidState, match="isn't closed yet"):
         _ = Protocol(Side.SERVER).close_exc
+
+
+def of_connection() -> tuple[BaseConnection, Protocol]:
+    """A connection that moves its bytes itself, and its protocol."""
+    connection = BaseConnection(Side.CLIENT)
+    connection.begin(None, [], 0.0)
+    return connection, Protocol.of(connection)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "bye")])
+def test_how_a_connection_ended_is_known_once_loops_over_its_messages_end(code: int, reason: str) -> None:
+    connection, protocol = of_connection()
+    assert (protocol.close_code, protocol.close_reason) == (None, None)
+    with pytest.raises(InvalidState, match="isn't closed yet"):
+        _ = protocol.close_exc
+    connection.session.receive_data(close_frame(code, reason.encode(), **UNMASKED), 1.0)
+    assert connection.session.ended_normally()
+    assert protocol.state is State.CLOSING  # TCP isn't closed
+    assert (protocol.close_code, protocol.close_reason) == (code, reason)
+    assert isinstance(protocol.close_exc, ConnectionClosedOK)
+
+
+def test_how_a_connection_failed_is_known_once_it_is_closed() -> None:
+    connection, protocol = of_connection()
+    connection.session.receive_data(close_frame(4000, b"bye", **UNMASKED), 1.0)
+    assert protocol.close_code is None
+    connection.end(None, 2.0)
+    assert (protocol.close_code, protocol.close_reason) == (4000, "bye")
+    assert isinstance(protocol.close_exc, ConnectionClosedError)
 
 
 @pytest.mark.parametrize("max_size", [None, 5, (5, None), (5, 3)])

@@ -216,15 +216,21 @@ class Protocol:
         order: bool | None = self._session.close_rcvd_then_sent
         return order
 
+    def _has_ended(self) -> bool:
+        """Whether it is known how the connection ended: for one that moves its bytes itself, once the loop over its
+        messages ends, which doesn't wait for TCP.
+        """
+        return self.state is CLOSED or (self._joined and bool(self._session.ended_normally()))
+
     @property
     def close_code(self) -> int | None:
         """Close code received (RFC 6455 section 7.1.5), 1006 if there was none, None until the connection is closed."""
-        return self._session.close_code if self.state is CLOSED else None
+        return self._session.close_code if self._has_ended() else None
 
     @property
     def close_reason(self) -> str | None:
         """Close reason received (RFC 6455 section 7.1.6), "" if there was none, None until the connection is closed."""
-        return self._session.close_reason if self.state is CLOSED else None
+        return self._session.close_reason if self._has_ended() else None
 
     @property
     def close_exc(self) -> ConnectionClosed:
@@ -233,7 +239,7 @@ class Protocol:
         Raises:
             InvalidState: while the connection isn't closed.
         """
-        if self.state is not CLOSED:
+        if not self._has_ended():
             raise InvalidState("connection isn't closed yet")
         exception: ConnectionClosed = self._session.close_exception()
         return exception
