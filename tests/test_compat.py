@@ -142,6 +142,22 @@ def test_old_places_of_names(module: str, name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("statement", "warning"),
+    [
+        ("from websockets.client import WebSocketClientProtocol", "WebSocketClientProtocol is deprecated"),
+        ("import websockets; websockets.WebSocketClientProtocol", "WebSocketClientProtocol is deprecated"),
+        ("from websockets.sync.server import WebSocketServer", "WebSocketServer was renamed to Server"),
+    ],
+)
+def test_warnings_of_old_names_tell_the_line_that_uses_them(tmp_path: Path, statement: str, warning: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"\n\n{statement}\n")
+    command = [sys.executable, "-m", "trunkline.compat", str(program)]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert result.stderr.startswith(f"{program}:3: DeprecationWarning: {warning}")
+
+
 def test_install_twice() -> None:
     assert run("""
         import sys

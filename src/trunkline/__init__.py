@@ -88,8 +88,8 @@ _DEPRECATED = {
 
 if not TYPE_CHECKING:  # or type checkers would believe that we have any name
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str, stacklevel: int = 2) -> object:
         if name not in _DEPRECATED:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warnings.warn(f"{name} is deprecated: use {_DEPRECATED[name]}", DeprecationWarning, stacklevel=2)
+        warnings.warn(f"{name} is deprecated: use {_DEPRECATED[name]}", DeprecationWarning, stacklevel)
         return globals()[_DEPRECATED[name]]

@@ -160,8 +160,12 @@ def forward(alias: str, target: types.ModuleType) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if f"{alias}.{name}" in MODULES:
             return importlib.import_module(f"{alias}.{name}")
+        module, other_name = place_of(alias, name)
+        old_names = vars(module).get("__getattr__")
         try:
-            return getattr(*place_of(alias, name))
+            if old_names is not None and other_name not in vars(module):
+                return old_names(other_name, stacklevel=3)  # the warning names the line that asks, not this one
+            return getattr(module, other_name)
         except AttributeError:
             raise AttributeError(
                 f"{target.__name__}, which stands in for {alias}, has no attribute {name!r}", name=name, obj=target

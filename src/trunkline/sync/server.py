@@ -508,8 +508,8 @@ def basic_auth(
 
 if not TYPE_CHECKING:  # or type checkers would believe that we have any name
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str, stacklevel: int = 2) -> object:
         if name != "WebSocketServer":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warnings.warn("WebSocketServer was renamed to Server", DeprecationWarning, stacklevel=2)
+        warnings.warn("WebSocketServer was renamed to Server", DeprecationWarning, stacklevel)
         return Server
