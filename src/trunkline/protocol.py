@@ -276,6 +276,8 @@ class Protocol:
         except Exception as error:  # an extension or a subclass is at fault, not the peer, which learns no details
             self.logger.error("parser failed", exc_info=True)
             self._session.fail(CloseCode.INTERNAL_ERROR, "", NOW, error)
+        if self.debug:
+            self._log_eof_if_wanted()
 
     def recv_frame(self, frame: Frame) -> None:
         """Called for each frame received; makes it an event. Subclasses may override it, and call it."""
@@ -432,6 +434,8 @@ class Protocol:
         else:
             self._session.fail(code, reason, NOW)
         self._failed = True
+        if self.debug:
+            self._log_eof_if_wanted()
 
     def _check_state(self, *allowed: State) -> None:
         if self.state not in allowed:
@@ -453,6 +457,11 @@ class Protocol:
     def close_expected(self) -> bool:
         """Whether the TCP connection should end soon: then close it after a timeout if the peer doesn't."""
         return self.state is CLOSING or (self.state is not CLOSED and self._session.eof_wanted)
+
+    def _log_eof_if_wanted(self) -> None:
+        """At once: some programs close the transport then, and ask no more for data to send."""
+        if self._session.eof_wanted:
+            self._log_eof()
 
     def _log_eof(self) -> None:
         if not self._eof_logged:
