@@ -905,6 +905,7 @@ def test_debug_log_shows_frames(caplog: pytest.LogCaptureFixture) -> None:
         r"< GET / HTTP/1.1",
         r"< Upgrade: websocket",
         r"> HTTP/1.1 101 Switching Protocols",
+        r"= connection is CONNECTING",
         r"= connection is OPEN",
         r"< TEXT 'hello' \[5 bytes\]",
         r"< BINARY 00 00 .* \[100 bytes\]",

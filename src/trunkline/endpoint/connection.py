@@ -90,6 +90,7 @@ class BaseConnection:
         )
         if self.debug:
             self.session.trace = self._log_frame
+            self.base_logger.debug("= connection is CONNECTING")
         self._id: uuid.UUID | None = None
         self._logger: LoggerLike | None = None
         # Their heads as bytes until somebody asks: objects are ten times as large, and most are never looked at.
