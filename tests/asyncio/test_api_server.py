@@ -663,16 +663,25 @@ def test_process_request_sees_other_methods() -> None:
     run_clean(main)
 
 
-@pytest.mark.parametrize("hook", ["process_request", "process_response"])
-def test_hook_that_takes_too_long_is_cancelled(hook: str) -> None:
-    ends: list[str] = []
+class Dawdler:
+    """A hook that never comes to an end by itself."""
 
-    async def dawdle(ws: ServerConnection, *heads: Any) -> None:
+    def __init__(self) -> None:
+        self.asked: list[ServerConnection] = []
+        self.cancelled = False
+
+    async def __call__(self, ws: ServerConnection, *heads: Any) -> None:
+        self.asked.append(ws)
         try:
             await ws.loop.create_future()
         except asyncio.CancelledError:
-            ends.append("cancelled")
+            self.cancelled = True
             raise
+
+
+@pytest.mark.parametrize("hook", ["process_request", "process_response"])
+def test_hook_that_takes_too_long_is_cancelled(hook: str) -> None:
+    dawdle = Dawdler()
 
     async def main() -> None:
         async with (
@@ -681,35 +690,26 @@ def test_hook_that_takes_too_long_is_cancelled(hook: str) -> None:
         ):
             await peer.send(request())
             assert await peer.read_to_eof() == b""
-        assert ends == ["cancelled"]
+        assert dawdle.cancelled
 
     run_clean(main)
 
 
 @pytest.mark.parametrize("first", ["client", "server"])
 def test_hook_of_a_client_that_is_gone_takes_no_longer(first: str) -> None:
-    asked: list[ServerConnection] = []
-    ends: list[str] = []
-
-    async def dawdle(ws: ServerConnection, request: trunkline.Request) -> None:
-        asked.append(ws)
-        try:
-            await ws.loop.create_future()
-        except asyncio.CancelledError:
-            ends.append("cancelled")
-            raise
+    dawdle = Dawdler()
 
     async def main() -> None:
         async with serve(open_timeout=0.2, close_timeout=0.2, process_request=dawdle) as server:
             async with await RawPeer.connect(port_of(server)) as peer:
                 await peer.send(request())
-                await settled(lambda: bool(asked))
+                await settled(lambda: bool(dawdle.asked))
                 if first == "server":
                     server.close()
                     await server.wait_closed()
                     assert status_of(await peer.read_head()) == 503
-            await asked[0].wait_closed()
-        assert ends == ["cancelled"]
+            await dawdle.asked[0].wait_closed()
+        assert dawdle.cancelled
 
     run_clean(main)
 

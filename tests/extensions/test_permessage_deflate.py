@@ -248,16 +248,21 @@ def test_our_client_and_our_server_understand_each_other(for_client: Any, for_se
 # Arguments
 
 
+MISTAKES: list[dict[str, Any]] = [
+    {SERVER_BITS: 7},
+    {SERVER_BITS: 16},
+    {CLIENT_BITS: 7},
+    {CLIENT_BITS: 16},
+    {SERVER_BITS: True},
+    {"compress_settings": {"wbits": 12}},
+]
+
+
 @pytest.mark.parametrize("factory", [ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory])
 @pytest.mark.parametrize(
     "settings",
     [
-        {SERVER_BITS: 7},
-        {SERVER_BITS: 16},
-        {CLIENT_BITS: 7},
-        {CLIENT_BITS: 16},
-        {SERVER_BITS: True},
-        {"compress_settings": {"wbits": 12}},
+        *MISTAKES,
         {"compress_settings": {"zdict": b"abc"}},
         {"compress_settings": {"level": 10}},
         {"compress_settings": {"leve": 1}},
@@ -289,17 +294,7 @@ def refusal(call: Callable[[Any], Any], library: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("side", ["Client", "Server"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {SERVER_BITS: 7},
-        {SERVER_BITS: 16},
-        {CLIENT_BITS: 7},
-        {CLIENT_BITS: 16},
-        {SERVER_BITS: True},
-        {"compress_settings": {"wbits": 12}},
-    ],
-)
+@pytest.mark.parametrize("settings", MISTAKES)
 def test_mistakes_are_named_as_websockets_names_them(side: str, settings: dict[str, Any]) -> None:
     def call(module: Any) -> None:
         getattr(module, f"{side}PerMessageDeflateFactory")(**settings)
