@@ -44,8 +44,6 @@ SEND_EOF = b""
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
 CONNECTING, OPEN, CLOSING, CLOSED = State
 
-_SILENT = logging.Logger("trunkline.silent", logging.CRITICAL)  # for protocols that begin nothing
-
 NOW = 0.0  # no deadline depends on it: keepalive and timeouts are the caller's
 
 
@@ -109,6 +107,14 @@ class Protocol:
         max_size: Limit = 2**20,
         logger: LoggerLike | None = None,
     ) -> None:
+        self._prepare(side, max_size, logger)
+        if state is not CONNECTING:
+            self.state = state
+        elif self.debug:
+            self.logger.debug("= connection is CONNECTING")
+
+    def _prepare(self, side: Side, max_size: Limit, logger: LoggerLike | None) -> None:
+        """All that a new protocol and one of a connection have in common."""
         self.id = uuid.uuid4()
         self.logger: LoggerLike = logging.getLogger(f"websockets.{side.name.lower()}") if logger is None else logger
         self.debug = self.logger.isEnabledFor(logging.DEBUG)
@@ -125,10 +131,6 @@ class Protocol:
         self._session: Any = FrameSession(side, self.max_message_size, self.max_fragment_size)
         if self.debug:
             self._session.trace = self._log_frame
-        if state is not CONNECTING:
-            self.state = state
-        elif self.debug:
-            self.logger.debug("= connection is CONNECTING")
 
     @classmethod
     def of(cls, connection: Any) -> Self:
@@ -137,9 +139,7 @@ class Protocol:
         What it is told to send leaves with what the connection sends next. It has no events.
         """
         protocol = cls.__new__(cls)
-        Protocol.__init__(protocol, connection.session.side, state=CONNECTING, logger=_SILENT)
-        protocol.logger = connection.logger
-        protocol.debug = protocol.logger.isEnabledFor(logging.DEBUG)
+        protocol._prepare(connection.session.side, None, connection.logger)
         protocol.id = connection.id
         protocol.subprotocol = connection.subprotocol
         protocol._extensions = list(connection.extensions)

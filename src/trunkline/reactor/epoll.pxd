@@ -44,7 +44,7 @@ cdef class Reactor:
 
 cdef class Transport(Watched):
     cdef object __weakref__
-    cdef dict __dict__  # as transports of asyncio have, for functions in place of methods; made when it is needed
+    cdef dict __dict__  # as transports of asyncio have, for functions in place of methods
     cdef object loop
     cdef Connection connection
     cdef list backlog  # bytes that the socket did not take yet, or None
