@@ -4,6 +4,8 @@
 #   make test     run the tests          make lint    check style, types and layers
 #   make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
 #   make build    build the wheel        make clean   remove what was made
+#   make lock     bring requirements.lock up to date; every other command installs what it says
+#   make test-newest                     the tests with the newest release of each dependency instead
 #   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
 #   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
 #
@@ -16,52 +18,75 @@ TESTS  ?=
 BENCH  ?=
 CONFORMANCE ?=
 BIN    := $(VENV)/bin
+LOCKED ?= --require-hashes --constraint requirements.lock
+UPGRADE ?= --upgrade
 
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info*')
 
-.PHONY: run test lint bench conformance sanitize docs build clean
+.PHONY: run test test-newest lint bench conformance sanitize docs build lock clean
+.NOTPARALLEL:
 
 run: $(VENV)/.installed
 	$(BIN)/trunkline chat
 
-test: $(VENV)/.installed
+test: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: $(VENV)/.installed
+# What users get, on the day when they install trunkline.
+test-newest:
+	rm -f $(VENV)-newest/.run-requirements
+	$(MAKE) test VENV=$(VENV)-newest LOCKED="--upgrade --upgrade-strategy eager"
+
+lint: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python tools/check_layers.py
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
-conformance: $(VENV)/.installed
+conformance: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m compliance $(CONFORMANCE)
 
 sanitize:
 	$(MAKE) VENV=.venv-sanitize .venv-sanitize/.requirements
 	tools/sanitize.sh .venv-sanitize/bin/python $(TESTS)
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.requirements $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-build: $(VENV)/.requirements
+build: $(VENV)/.run-requirements
 	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
-clean:
-	rm -rf build dist site src/*.egg-info .venv-off .venv-sanitize $(VENV)/.installed $(VENV)/.requirements
+# UPGRADE= keeps the versions that the file has, and adds only what is missing.
+lock:
+	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade uv
+	.venv-lock/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --group dev --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements.lock
 
-# What the build and the tools need: once per virtual environment and change of pyproject.toml.
-$(VENV)/.requirements: pyproject.toml
+clean:
+	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-sanitize .venv-lock
+	rm -f $(VENV)/.installed $(VENV)/.requirements $(VENV)/.run-requirements
+
+# What building and running need: once per virtual environment and change of the versions. pip comes first, from the lock,
+# since the one that comes with Python may be too old for the rest.
+$(VENV)/.run-requirements: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev
+	sed -n '/^pip==/,/^ *#/p' requirements.lock > $(VENV)/pip.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/pip.txt
+	$(BIN)/python -m pip install --quiet $(LOCKED) --group run
+	touch $@
+
+# What the tests and tools need besides.
+$(VENV)/.requirements: $(VENV)/.run-requirements
+	$(BIN)/python -m pip install --quiet $(LOCKED) --group dev
 	touch $@
 
 # The package, installed as users install it, and again whenever a source has changed. What was deleted from src must not
 # come back from the build tree; extension modules stay there, so that only changed ones are compiled again.
-$(VENV)/.installed: $(VENV)/.requirements setup.py $(SOURCES)
+$(VENV)/.installed: $(VENV)/.run-requirements setup.py $(SOURCES)
 	find build -path '*/lib*' -type f -not -name '*.so' -delete 2>/dev/null || true
-	$(BIN)/python -m pip install --quiet --no-build-isolation '.[cli]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps .
 	$(BIN)/python -c 'import trunkline; print(trunkline.engine_info())'
 	touch $@

@@ -81,6 +81,10 @@ def test_typed_values(value: Any, type: Any) -> None:
         (b'["\xc3\xa9", "ab\xff"]', 10),
         (b'["a\\n\xff"]', 5),
         (b'{"k\xff":1}', 3),
+        (b'"\xe2\x82"', 1),
+        (b'"\xff', 1),  # it has no end either, but that comes later
+        (b'"\xe2\x82', 3),  # the rest of the character may be missing like the rest of the string
+        (b'[1 2, "\xff"]', 3),
     ],
 )
 def test_what_is_not_json_is_refused_where_it_stops_being_json(data: str | bytes, position: int) -> None:

@@ -10,7 +10,7 @@ shift
 [ $# -gt 0 ] || set -- tests/core tests/asyncio tests/robustness tests/reactor tests/handshake tests/fuzz
 
 TRUNKLINE_DEBUG=1 TRUNKLINE_SANITIZE=address,undefined TRUNKLINE_EXTENSIONS=require \
-    "$python" -m pip install --quiet --no-build-isolation '.[cli]'
+    "$python" -m pip install --quiet --no-build-isolation --no-deps .
 
 library() { "${CC:-gcc}" -print-file-name="$1"; }
 # Python itself is not built with the sanitizers, so their run-time libraries must be there before it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 from typing import Any
@@ -58,12 +59,8 @@ def decode(data: str | bytes, type: Any = None) -> Any:
     except msgspec.ValidationError as error:
         path = _PATH.search(str(error))
         raise InvalidJSON(str(error), data, path=path[1] if path else "$") from None
-    except msgspec.DecodeError as error:
-        position = _POSITION.search(str(error))
-        raise InvalidJSON(str(error), data, position=int(position[1]) if position else len(_encoded(data))) from None
-    except UnicodeDecodeError:  # its position counts from the start of a string somewhere inside
-        start = _first_invalid_byte(_encoded(data))
-        raise InvalidJSON(f"JSON is malformed: not UTF-8 (byte {start})", data, position=start) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter until msgspec 0.23
+        raise _malformed(str(error), data) from None
     except RecursionError:
         raise InvalidJSON("JSON is nested too deeply", data) from None
 
@@ -72,9 +69,24 @@ def _encoded(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
-def _first_invalid_byte(data: bytes) -> int:
+def _malformed(reason: str, data: str | bytes) -> InvalidJSON:
+    """The error for data that stops being JSON where msgspec stopped, or before, at a byte that isn't UTF-8.
+
+    msgspec doesn't tell the position of such a byte, or counts it from the beginning of a string somewhere inside.
+    """
+    encoded = _encoded(data)
+    stopped = _POSITION.search(reason)
+    position = int(stopped[1]) if stopped else len(encoded)
+    invalid = _first_invalid_byte(encoded)
+    if invalid is not None and invalid < position:
+        return InvalidJSON(f"JSON is malformed: not UTF-8 (byte {invalid})", data, position=invalid)
+    return InvalidJSON(reason, data, position=position)
+
+
+def _first_invalid_byte(data: bytes) -> int | None:
+    """Where data stops being UTF-8; None if it doesn't, or ends within a character."""
     try:
-        data.decode()
+        codecs.utf_8_decode(data, "strict", False)
     except UnicodeDecodeError as error:
         return error.start
-    return len(data)
+    return None

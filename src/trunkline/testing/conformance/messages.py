@@ -181,6 +181,10 @@ def json_both_ways(world: World) -> None:
         peer.send_frame(TEXT, b"{")
         with expect(InvalidJSON):
             ws.start("recv_json").result()
+        peer.send_frame(BINARY, b'["\xc3\xa9\xff"]')
+        with expect(InvalidJSON) as caught:
+            ws.start("recv_json").result()
+        assert caught.value.position == 4
         with expect(TypeError):
             ws.start("send_json", object()).result()
         peer.send_frame(TEXT, b"null")
