@@ -1,0 +1,1 @@
+"""Checks of this repository, for `make lint` and for reviews."""
