@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.rooms import Node
+from tests.support.rooms import Node, Talker
 from trunkline.realtime import Disconnected, Limits, MemoryBroker, Refused, codes
 from trunkline.realtime.brokers import BrokerError, History
 from trunkline.realtime.client import State
@@ -380,6 +380,134 @@ def test_what_may_have_been_lost_makes_subscribers_come_again() -> None:
     scene(play)
 
 
+def test_what_may_have_been_lost_where_the_server_subscribed_makes_a_client_connect_again() -> None:
+    """No client library subscribes again to what it hasn't subscribed to itself."""
+
+    async def play(node: Node) -> None:
+        node.channel("{name}", history=1)
+
+        def connect(client: Any) -> None:
+            client.channels = ["at connect"]
+
+        node.commands.connect_hook = Hook(connect)
+        first, second, third = await node.connected(), await node.connected("own"), await node.connected()
+        await node.commands.subscribe(third.client, "later")
+        third.connection.take()
+        node.hub.on_gap("later")
+        assert third.connection.closed == (3010, "insufficient state")
+        node.hub.on_gap("own")
+        await node.commands.settle()
+        assert second.connection.closed is None
+        node.hub.on_gap(None)
+        assert first.connection.closed == second.connection.closed == (3010, "insufficient state")
+        assert not node.hub.clients
+
+    scene(play)
+
+
+def test_a_client_gets_back_at_connect_what_the_server_had_subscribed_it_to() -> None:
+    async def play(node: Node) -> None:
+        node.channel("room:{id}", history=5, join_leave=True)
+        node.channel("nobody", history=5, subscribe="nobody")
+        node.channel("token", subscribe="token")
+        staff = node.channel("staff", history=5)
+
+        @staff
+        def only_bob(client: Any) -> dict[str, bool]:
+            if client.user != "bob":
+                raise Refused()
+            return {"hello": True}
+
+        def connect(client: Any, user: str) -> None:
+            client.user = user
+
+        node.commands.connect_hook = Hook(connect)
+        first = node.talker()
+        await first.connect(data="ada")
+        await node.commands.subscribe(first.client, "room:1")
+        push = first.connection.take()[0]["push"]
+        assert push["subscribe"]["recoverable"]
+        named = {"recover": True, "epoch": push["subscribe"]["epoch"]}
+        first.client.closed()
+        await publish(node, "room:1", "missed")
+
+        again = node.talker()
+        subs = dict.fromkeys(("room:1", "nobody", "token", "staff", "undeclared"), named)
+        reply, joined = await again.say(connect={"data": "ada", "subs": subs})
+        got = reply["connect"]["subs"]
+        assert list(got) == ["room:1"]
+        assert got["room:1"]["recovered"]
+        assert [each["data"] for each in got["room:1"]["publications"]] == ["missed"]
+        assert joined["push"]["join"]["info"]["client"] == again.client.id
+        assert again.client.subscriptions["room:1"].server_side
+        assert set(node.hub.rooms) == {"room:1"}
+        await publish(node, "room:1", "more")
+        assert texts(again.connection.take()) == ["more"]
+
+        bob = node.talker()
+        got = (await bob.connect(data="bob", subs={"staff": named}))["subs"]
+        assert got["staff"]["data"] == {"hello": True}
+
+    scene(play)
+
+
+def test_a_client_can_name_no_more_channels_at_connect_than_it_may_have() -> None:
+    async def play(node: Node) -> None:
+        asked = []
+        room = node.channel("{id}")
+
+        @room
+        def ask(client: Any, id: str) -> None:
+            asked.append(id)
+            if id != "0":
+                raise Refused()
+
+        talker = node.talker()
+        subs = (await talker.connect(subs={str(number): {} for number in range(100)}))["subs"]
+        assert list(subs) == ["0"]
+        assert asked == ["0", "1", "2"]
+
+    scene(play, limits=Limits(channels=3))
+
+
+def test_who_recovers_is_told_so_also_where_nothing_can_be_recovered() -> None:
+    async def play(node: Node) -> None:
+        node.channel("plain")
+        node.channel("cache", history=1, recover="cache")
+
+        def connect(client: Any) -> None:
+            client.channels = ["plain", "cache"]
+
+        lost = {"recover": True, "offset": 3, "epoch": "x"}
+        talker = await node.connected()
+        assert await talker.subscribe("plain", **lost) == {"was_recovering": True}
+        empty = await talker.subscribe("cache", recover=True)
+        assert (empty["was_recovering"], "recovered" in empty) == (True, False)
+        assert await talker.say(unsubscribe={"channel": "cache"})
+        assert "recovered" not in await talker.subscribe("cache", recover=True, epoch=empty["epoch"])
+
+        node.commands.connect_hook = Hook(connect)
+        again = node.talker()
+        subs = (await again.connect(subs={"plain": lost, "cache": lost}))["subs"]
+        assert subs["plain"] == {"was_recovering": True}
+        assert (subs["cache"]["was_recovering"], "recovered" in subs["cache"]) == (True, False)
+
+    scene(play)
+
+
+def test_what_may_have_been_lost_doesnt_concern_plain_clients() -> None:
+    async def play(node: Node) -> None:
+        channel = node.channel("a", history=5)
+        plain = Talker(node, channel.plain)
+        await node.commands.connect_plain(plain.client, "a")
+        node.hub.on_gap("a")
+        await node.commands.settle()
+        await publish(node, "a", "still there")
+        assert [message.payload for message in plain.connection.sent] == [b"still there"]
+
+    scene(play)
+
+
 # publish
 
 
@@ -508,6 +636,11 @@ def test_history() -> None:
         assert await history(limit=2) == (["1", "2"], 3)
         assert await history(limit=2, reverse=True) == (["3", "2"], 3)
         assert await history(limit=-1, since={"offset": 1}) == (["2", "3"], 3)
+        assert await history(limit=2, reverse=True, since={"offset": 3}) == (["2", "1"], 3)
+        assert await history(limit=2, reverse=True, since={"offset": 4}) == (["3", "2"], 3)  # all but one to come
+        assert await history(limit=2, reverse=True, since={"offset": 5}) == ([], 3)
+        first = {"channel": "a", "limit": 1, "reverse": True, "since": {"offset": 0}}
+        assert await talker.say(history=first) == error(107)
         other = {"offset": 1, "epoch": "other"}
         assert await talker.say(history={"channel": "a", "limit": 1, "since": other}) == error(112)
         assert await talker.say(history={"channel": "none"}) == error(108)

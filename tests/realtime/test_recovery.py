@@ -56,8 +56,12 @@ def test_the_newest_is_enough_where_only_that_matters() -> None:
     assert again.position == (5, "e")
     known = recover_newest(StreamPosition(4, "e"), history(4, top=4), [])
     assert known == ([], (4, "e"), True, 4)
-    empty = recover_newest(StreamPosition(2, "old"), history(top=0), [])
-    assert empty == ([], (0, "e"), False, 0)
+
+
+def test_an_empty_cache_has_nothing_to_recover() -> None:
+    assert recover_newest(StreamPosition(2, "old"), history(top=0), []) == ([], (0, "e"), False, 0)
+    assert recover_newest(StreamPosition(0, "e"), history(top=0), []) == ([], (0, "e"), False, 0)
+    assert recover_newest(StreamPosition(4, "e"), history(top=4), []) == ([], (4, "e"), False, 4)
 
 
 @given(

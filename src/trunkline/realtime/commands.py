@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import itertools
 import logging
 import math
 import random
@@ -228,6 +229,7 @@ class Commands:
                 client, subscription, request.subs.get(name, SubscribeRequest()), granted.info
             )
             subs[name].data = client.codec.payload(granted.data)
+        await self._resume(client, request.subs, subs)
         ping = client.timeouts.ping
         return messages.ConnectResult(
             client=client.id,
@@ -239,6 +241,21 @@ class Commands:
             ping=seconds(ping),
             pong=ping is not None,
         )
+
+    async def _resume(
+        self, client: Client, named: Mapping[str, SubscribeRequest], subs: dict[str, SubscribeResult]
+    ) -> None:
+        """Add to `subs` the channels that the client names because the server subscribed it on an earlier connection.
+
+        The client may name any: it gets those that it might subscribe to itself. Client libraries take leave of others.
+        """
+        resumed = (name for name in named if name not in client.subscriptions)
+        for name in itertools.islice(resumed, self.limits.channels):
+            with contextlib.suppress(Refused):
+                async with self.subscriptions.beginning(client, name, server_side=True) as subscription:
+                    data = await self._permit(client, subscription, None)
+                    subs[name] = await self.subscriptions.enter(client, subscription, named[name])
+                    subs[name].data = client.codec.payload(data)
 
     def _authenticate(self, client: Client) -> dict[str, ServerSide]:
         """Look at the token of a client; returns what it says of channels."""
@@ -393,6 +410,8 @@ class Commands:
         if not channel.options.history:
             raise Refused(codes.NOT_AVAILABLE)
         name, asked = request.channel, request.since
+        if request.reverse and asked is not None and not asked.offset:
+            raise Refused(codes.BAD_REQUEST, "nothing stands before offset 0: with reverse, since must be 1 or more")
         since = None if asked is None else await self.subscriptions.position(name, asked.offset, asked.epoch)
         most = self.limits.history
         limit = most if request.limit < 0 else min(request.limit, most)
@@ -511,7 +530,11 @@ class Commands:
             await self.subscriptions.end(client, subscription)
 
     def _position_lost(self, client: Client, subscription: Subscription) -> None:
-        self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
+        """Let a client recover. Client libraries subscribe again only where the client had subscribed itself."""
+        if subscription.server_side:
+            client.disconnect(codes.INSUFFICIENT_STATE)
+        elif client.codec.events:  # a plain client has no position
+            self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
 
     def _closed(self, client: Client) -> None:
         subscriptions, client.subscriptions = list(client.subscriptions.values()), {}

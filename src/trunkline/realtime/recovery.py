@@ -63,9 +63,8 @@ def recover_newest(since: StreamPosition | None, history: History, buffered: lis
     """
     newest = _joined(history, buffered)[-1:]
     position = StreamPosition(newest[0].offset if newest else history.position.offset, history.position.epoch)
-    known = since == position
-    recovered = since is not None and (known or bool(newest))
-    return Recovery([] if known else newest, position, recovered, position.offset)
+    recovered = since is not None and bool(newest)  # an empty cache can't tell whether the client has what was in it
+    return Recovery([] if since == position else newest, position, recovered, position.offset)
 
 
 def _joined(history: History, buffered: list[Publication]) -> list[Publication]:

@@ -44,14 +44,20 @@ class Subscriptions:
     @contextlib.asynccontextmanager
     async def joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
         """Begin a subscription, start it when all went well, else end it. The last step inside must not wait."""
+        async with self.beginning(client, name, server_side=server_side) as subscription:
+            yield subscription
+        self.hub.start(client, subscription)
+        await self.announce(client, subscription)
+
+    @contextlib.asynccontextmanager
+    async def beginning(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
+        """Begin a subscription, which ends if anything goes wrong inside."""
         subscription = self.begin(client, name, server_side=server_side)
         try:
             yield subscription
         except BaseException:
             await self.end(client, subscription)
             raise
-        self.hub.start(client, subscription)
-        await self.announce(client, subscription)
 
     def begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
         """Take a place for a subscription."""
@@ -79,10 +85,10 @@ class Subscriptions:
         if options.presence and subscription.info is not None:
             await self._appear(client, subscription, subscription.info)
         if not options.recoverable:
-            return SubscribeResult()
+            return SubscribeResult(was_recovering=request.recover)
         found = await self._recover(subscription, request)
         self.check(client, subscription)
-        if subscription.lost:
+        if subscription.lost and client.codec.events:
             raise Disconnected(codes.INSUFFICIENT_STATE)
         if request.recover and not found.recovered and request.flag & messages.REJECT_UNRECOVERED:
             raise Refused(codes.UNRECOVERABLE_POSITION)

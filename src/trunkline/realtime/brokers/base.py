@@ -168,8 +168,8 @@ class Broker(ABC):
 
         Args:
             channel: name of the channel.
-            since: only publications after this position, or before it if `reverse`. One of another epoch, or one that
-                was never given out, finds nothing, and isn't `complete`.
+            since: only publications after this position, or before it if `reverse`: one beyond the newest, they are
+                all. A position of another epoch, or one that was never given out, finds nothing, and isn't `complete`.
             limit: at most so many publications; None: all; 0: only look at the position.
             reverse: newest first.
 

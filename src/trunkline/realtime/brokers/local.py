@@ -177,6 +177,7 @@ def found(
     """
     if since is None:
         return History(publications, position, True)
-    if since.epoch != position.epoch or since.offset > position.offset:
+    newest = position.offset + 1 if reverse else position.offset  # "before the next one" is everything
+    if since.epoch != position.epoch or since.offset > newest:
         return History([], position, False)
     return History(publications, position, reverse or since.offset >= base)

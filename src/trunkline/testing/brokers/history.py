@@ -60,6 +60,18 @@ async def limits_and_reverses(stage: Stage) -> None:
 
 
 @broker_scenario()
+async def reverses_from_beyond_the_newest(stage: Stage) -> None:
+    """In reverse, everything stands before the next publication, and nothing before the first."""
+    channel = stage.channel()
+    positions = await stage.publish(channel, b"1", b"2", b"3")
+    beyond = positions[-1]._replace(offset=positions[-1].offset + 1)
+    before = positions[0]._replace(offset=0)
+    for since, limit, wanted in [(beyond, None, [b"3", b"2", b"1"]), (beyond, 2, [b"3", b"2"]), (before, None, [])]:
+        history = await stage.broker.history(channel, since=since, limit=limit, reverse=True)
+        equal((summary(history), history.position), ((wanted, True), positions[-1]), f"since={since} limit={limit}")
+
+
+@broker_scenario()
 async def keeps_the_newest(stage: Stage) -> None:
     """No more than `size` stay, the size of the newest publication; who missed others is told."""
     channel = stage.channel()
