@@ -17,6 +17,9 @@ VENV   ?= $(if $(filter off,$(TRUNKLINE_EXTENSIONS)),.venv-off,.venv)
 TESTS  ?=
 BENCH  ?=
 CONFORMANCE ?=
+# C that newer compilers refuse is an error here with every compiler.
+TRUNKLINE_STRICT ?= 1
+export TRUNKLINE_STRICT
 BIN    := $(VENV)/bin
 LOCKED ?= --require-hashes --constraint requirements.lock
 UPGRADE ?= --upgrade

@@ -7,6 +7,7 @@ TRUNKLINE_EXTENSIONS=auto     build them; if that fails, say why and go on witho
                      off      build none
 TRUNKLINE_DEBUG=1             bounds checks, no optimisation, debug symbols
 TRUNKLINE_SANITIZE=address,undefined   pass -fsanitize to compiler and linker
+TRUNKLINE_STRICT=1            take C that newer compilers refuse for an error with older ones too, as `make` does
 """
 
 import os
@@ -36,6 +37,7 @@ MODE = os.environ.get("TRUNKLINE_EXTENSIONS", "auto")
 if MODE not in ("auto", "require", "off"):
     raise SystemExit(f"TRUNKLINE_EXTENSIONS is {MODE!r}: it must be auto, require or off")
 DEBUG = os.environ.get("TRUNKLINE_DEBUG", "0") not in ("", "0")
+STRICT = os.environ.get("TRUNKLINE_STRICT", "0") not in ("", "0")
 SANITIZE = os.environ.get("TRUNKLINE_SANITIZE", "")
 
 # Objects built with other flags must never be reused, so each flavour has a build tree of its own.
@@ -43,6 +45,8 @@ FLAVOUR = "off" if MODE == "off" else ("debug" if DEBUG else "release") + SANITI
 
 DIRECTIVES = {"language_level": 3, "boundscheck": DEBUG, "wraparound": False, "cdivision": True,
               "freethreading_compatible": False}  # fmt: skip
+# What GCC from 14 and clang from 16 refuse anyway. Users' builds go without: an older compiler manages with a warning.
+REFUSED = ("incompatible-pointer-types", "int-conversion", "implicit-function-declaration")
 FALLBACK = """
 ********************************************************************************************************************
 trunkline: the extension modules were NOT built: {error}
@@ -83,6 +87,8 @@ class BuildExtensions(build_ext):
 
 
 flags = ["-O0", "-g"] if DEBUG else ["-O3"]
+if STRICT:
+    flags += [f"-Werror={kind}" for kind in REFUSED]
 sanitize = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
 extensions = [
     Extension(name, [source], include_dirs=["src"], extra_compile_args=flags + sanitize, extra_link_args=sanitize)

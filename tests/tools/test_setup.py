@@ -57,6 +57,17 @@ def test_require_fails_without_a_compiler(project: Path) -> None:
     assert result.returncode != 0
 
 
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+def test_strict_fails_where_a_newer_compiler_would(project: Path) -> None:
+    # For Cython the annotation of a coroutine is the type that the C function returns, which it isn't.
+    (project / "src/trunkline/core/reader.py").write_text(
+        "import cython\n@cython.cclass\nclass C:\n    pass\nasync def make() -> C:\n    return C()\n"
+    )
+    result = build(project, TRUNKLINE_EXTENSIONS="require", TRUNKLINE_STRICT="1")
+    assert result.returncode != 0
+    assert "incompatible" in result.stderr
+
+
 def test_off_compiles_nothing(project: Path) -> None:
     result = build(project, TRUNKLINE_EXTENSIONS="off", CC="false")
     assert result.returncode == 0, result.stderr

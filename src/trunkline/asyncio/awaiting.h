@@ -11,7 +11,7 @@
 typedef int (*tl_send)(PyObject *, PyObject *, PyObject **);
 typedef PyObject *(*tl_next)(PyObject *);
 
-static void tl_install(PyObject *type, tl_send send, tl_next next) {
+static inline void tl_install(PyObject *type, tl_send send, tl_next next) {
     PyTypeObject *t = (PyTypeObject *)type;
     t->tp_as_async->am_send = (sendfunc)send;
     t->tp_iternext = next;
@@ -19,14 +19,14 @@ static void tl_install(PyObject *type, tl_send send, tl_next next) {
 }
 
 /* End an iteration: without an exception for None, which every caller of tp_iternext understands. */
-static PyObject *tl_stop(PyObject *value) {
+static inline PyObject *tl_stop(PyObject *value) {
     if (value != Py_None)
         PyErr_SetObject(PyExc_StopIteration, value);
     return NULL;
 }
 
 /* Whether a callback is the one with which a task of asyncio waits for a future. */
-static int tl_wakes_task(PyObject *callback) {
+static inline int tl_wakes_task(PyObject *callback) {
     return PyCFunction_CheckExact(callback) &&
            strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup") == 0;
 }

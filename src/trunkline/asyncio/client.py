@@ -1,3 +1,6 @@
+# cython: annotation_typing=False
+# Of "async def f() -> Connection" Cython makes a C function that shall return a Connection, but returns the coroutine.
+# C compilers refuse that (GCC from 14, clang from 16). Nor would subclasses of str do as arguments.
 """WebSocket clients on asyncio."""
 
 from __future__ import annotations
@@ -62,7 +65,6 @@ class ClientConnection(Connection):
             self.opening = protocol.handshake
         self.opened: asyncio.Future[None] = self.loop.create_future()
 
-    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     async def handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
     ) -> None:
@@ -165,7 +167,6 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         TimeoutError: if it takes longer than `open_timeout`.
     """
 
-    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def __init__(
         self,
         uri: str,
@@ -289,7 +290,6 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
                 await connection.close()
 
 
-@cython.annotation_typing(False)  # compiled, too, subclasses of str will do
 def unix_connect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> connect:
     """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
 

@@ -1,3 +1,5 @@
+# cython: annotation_typing=False
+# As in client.py. A port may be a str, too, and a str a subclass.
 """WebSocket servers on asyncio."""
 
 from __future__ import annotations
@@ -70,7 +72,6 @@ class ServerConnection(Connection):
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
 
-    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def respond(self, status: StatusLike, text: str) -> Response:
         """A plain text response, for `process_request` to return: the connection isn't opened.
 
@@ -407,7 +408,6 @@ class Server(BaseServer):
         await asyncio.shield(self._closing)  # type: ignore[arg-type]  # the event says that it is there
 
 
-@cython.annotation_typing(False)  # compiled, too, a port may be a str, and a str a subclass
 def serve(
     handler: Handler,
     host: str | Sequence[str] | None = None,
@@ -502,7 +502,6 @@ def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) ->
     return serve(handler, path=path, unix=True, **kwargs)
 
 
-@cython.annotation_typing(False)  # compiled, too, subclasses of str will do
 def basic_auth(
     realm: str = "",
     credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
