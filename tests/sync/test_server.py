@@ -23,6 +23,7 @@ import pytest
 import websockets.sync.client
 import websockets.sync.server
 
+from tests.support.listening import longest_queue, needs_tcp_info, queue_of, waiting_connections
 from tests.support.raw import PING, PONG, TEXT, close_frame, encode_frame, request, status_of
 from tests.support.threads import (
     PATIENCE,
@@ -552,6 +553,21 @@ def test_ipv6() -> None:
 def test_address_in_use() -> None:
     with serve(echo, "127.0.0.1", 0) as server, pytest.raises(OSError, match="in use"):
         serve(echo, "127.0.0.1", port_of(server))
+
+
+@needs_tcp_info
+def test_queue_of_a_listening_socket_is_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    for options, length in (({}, longest_queue()), ({"backlog": None}, longest_queue()), ({"backlog": 7}, 7)):
+        with serve(echo, "127.0.0.1", 0, **options) as server:
+            assert queue_of(server.socket) == length
+    with unix_serve(echo, tmp_path / "socket"):
+        assert waiting_connections(str(tmp_path / "socket"), most=200) == min(200, longest_queue() + 1)
+
+
+@needs_tcp_info
+def test_queue_of_a_socket_that_listens_already_is_left_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=9) as sock, serve(echo, sock=sock) as server:
+        assert queue_of(server.socket) == 9
 
 
 def test_unix_socket_needs_a_path(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from typing import Any
@@ -12,6 +13,7 @@ import trio.testing
 import websockets.trio.client
 import websockets.trio.server
 
+from tests.support.listening import longest_queue, needs_tcp_info, queue_of
 from tests.trio.support import connecting, echo, port_of, run, serving, uri_of
 from trunkline.core.session import State
 from trunkline.exceptions import (
@@ -114,6 +116,29 @@ def test_open_timeout_counts_from_the_beginning_of_tls() -> None:
             await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream,
         ):
             assert await stream.receive_some() == b""
+
+    run(main)
+
+
+@needs_tcp_info
+@pytest.mark.parametrize(("options", "length"), [({}, None), ({"backlog": 7}, 7)], ids=["default", "given"])
+def test_queue_of_listening_sockets(options: dict[str, Any], length: int | None) -> None:
+    async def main() -> None:
+        async with serving(**options) as server:
+            for listener in server.listeners:
+                assert queue_of(listener.socket) == (length or longest_queue())  # type: ignore[attr-defined]
+
+    run(main)
+
+
+@needs_tcp_info
+def test_queue_of_listeners_of_the_caller_is_left_alone() -> None:
+    async def main() -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=9)
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(functools.partial(serve, echo, listeners=listeners))
+            assert queue_of(listeners[0].socket) == 9
+            await server.aclose()
 
     run(main)
 

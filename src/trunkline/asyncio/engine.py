@@ -12,8 +12,11 @@ import importlib
 import importlib.machinery
 import platform
 import socket
+import struct
 import sys
 from typing import Any, Literal, Protocol
+
+from trunkline.endpoint.server import BACKLOG
 
 __all__ = [
     "Engine", "Listener", "choose_engine", "create_connection", "create_server", "engine_info", "stop_accepting",
@@ -91,11 +94,29 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
     loop = asyncio.get_running_loop()
     create = loop.create_unix_server if unix else loop.create_server
     kwargs = _arguments_given(kwargs)
+    inherited = "backlog" not in kwargs and _listens(kwargs.get("sock"))
     if choose_engine(engine, loop) == "transports":
+        # A loop always calls `listen`; with the length that the queue has already, that changes nothing.
+        kwargs.setdefault("backlog", _queue_of(kwargs["sock"]) if inherited else BACKLOG)
         server: Listener = await create(factory, **kwargs)
         return server
+    kwargs.setdefault("backlog", None if inherited else BACKLOG)
     listen = tls.listen if "ssl" in kwargs else epoll.listen
     return await listen(create, factory, **kwargs)
+
+
+def _listens(sock: socket.socket | None) -> bool:
+    """Whether a socket listens already: then the program that made it has chosen the length of its queue."""
+    return sock is not None and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _queue_of(sock: socket.socket) -> int:
+    """How many connections may wait for a socket that listens; `BACKLOG` where the system doesn't tell."""
+    if sys.platform == "linux" and sock.family in (socket.AF_INET, socket.AF_INET6):
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        [length] = struct.unpack_from("I", info, 28)  # tcpi_sacked of linux/tcp.h, which `ss -l` shows as Send-Q
+        return max(1, int(length))
+    return BACKLOG
 
 
 def stop_accepting(server: Listener) -> None:

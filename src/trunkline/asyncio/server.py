@@ -467,7 +467,8 @@ def serve(
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
         engine: "auto", "reactor" or "transports".
-        kwargs: passed on to `loop.create_server`: `ssl`, `sock`, `backlog`, `reuse_port`, `start_serving` and others.
+        kwargs: passed on to `loop.create_server`: `ssl`, `sock`, `backlog` (4,096 by default; a `sock` that listens
+            already keeps its own), `reuse_port`, `start_serving` and others.
 
     Raises:
         TypeError: if a keyword argument is unknown, or the handler takes neither one nor two arguments.

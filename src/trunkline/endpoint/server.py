@@ -8,7 +8,7 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
     from trunkline.typing import LoggerLike, Origin, Subprotocol
 
-__all__ = ["BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now", "settle"]
+__all__ = [
+    "BACKLOG", "BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now", "settle",
+]  # fmt: skip
+
+BACKLOG: Final = 4096
+"""Connections that the system keeps until the server accepts them; Linux allows `net.core.somaxconn` at most. Where the
+queue is full, Linux drops what a client sends, and the client tries again after 1, 3 and 7 s."""
 
 SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None"]
 

@@ -78,7 +78,7 @@ cdef class Socket(Watched):
 cdef class Listener:
     cdef object loop, factory, server
     cdef list listening
-    cdef int backlog
+    cdef object backlog
     cdef bint closed
 
     cdef object accepted(self, int fd, bytes peer)

@@ -683,7 +683,8 @@ cdef class Listener:
             watched.reactor = reactor
             watched.fd = os.dup(sock.fileno())
             set_no_delay(watched.fd, own_address(watched.fd))  # accepted sockets inherit it: tcp(7)
-            listen_on(watched.fd, self.backlog)
+            if self.backlog is not None:
+                listen_on(watched.fd, self.backlog)
             reactor.add(watched)
             watched.watch(EPOLLIN)
             self.listening.append(watched)
@@ -724,14 +725,15 @@ cdef class Listener:
         watched.watch(EPOLLIN)
 
 
-async def listen(create, factory, *, listener=Listener, start_serving=True, backlog=100, **kwargs):
+async def listen(create, factory, *, backlog, listener=Listener, start_serving=True, **kwargs):
     """Let asyncio make the listening sockets, with all its options, and accept on them.
 
     Args:
         create: `loop.create_server` or `loop.create_unix_server`.
         factory: makes a `Connection`.
+        backlog: connections that may wait until they are accepted; None leaves a socket alone that listens already.
     """
-    server = await create(asyncio.Protocol, start_serving=False, backlog=backlog, **kwargs)
+    server = await create(asyncio.Protocol, start_serving=False, **kwargs)
     made = listener(asyncio.get_running_loop(), factory, server, backlog)
     if start_serving:
         await made.start_serving()

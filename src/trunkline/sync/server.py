@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.server import BaseServer, BasicAuth, run_now
+from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import Close, CloseCode
@@ -407,7 +407,8 @@ def serve(
         threads: how many threads handlers may share; None gives each one of its own. Those on one thread take turns,
             whenever one waits for a connection; what blocks in another way, such as a lock or `time.sleep`, holds up
             all of them. It needs `trunkline[fibers]`.
-        kwargs: passed on to `socket.create_server`: `family`, `backlog`, `reuse_port`, `dualstack_ipv6`.
+        kwargs: passed on to `socket.create_server`: `family`, `backlog` (4,096 by default), `reuse_port`,
+            `dualstack_ipv6`.
 
     Raises:
         TypeError: if a keyword argument is unknown, or the handler takes neither one nor two arguments.
@@ -469,16 +470,17 @@ def _carriers(threads: int) -> Callable[..., None]:
     return Carriers(threads).start
 
 
-def listen(host: str | None, port: int | None, **kwargs: Any) -> socket.socket:
+def listen(host: str | None, port: int | None, *, backlog: int | None = None, **kwargs: Any) -> socket.socket:
     """A listening TCP socket."""
     if host is not None and ":" in host:
         kwargs.setdefault("family", socket.AF_INET6)
-    return socket.create_server((host or "", port or 0), **kwargs)
+    return socket.create_server((host or "", port or 0), backlog=BACKLOG if backlog is None else backlog, **kwargs)
 
 
-def listen_unix(path: PathLike, **kwargs: Any) -> socket.socket:
+def listen_unix(path: PathLike, *, backlog: int | None = None, **kwargs: Any) -> socket.socket:
     """A listening Unix socket, in the place of one that nobody listens on any more."""
-    return socket.create_server(os.fspath(path), family=socket.AF_UNIX, **kwargs)
+    queue = BACKLOG if backlog is None else backlog
+    return socket.create_server(os.fspath(path), family=socket.AF_UNIX, backlog=queue, **kwargs)
 
 
 def unix_serve(handler: Handler, path: PathLike | None = None, **kwargs: Any) -> Server:

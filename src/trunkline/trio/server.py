@@ -11,7 +11,7 @@ import trio
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.server import BaseServer, BasicAuth, SelectSubprotocol
+from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, SelectSubprotocol
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import Close, CloseCode
 from trunkline.handshake.server import ServerHandshake
@@ -297,7 +297,7 @@ async def serve(
         handler: coroutine function that handles a connection.
         port: TCP port, 0 for any that is free.
         host: address or name to listen on; None for all interfaces.
-        backlog: connections that the system keeps until they are accepted.
+        backlog: connections that the system keeps until they are accepted, 4,096 by default.
         listeners: `trio.SocketListener` objects or others to use instead of new ones, such as those of
             `trio.open_tcp_listeners`; for TLS, wrap them in `trio.SSLListener`, or give `ssl`.
         ssl: TLS configuration.
@@ -347,7 +347,7 @@ async def serve(
     if listeners is None:
         if port is None:
             raise ValueError("port is required when listeners is not provided")
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG if backlog is None else backlog)
     else:
         for name, value in (("port", port), ("host", host), ("backlog", backlog)):
             if value is not None:
