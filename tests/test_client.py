@@ -113,7 +113,7 @@ def test_no_response(data: bytes) -> None:
 NO_RESPONSES = [
     b"SSH-2.0-server\r\n\r\n",
     b"220 mail.example ESMTP\r\n",
-    b"HTTP/1.2 101 Yes\r\n",
+    b"HTTP/2.0 101 Yes\r\n",
     b"HTTP/1.1 one Yes\r\n",
     b"HTTP/1.1 099 Yes\r\n",
     b"HTTP/1.1 101 Yes\r\nno colon\r\n\r\n",

@@ -11,6 +11,7 @@ import websockets.streams
 
 import trunkline.streams
 from trunkline.datastructures import Headers
+from trunkline.exceptions import InvalidHeaderValue
 from trunkline.http11 import SERVER, USER_AGENT, Request, Response
 
 
@@ -188,3 +189,59 @@ def test_parsing_waits_for_the_rest(data):
     parse = parse_request if data.startswith(b"GET") else parse_response
     for end in range(len(data.rpartition(b"\r\n")[0])):
         assert parsed(trunkline, data[:end], parse, eof=False) == "waits"
+
+
+@pytest.mark.parametrize("data", [b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", b"GET / HTTP/1.2\r\nHost: h\r\n\r\n"])
+def test_request_parse_takes_what_servers_should(data):
+    """RFC 9112 section 2.2: an empty line before a request; RFC 9110 section 2.5: a later version of HTTP/1."""
+    values, headers, rest = parsed(trunkline, data, parse_request)
+    assert (values["path"], headers, rest) == ("/", [("Host", "h")], b"")
+
+
+def test_chunks_of_one_byte_take_linear_time():
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 100_000 + b"0\r\n\r\n"
+    values, _, _ = parsed(trunkline, data, parse_response)
+    assert values["body"] == b"a" * 100_000
+
+
+# Values that programs give
+
+
+@pytest.mark.parametrize("headers", [{"A": "1", "B": 2}, [("A", "1"), ("B", "2")], Headers(A="1", B="2")])
+def test_headers_in_any_form(headers):
+    response = Response(200, "OK", headers, b"yes")
+    assert response.serialize() == b"HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\n\r\nyes"
+    assert response.headers.get_all("b") == ["2"]
+    response.headers = headers
+    assert Request("/", headers).serialize() == b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n"
+    assert response == Response(200, "OK", Headers(A="1", B="2"), b"yes")
+
+
+def test_headers_are_kept_as_they_are():
+    headers = Headers(A="1")
+    assert Response(200, "OK", headers).headers is headers
+
+
+@pytest.mark.parametrize("headers", [None, [(b"A", "1")], {"A": b"1"}, {"A": "1\r\n"}, {"A b": "1"}, ["A: 1"]])
+def test_what_are_no_headers(headers):
+    with pytest.raises((TypeError, ValueError, InvalidHeaderValue)):
+        Response(200, "OK", headers)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        ((200, "OK", {}, "yes"), TypeError, "must be bytes, and it is str"),
+        ((200, "OK", {}, None), TypeError, "must be bytes, and it is NoneType"),
+        ((99, "OK", {}), ValueError, "invalid status code 99"),
+        ((1000, "OK", {}), ValueError, "invalid status code 1000"),
+    ],
+)
+def test_what_is_no_response(values, error, text):
+    with pytest.raises(error, match=text):
+        Response(*values).serialize()
+
+
+def test_response_without_its_body():
+    response = Response(200, "OK", Headers({"Content-Length": "3"}), b"yes")
+    assert response.serialize(head_only=True) == b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"

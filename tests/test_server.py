@@ -16,6 +16,7 @@ import pytest
 from tests.support.raw import TEXT, encode_frame
 from trunkline.asyncio.client import connect
 from trunkline.asyncio.server import serve
+from trunkline.datastructures import Headers
 from trunkline.exceptions import InvalidMessage, InvalidState, InvalidStatus, NegotiationError
 from trunkline.extensions import Extension, ServerExtensionFactory
 from trunkline.frames import Frame, Opcode
@@ -77,6 +78,49 @@ def test_frames_before_the_response(split: int) -> None:
     protocol.send_response(protocol.accept(found))
     protocol.receive_data(encode_frame(TEXT, b"late"))
     assert protocol.events_received() == [Frame(Opcode.TEXT, b"early"), Frame(Opcode.TEXT, b"late")]
+
+
+@pytest.mark.parametrize(
+    ("start", "path"),
+    [
+        (b"GET ws://example.com/chat?a=b HTTP/1.1", "/chat?a=b"),
+        (b"GET /chat?a=b HTTP/1.2", "/chat?a=b"),
+        (END + b"GET /chat?a=b HTTP/1.1", "/chat?a=b"),
+    ],
+)
+def test_requests_that_servers_must_understand(start: bytes, path: str) -> None:
+    protocol = ServerProtocol()
+    found = received(protocol, request().replace(b"GET /chat?a=b HTTP/1.1", start))
+    assert found.path == path
+    assert protocol.accept(found).status_code == 101
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_an_answer_to_head_has_no_body(method: str) -> None:
+    """RFC 9110 section 9.3.2, also where the program reads the request itself."""
+    for read in (True, False):
+        protocol = ServerProtocol()
+        if read:
+            found = received(protocol, f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        else:
+            found = Request("/", Headers(Host="localhost"), method)
+        protocol.send_response(protocol.accept(found))
+        data = b"".join(protocol.data_to_send())
+        assert data.endswith(b"\r\n\r\n") == (method == "HEAD")
+
+
+def test_what_can_not_be_sent_is_not_sent() -> None:
+    protocol = ServerProtocol()
+    received(protocol, request())
+    wrong: list[Any] = [("body", "text"), ("status_code", 20), ("reason_phrase", "\r\n")]
+    for name, value in wrong:
+        response = protocol.reject(404, "")
+        setattr(response, name, value)
+        with pytest.raises((TypeError, ValueError)):
+            protocol.send_response(response)
+        assert protocol.data_to_send() == []
+    protocol.send_response(Response(200, "OK", {"A": "b"}))  # type: ignore[arg-type]
+    assert protocol.data_to_send() == [b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n", SEND_EOF]
 
 
 def test_reject() -> None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+from trunkline.exceptions import InvalidHandshake, InvalidMessage, InvalidProxyStatus, InvalidStatus
 from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import Request, Response
@@ -31,13 +31,14 @@ BACKOFF_FACTOR = float(os.environ.get("WEBSOCKETS_BACKOFF_FACTOR", "1.618"))
 def process_exception(exc: Exception) -> Exception | None:
     """Whether reconnecting makes sense: None for an error that may pass, else the error, to be raised.
 
-    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504 may pass.
+    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504, of the server or
+    of a proxy, may pass.
     """
     if isinstance(exc, OSError):  # TimeoutError is one
         return None
     if isinstance(exc, InvalidMessage) and isinstance(exc.__cause__, EOFError):
         return None
-    if isinstance(exc, InvalidStatus) and exc.response.status_code in (500, 502, 503, 504):
+    if isinstance(exc, InvalidStatus | InvalidProxyStatus) and exc.response.status_code in (500, 502, 503, 504):
         return None
     return exc
 

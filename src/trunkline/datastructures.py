@@ -34,6 +34,7 @@ class Headers(MutableMapping[str, str]):
         **kwargs: more headers, for names that are identifiers.
 
     Raises:
+        TypeError: if a value is bytes.
         ValueError: if a name isn't a token (RFC 9110 section 5.1).
         InvalidHeaderValue: if a value contains control characters or isn't ISO-8859-1 (RFC 9110 section 5.5).
     """
@@ -94,8 +95,10 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, key: str, value: str) -> None:
-        if not _is_name(key):
+        if not isinstance(key, str) or not _is_name(key):
             raise ValueError(f"invalid header name {key!r}: use letters, digits and hyphens")
+        if isinstance(value, bytes | bytearray | memoryview):
+            raise TypeError(f"the value of the header {key} is {value!r}: decode it")
         text = str(value)  # programs pass lengths and counts as they are
         if not _is_value(text):
             raise InvalidHeaderValue(key, text)

@@ -49,18 +49,28 @@ _is_method = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch  # RFC 9110 
 _is_target = re.compile(r"[!-~]++").fullmatch  # RFC 9112 section 3.2: no whitespace
 _is_reason_phrase = re.compile(r"[\t -~\x80-\xff]*+").fullmatch  # RFC 9112 section 4
 _is_header_value = re.compile(r"[\t -~\x80-\xff]*+").fullmatch  # RFC 9110 section 5.5
+_is_http_1 = re.compile(r"HTTP/1\.[0-9]").fullmatch  # RFC 9110 section 2.5: a later HTTP/1 is treated as HTTP/1.1
 _is_status_code = re.compile(r"[0-9]++").fullmatch
-_is_content_length = re.compile(r"[0-9]{1,18}+").fullmatch  # RFC 9110 section 8.6
+is_content_length = re.compile(r"[0-9]{1,18}+").fullmatch  # RFC 9110 section 8.6
 _is_chunk_size = re.compile(r"[0-9A-Fa-f]{1,15}+").fullmatch  # RFC 9112 section 7.1
 
 
+class Message:
+    """What requests and responses have in common."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "headers" and not isinstance(value, Headers):
+            value = Headers(value)  # type: ignore[arg-type]  # it raises what is to be raised
+        super().__setattr__(name, value)
+
+
 @dataclasses.dataclass
-class Request:
+class Request(Message):
     """An HTTP request without a body.
 
     Args:
         path: the request target, a path with its query.
-        headers: the headers.
+        headers: the headers; what isn't `Headers` is made them.
         method: the method.
         protocol: the protocol's name and version.
     """
@@ -88,13 +98,15 @@ class Request:
         """
         try:
             line = _decode((yield from parse_line(read_line, RequestLineTooLong)))
+            if not line:  # RFC 9112 section 2.2: a server should ignore an empty line before the request
+                line = _decode((yield from parse_line(read_line, RequestLineTooLong)))
         except EOFError as error:
             raise EOFError("connection closed while reading HTTP request line") from error
         method, _, rest = line.partition(" ")
         path, _, protocol = rest.partition(" ")
         if not protocol:
             raise ValueError(f"invalid HTTP request line: {line}")
-        if protocol not in ("HTTP/1.1", "HTTP/1.0"):
+        if not _is_http_1(protocol):
             raise ValueError(f"unsupported protocol; expected HTTP/1.1 or HTTP/1.0: {line}")
         if not _is_method(method):
             raise InvalidMethod(method)
@@ -121,13 +133,13 @@ class Request:
 
 
 @dataclasses.dataclass
-class Response:
+class Response(Message):
     """An HTTP response.
 
     Args:
         status_code: the status, for example 101.
         reason_phrase: the status in words.
-        headers: the headers.
+        headers: the headers; what isn't `Headers` is made them.
         body: the body.
     """
 
@@ -154,6 +166,7 @@ class Response:
             EOFError: if the stream ends inside the response.
             SecurityError: if a limit is exceeded.
             ValueError: if it isn't a response.
+            MultipleValuesError: if Content-Length is repeated.
             NotImplementedError: if it has a transfer coding other than chunked.
         """
         try:
@@ -178,16 +191,24 @@ class Response:
             body = yield from read_body(int(status), headers, read_line, read_exact, read_to_eof)
         return cls(int(status), reason_phrase, headers, body)
 
-    def serialize(self) -> bytes:
+    def serialize(self, *, head_only: bool = False) -> bytes:
         """Return the response as it goes on the wire.
 
+        Args:
+            head_only: whether to leave the body out, as for an answer to HEAD (RFC 9110 section 9.3.2).
+
         Raises:
-            ValueError: if the reason phrase would break the status line.
+            TypeError: if the body isn't bytes.
+            ValueError: if the status has not three digits, or the reason phrase would break the status line.
         """
+        if not 100 <= self.status_code <= 999:
+            raise ValueError(f"invalid status code {self.status_code!r}: use one of http.HTTPStatus")
         if not _is_reason_phrase(self.reason_phrase):
             raise ValueError(f"invalid reason phrase {self.reason_phrase!r}: use printable ISO-8859-1 characters")
-        head = f"HTTP/1.1 {self.status_code:d} {self.reason_phrase}\r\n{self.headers}"
-        return head.encode("iso-8859-1") + self.body
+        if not isinstance(self.body, bytes | bytearray | memoryview):
+            raise TypeError(f"the body of a response must be bytes, and it is {type(self.body).__name__}: encode it")
+        head = f"HTTP/1.1 {self.status_code:d} {self.reason_phrase}\r\n{self.headers}".encode("iso-8859-1")
+        return head if head_only else head + self.body
 
 
 def parse_line(
@@ -240,6 +261,7 @@ def read_body(
 
     Raises:
         EOFError: if the stream ends before.
+        MultipleValuesError: if Content-Length is repeated.
         SecurityError: if it is larger than `MAX_BODY_SIZE` bytes, or its size isn't clear.
         NotImplementedError: if it has a transfer coding other than chunked.
     """
@@ -253,7 +275,7 @@ def read_body(
     length = headers.get("Content-Length")
     if length is None:
         return (yield from read_to_eof(MAX_BODY_SIZE, SecurityError))
-    if not _is_content_length(length):
+    if not is_content_length(length):
         raise SecurityError(f"invalid content length: {length}")
     if int(length) > MAX_BODY_SIZE:
         raise SecurityError(f"body too large: {length} bytes")
@@ -262,7 +284,7 @@ def read_body(
 
 def _read_chunks(read_line: ReadLine, read_exact: ReadExact) -> Generator[None, None, bytes]:
     """RFC 9112 section 7.1; trailers are read, and dropped."""
-    body = b""
+    body = bytearray()
     while True:
         line = _decode((yield from parse_line(read_line)))
         size = line.partition(";")[0].rstrip(" \t")
@@ -270,7 +292,7 @@ def _read_chunks(read_line: ReadLine, read_exact: ReadExact) -> Generator[None, 
             raise SecurityError(f"invalid chunk size: {size}")
         if int(size, 16) == 0:
             yield from parse_headers(read_line)
-            return body
+            return bytes(body)
         if len(body) + int(size, 16) > MAX_BODY_SIZE:
             raise SecurityError(f"chunk too large: {int(size, 16)} bytes after {len(body)} bytes")
         body += yield from read_exact(int(size, 16))

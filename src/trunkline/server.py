@@ -139,7 +139,7 @@ class ServerProtocol(Protocol):
             raise InvalidState("the request is answered already")
         if self.debug:
             log_head(self.logger, ">", response)
-        self._session.outgoing.append(response.serialize())
+        self._session.outgoing.append(self._handshake.serialize(response))
         if response.status_code == 101:
             self.state = OPEN
             self.logger.info("connection open")

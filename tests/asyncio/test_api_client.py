@@ -31,6 +31,7 @@ from trunkline.exceptions import (
     ConnectionClosedOK,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
     SecurityError,
@@ -551,7 +552,11 @@ def test_cross_origin_redirect_of_an_explicit_address_is_refused(how: str) -> No
         OSError("network"),
         ConnectionRefusedError(),
         TimeoutError(),
-        *(InvalidStatus(Response(status, "", trunkline.Headers())) for status in (500, 502, 503, 504)),
+        *(
+            kind(Response(status, "", trunkline.Headers()))
+            for kind in (InvalidStatus, InvalidProxyStatus)
+            for status in (500, 502, 503, 504)
+        ),
     ],
 )
 def test_transient_errors(error: Exception) -> None:
@@ -571,6 +576,7 @@ def test_end_of_stream_is_transient() -> None:
         InvalidMessage("nonsense"),
         InvalidURI("x", "y"),
         *(InvalidStatus(Response(status, "", trunkline.Headers())) for status in (400, 401, 403, 404, 429, 501)),
+        *(InvalidProxyStatus(Response(status, "", trunkline.Headers())) for status in (403, 407)),
     ],
 )
 def test_fatal_errors(error: Exception) -> None:
@@ -661,7 +667,8 @@ def test_reconnecting_waits_between_failures(caplog: pytest.LogCaptureFixture) -
         requests += 1
         head = await peer.read_head()
         if requests % 3:
-            await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+            # RFC 9112 section 6.3, item 3: one of these headers is enough, and both are no reason to give up
+            await peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
         else:
             await peer.send(switching_protocols(head))
             assert (await peer.read_frame()).opcode == CLOSE

@@ -117,7 +117,30 @@ def test_where_redirects_lead(options: dict[str, Any], expected: str) -> None:
 def test_other_refusals_of_werkzeug(path: str, status: int) -> None:
     async def main() -> None:
         async with route() as server:
-            assert (await response_to(server, path)).status_code == status
+            response = await response_to(server, path)
+            assert (response.status_code, response.headers["Allow"]) == (status, "POST")
+
+    run_clean(main)
+
+
+def test_targets_in_absolute_form() -> None:
+    """RFC 9112 section 3.2.2: the host in them counts for redirects, and for rules with a host."""
+
+    async def main() -> None:
+        url_map = Map([Rule("/slash/", endpoint=show), Rule("/", endpoint=show, host="<name>.example.com")])
+        url_map.host_matching = False
+        async with trunkline.route(url_map, "127.0.0.1", 0) as server:
+            response = await response_to(server, "ws://example.com:81/slash?a=b")
+            assert response.headers["Location"] == "ws://example.com:81/slash/?a=b"
+            assert (await response_to(server, "http://example.com/none")).status_code == 404
+
+    run_clean(main)
+
+
+def test_slashes_at_the_start_name_no_host() -> None:
+    async def main() -> None:
+        async with route() as server:
+            assert (await response_to(server, "//elsewhere/slash/")).status_code == 404
 
     run_clean(main)
 

@@ -16,7 +16,7 @@ from trunkline.exceptions import (
     StatusLineTooLong,
     TooManyHeaders,
 )
-from trunkline.handshake.head import RequestReader, ResponseReader, request_of, response_of
+from trunkline.handshake.head import MAX_EMPTY_LINES, RequestReader, ResponseReader, request_of, response_of
 from trunkline.http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
 REQUEST = b"GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -84,8 +84,9 @@ def test_headers_are_iso_8859_1():
         b"GET / HTTP/1.1\nHost: h\n\n",
         b"GET / HTTP/1.1\r\nHost: h\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\r\n\r\n",
-        b"\r\n" + REQUEST,
         b"\n" + REQUEST,
+        b"\r\n" * (MAX_EMPTY_LINES + 1) + REQUEST,
+        b"\r\n \r\n" + REQUEST,
         b" " + REQUEST,
         b"GET  / HTTP/1.1\r\n\r\n",
         b"GET /  HTTP/1.1\r\n\r\n",
@@ -96,10 +97,17 @@ def test_headers_are_iso_8859_1():
         b"GET / RTSP/1.0\r\n\r\n",
         b"GET / HTTP/11\r\n\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
-        b"GET http://h/ HTTP/1.1\r\n\r\n",
         b"GET h:80 HTTP/1.1\r\n\r\n",
         b"GET * HTTP/1.1\r\n\r\n",
-        b"CONNECT h:80 HTTP/1.1\r\n\r\n",
+        b"GET ftp://h/ HTTP/1.1\r\n\r\n",
+        b"GET http:///a HTTP/1.1\r\n\r\n",
+        b"GET http://:80/a HTTP/1.1\r\n\r\n",
+        b"GET http://user@h/ HTTP/1.1\r\n\r\n",
+        b"GET http://h:80a/ HTTP/1.1\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\n\r\n",
+        b"GET http://h\xc3\xa9/ HTTP/1.1\r\n\r\n",
+        b"GET https:/h/ HTTP/1.1\r\n\r\n",
+        b"OPTIONS *a HTTP/1.1\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         SWITCHING,
         b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
@@ -129,7 +137,7 @@ def test_no_body_may_be_announced():
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x16\x03", b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\r\nA: b\rc", b"GET / HTTP/1.1\r\n f", b"\r\n"]
+    "data", [b"\x16\x03", b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\r\nA: b\rc", b"GET / HTTP/1.1\r\n f", b"\n"]
 )
 def test_rubbish_is_refused_at_once(data):
     assert read(RequestReader(), data)[0] is InvalidMessage
@@ -140,7 +148,7 @@ def test_other_methods_are_read(method):
     assert read(RequestReader(), method + b" / HTTP/1.1\r\n\r\n")[0].method == method.decode()
 
 
-@pytest.mark.parametrize("protocol", [b"HTTP/1.0", b"HTTP/2.0"])
+@pytest.mark.parametrize("protocol", [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/1.9", b"HTTP/2.0"])
 def test_other_versions_are_read(protocol):
     assert read(RequestReader(), b"GET / " + protocol + b"\r\n\r\n")[0].protocol == protocol.decode()
 
@@ -150,7 +158,56 @@ def test_unknown_method():
 
 
 def test_unknown_version():
-    assert read(RequestReader(), b"GET / HTTP/1.2\r\n\r\n")[0] is InvalidProtocol
+    assert read(RequestReader(), b"GET / HTTP/3.7\r\n\r\n")[0] is InvalidProtocol
+
+
+def test_an_empty_line_before_the_request():
+    """RFC 9112 section 2.2: it is ignored, and no part of what is kept."""
+    reader = RequestReader()
+    assert read(reader, b"\r\n" * MAX_EMPTY_LINES + REQUEST + b"rest") == read(RequestReader(), REQUEST + b"rest")
+    assert reader.head == REQUEST
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        (b"http://h/chat?a=b", "h", "/chat?a=b"),
+        (b"https://h:8443/", "h:8443", "/"),
+        (b"ws://h", "h", "/"),
+        (b"WSS://H.example", "H.example", "/"),
+        (b"ws://h:?a=/b", "h:", "/?a=/b"),
+        (b"ws://[::1]:80//a", "[::1]:80", "//a"),
+        (b"ws://192.0.2.1/ws://x/", "192.0.2.1", "/ws://x/"),
+    ],
+)
+def test_absolute_form(target, host, path):
+    """RFC 9112 section 3.2.2: the target names the host, and the header counts for nothing."""
+    reader = RequestReader()
+    request, _ = read(reader, b"GET " + target + b" HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n")
+    assert request == Request(path, Headers(A="b", Host=host))
+    assert request_of(reader.head) == request
+
+
+@pytest.mark.parametrize("hosts", [[], [b"Host: h", b"Host: h"]])
+def test_absolute_form_makes_no_request_valid(hosts):
+    """RFC 9112 section 3.2: a request without Host, or with two, is refused; the server's handshake does that."""
+    lines = b"".join(line + b"\r\n" for line in hosts)
+    request, _ = read(RequestReader(), b"GET ws://h/ HTTP/1.1\r\n" + lines + b"\r\n")
+    assert request.headers.get_all("Host") == ["h"] * len(hosts)
+
+
+@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"CONNECT h:80 HTTP/1.1", b"CONNECT / HTTP/1.1"])
+def test_requests_for_no_resource(line):
+    assert read(RequestReader(), line + b"\r\nHost: h\r\n\r\n")[0] is InvalidMethod
+
+
+@pytest.mark.parametrize(
+    "data", [b"HEAD / HTTP/1.1\r\n\r\n", b"HEAD / HTTP/2.0\r\nA : b\r\n\r\n", b"\r\nHEAD /", b"GET /"]
+)
+def test_the_method_is_known_as_soon_as_it_came(data):
+    reader = RequestReader()
+    read(reader, data)
+    assert reader.asks_for_head() == (b"HEAD" in data)
 
 
 def test_limits_are_inclusive():
@@ -196,7 +253,17 @@ LINES = st.one_of(
     st.binary(max_size=10),
 )
 ENDINGS = st.sampled_from([b"\r\n"] * 6 + [b"\n", b"\r", b"\r\r\n"])
-FIRST_LINES = st.sampled_from([b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n", b"BREW / HTTP/1.1\r\n", b"\r\n", b""])
+FIRST_LINES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"\r\n\r\nGET ws://h HTTP/1.2\r\n",
+        b"BREW / HTTP/1.1\r\n",
+        b"\r\n",
+        b"\r\n" * (MAX_EMPTY_LINES + 1),
+        b"",
+    ]
+)
 
 
 @st.composite
@@ -252,6 +319,9 @@ def test_switching_protocols():
         response_head(b"403 Forbidden", b"Content-Length: 3") + b"abcHTTP/1.1 200 OK\r\n\r\n",
         response_head(b"403 Forbidden", b"Transfer-Encoding: chunked") + b"1\r\na\r\n2;x=y\r\nbc\r\n0\r\nT: x\r\n\r\n",
         response_head(b"403 Forbidden", b"Content-Length: 3", b"Connection: Upgrade", b"Upgrade: websocket") + b"abc",
+        response_head(b"403 Forbidden", b"Content-Length: 9", b"Transfer-Encoding: gzip, Chunked ")
+        + b"3\r\nabc\r\n0\r\n\r\n",
+        response_head(b"403 Forbidden", b"Transfer-Encoding: chunked", b"Content-Length: 3") + b"3\r\nabc\r\n0\r\n\r\n",
     ],
 )
 @given(positions=POSITIONS)
@@ -261,7 +331,10 @@ def test_body(data, positions):
     assert "T" not in message.headers
 
 
-@pytest.mark.parametrize("lines", [[], [b"Transfer-Encoding: gzip"], [b"Connection: close"]])
+@pytest.mark.parametrize(
+    "lines",
+    [[], [b"Transfer-Encoding: gzip"], [b"Transfer-Encoding: gzip", b"Content-Length: 1"], [b"Connection: close"]],
+)
 def test_body_until_end_of_file(lines):
     reader = ResponseReader()
     data = response_head(b"500 Oops", *lines) + b"abc"
@@ -286,9 +359,26 @@ def test_response_cut_short(data):
     assert isinstance(info.value.__cause__, EOFError)
 
 
+@pytest.mark.parametrize("lines", [[], [b"Content-Length: 3"], [b"Transfer-Encoding: chunked"]])
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-def test_statuses_without_body(status):
-    assert read(ResponseReader(), response_head(status))[0].body == b""
+def test_statuses_without_body(status, lines):
+    assert read(ResponseReader(), response_head(status, *lines))[0].body == b""
+
+
+@pytest.mark.parametrize(
+    "lines", [[b"Content-Length: 1"], [b"Content-Length: x", b"Content-Length: y"], [b"Transfer-Encoding: chunked"]]
+)
+@pytest.mark.parametrize("status", [b"100 Continue", b"101 Switching Protocols"])
+def test_interim_responses_have_no_body(status, lines):
+    """RFC 9112 section 6.3, item 1: "regardless of the header fields present in the message"."""
+    message, remaining = read(ResponseReader(), response_head(status, *lines) + b"\x81\x00")
+    assert (message.body, remaining) == (b"", b"\x81\x00")
+
+
+def test_repeated_length_is_named():
+    with pytest.raises(InvalidMessage) as info:
+        ResponseReader().receive_data(response_head(b"503 Busy", b"Content-Length: 4", b"Content-Length: 5"))
+    assert repr(info.value.__cause__) == "ValueError('Content-Length is given 2 times: 4, 5')"
 
 
 @pytest.mark.parametrize("status", [b"099 Low", b"600 High", b"999 Denied"])
@@ -299,7 +389,7 @@ def test_status_that_is_none(status):
     assert isinstance(info.value.__cause__, ValueError)
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 403\r\n\r\n", b"HTTP/1.1 403 \r\n\r\n"])
+@pytest.mark.parametrize("line", [b"HTTP/1.1 403\r\n\r\n", b"HTTP/1.2 403 \r\n\r\n"])
 def test_reason_phrase_may_be_missing(line):
     assert read(ResponseReader(), line, eof=True)[0].reason_phrase == ""
 
@@ -324,11 +414,11 @@ def test_responses_may_be_http_1_0():
         response_head(b"200 OK", b"A: b", b" folded"),
         response_head(b"200 OK", b"A : b"),
         response_head(b"200 OK", b"Content-Length: x"),
-        response_head(b"200 OK", b"Content-Length: 1", b"Transfer-Encoding: chunked"),
+        response_head(b"200 OK", b"Content-Length: 2", b"Content-Length: 2") + b"ab",
+        response_head(b"200 OK", b"Content-Length: 2, 2") + b"ab",
+        response_head(b"200 OK", b"Content-Length: " + b"9" * 5000),
         response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"x\r\n",
         response_head(b"200 OK", b"Transfer-Encoding: chunked") + b"3\nabc\n",
-        response_head(b"101 Switching Protocols", b"Content-Length: 1") + b"a",
-        response_head(b"101 Switching Protocols", b"Transfer-Encoding: chunked"),
     ],
 )
 def test_what_is_not_a_response(data):

@@ -103,6 +103,7 @@ def test_split_does_not_matter(positions):
     [
         (make_request(method="POST"), 405, InvalidMethod),
         (make_request(protocol="HTTP/1.0"), 505, InvalidProtocol),
+        (make_request(protocol="HTTP/11"), 505, InvalidProtocol),
         (make_request(protocol="HTTP/2.0"), 505, InvalidProtocol),
         (make_request(without=["Host"]), 400, InvalidHeader),
         (make_request(("Host", "other")), 400, InvalidHeader),
@@ -147,6 +148,36 @@ def test_refusal_is_a_whole_response():
     assert response.body == b"Failed to open a WebSocket connection: unsupported HTTP method: POST.\n"
 
 
+def test_later_versions_are_as_good_as_http_1_1():
+    assert ServerHandshake().accept(make_request(protocol="HTTP/1.2")).status_code == 101
+
+
+@pytest.mark.parametrize(
+    ("data", "length"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", None),  # GET has another answer
+        (b"HEAD / HTTP/3.7\r\nHost: h\r\n\r\n", "as GET"),
+        (b"HEAD / HTTP/1.1\r\nHost : h\r\n\r\n", "as GET"),
+        (b"HEAD / HTTP/1.1\r\n" + b"A: b\r\n" * 200, "as GET"),
+    ],
+)
+def test_refusals_of_head(data, length):
+    """RFC 9110 sections 9.3.2 and 8.6."""
+
+    def refusal(data):
+        handshake = ServerHandshake()
+        try:
+            response = handshake.accept(handshake.receive_data(data))
+        except InvalidHandshake as error:
+            response = handshake.refuse(error)
+        return response, handshake.serialize(response)
+
+    response, data_sent = refusal(data)
+    assert data_sent.endswith(b"\r\n\r\n")
+    as_get, _ = refusal(data.replace(b"HEAD", b"GET"))
+    assert response.headers.get("Content-Length") == (length and as_get.headers["Content-Length"])
+
+
 @pytest.mark.parametrize("missing", ["Upgrade", "Sec-WebSocket-Version"])
 def test_426_tells_what_to_upgrade_to(missing):
     other = {"Upgrade": "h2c", "Sec-WebSocket-Version": "8"}[missing]
@@ -169,7 +200,7 @@ def test_browsers_get_a_hint():
         (HeaderLineTooLong("x"), 431),
         (TooManyHeaders("x"), 431),
         (InvalidMethod("BREW"), 405),
-        (InvalidProtocol("HTTP/1.2"), 505),
+        (InvalidProtocol("HTTP/3.7"), 505),
     ],
 )
 def test_refuse(exception, status):

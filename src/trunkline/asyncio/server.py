@@ -156,7 +156,7 @@ class ServerConnection(Connection):
             self._reject(response)
 
     def _open(self, response: Response) -> None:
-        head = response.serialize()
+        head = self.handshake.serialize(response)
         self.transport.write(head)
         self.drop_at = 0.0
         self.transport.resume_reading()
@@ -172,7 +172,7 @@ class ServerConnection(Connection):
         self.rejected = True
         self.response = response
         self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
-        self.transport.write(response.serialize())
+        self.transport.write(self.handshake.serialize(response))
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof():
             self.write_eof()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -57,23 +56,25 @@ class BaseRouter:
     def route_request(self, connection: Any, request: Request) -> Response | None:
         """A `process_request`: remember the handler, or refuse the connection."""
         # Not earlier: who has a Map has Werkzeug, but others import this module, too.
-        from werkzeug.exceptions import HTTPException, NotFound
+        from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
         from werkzeug.routing import RequestRedirect
 
         try:
             server_name = self.get_server_name(connection, request)
         except LookupError:
             return None  # the handshake refuses such a request, and says why
-        target = urllib.parse.urlsplit(request.path)
+        path, _, query = request.path.partition("?")
         try:
             adapter = self.url_map.bind(server_name=server_name, url_scheme=self.url_scheme)
-            handler, parameters = adapter.match(path_info=target.path, query_args=target.query)
+            handler, parameters = adapter.match(path_info=path, query_args=query)
         except RequestRedirect as redirect:
             return self.redirect(connection, redirect.new_url)
         except NotFound:
             return self.not_found(connection)
         except HTTPException as error:  # such as a Host header that isn't a host
             response: Response = connection.respond(error.code or http.HTTPStatus.BAD_REQUEST, f"{error.description}\n")
+            if isinstance(error, MethodNotAllowed):  # RFC 9110 section 15.5.6
+                response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
         connection.handler, connection.handler_kwargs = handler, parameters
         return None

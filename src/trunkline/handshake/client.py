@@ -124,7 +124,7 @@ class ClientHandshake:
             rest = self._reader.remaining
             self._reader = ResponseReader()
             response = self._read(rest)
-        if response is not None and response.status_code == 101 and self._reader.protocol != "HTTP/1.1":
+        if response is not None and response.status_code == 101 and self._reader.protocol == "HTTP/1.0":
             raise InvalidProtocol(self._reader.protocol)
         self.remaining = self._reader.remaining
         return response

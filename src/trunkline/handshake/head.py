@@ -9,8 +9,8 @@ The check is linear in the bytes, however they are split, and its result doesn't
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
-from typing import NoReturn
+from collections.abc import Callable, Generator
+from typing import NoReturn, TypeVar
 
 import httptools
 
@@ -25,10 +25,20 @@ from ..exceptions import (
     StatusLineTooLong,
     TooManyHeaders,
 )
-from ..http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
+from ..http11 import (
+    MAX_BODY_SIZE,
+    MAX_LINE_LENGTH,
+    MAX_NUM_HEADERS,
+    Request,
+    Response,
+    is_content_length,
+    parse_headers,
+)
 from ..streams import StreamReader
 
 __all__ = ["RequestReader", "ResponseReader", "request_of", "response_of"]
+
+Parsed = TypeVar("Parsed")
 
 # A whole line, not empty, and not one that continues the line before (obs-fold, RFC 9112 section 5.2)
 _line = rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)" % (MAX_LINE_LENGTH - 1)
@@ -36,13 +46,21 @@ _lines = re.compile(_line + rb"*+")
 _whole_head = re.compile(_line + rb"{1,%d}+\r\n" % (1 + MAX_NUM_HEADERS))
 _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 
-# RFC 9112 section 3; the target is in origin form
-_request_line = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ /[!-~]*+ HTTP/\d\.\d\r\n")
+# RFC 9112 section 3.2.2: scheme, host and port, without user information (RFC 9110 section 4.2.4); path and query
+_ABSOLUTE_FORM = (
+    r"(?i:https?+|wss?+)://((?:\[[0-9A-Fa-f:.]++\]|[!$%&'()*+,;=\-._~0-9A-Za-z]++)(?::[0-9]*+)?+)((?:[/?#][!-~]*+)?+)"
+)
+_absolute_form = re.compile(_ABSOLUTE_FORM)
+# RFC 9112 section 3; a resource is named in origin form or in absolute form, and two methods may do without one
+_request_line = re.compile(
+    rb"(?:[!#$%%&'*+\-.^_`|~0-9A-Za-z]++ (?:/[!-~]*+|%s)|OPTIONS \*|CONNECT [!-~]++) HTTP/\d\.\d\r\n"
+    % _ABSOLUTE_FORM.encode()
+)
 # RFC 9112 section 4, RFC 9110 section 15; servers leave out the last space
-_status_line = re.compile(rb"(HTTP/1\.[01]) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
-
+_status_line = re.compile(rb"(HTTP/1\.\d) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
 
 LONGEST_FAULT = 200  # characters of what is said to be wrong
+MAX_EMPTY_LINES = 16  # before a request; more would only serve to keep the server busy
 
 
 class _Head:
@@ -53,15 +71,23 @@ class _Head:
         first_line: ``"request line"`` or ``"status line"``.
         pattern: what it looks like. What speaks another protocol is told so at once: it may wait for us to speak next.
         first_line_too_long: what to raise if it is.
+        empty_lines: how many may stand before it.
     """
 
     def __init__(
-        self, kind: str, first_line: str, pattern: re.Pattern[bytes], first_line_too_long: type[SecurityError]
+        self,
+        kind: str,
+        first_line: str,
+        pattern: re.Pattern[bytes],
+        first_line_too_long: type[SecurityError],
+        *,
+        empty_lines: int = 0,
     ) -> None:
         self._kind = kind
         self._first_line = first_line
         self._pattern = pattern
         self._first_line_too_long = first_line_too_long
+        self._empty_lines = empty_lines
         self._buffer = bytearray()
         self._num_lines = 0
         self._line_start = 0  # where the first line that isn't checked yet starts
@@ -78,11 +104,22 @@ class _Head:
             return whole[0], data[whole.end() :]
         self._buffer += data
         if b"\n" in data:
+            self._skip_empty_lines()
             self._check_lines()
             if self._buffer.startswith(b"\r\n", self._line_start):
                 return self._split()
         self._check_unfinished_line()
         return None
+
+    def starts_with(self, word: bytes) -> bool:
+        """Tell whether the bytes of an unfinished head start with a word."""
+        return self._buffer.startswith(word)
+
+    def _skip_empty_lines(self) -> None:
+        while self._empty_lines > 0 and self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]
+            self._empty_lines -= 1
+            self._searched = 0
 
     def _check_lines(self) -> None:
         end = _end(_lines, self._buffer, self._line_start)
@@ -119,15 +156,16 @@ class _Head:
         first_line = self._buffer[: self._buffer.index(b"\n") + 1] if self._line_start or not line else b""
         return bytes(first_line + line + b"\r\n")
 
-    def invalid(self, detail: str, head: bytes = b"") -> InvalidMessage:
+    def invalid(self, fault: str | Exception, head: bytes = b"") -> InvalidMessage:
         """Return the exception for bytes that aren't a message; what is wrong with them is its cause.
 
         Args:
-            detail: what is wrong.
+            fault: what is wrong.
             head: what the parsers of `http11` may find it in, too: they say it as websockets does.
         """
         error = InvalidMessage(f"did not receive a valid HTTP {self._kind}")
-        error.__cause__ = _find_fault(self._kind, head) or ValueError(detail)
+        known = ValueError(fault) if isinstance(fault, str) else fault
+        error.__cause__ = _presentable(_find_fault(self._kind, head) or known)
         return error
 
     def raise_incomplete(self, part: str | None = None) -> NoReturn:
@@ -144,7 +182,8 @@ class RequestReader:
     """Reads one request, which has no body; ``head`` holds its bytes then."""
 
     def __init__(self) -> None:
-        self._head = _Head("request", "request line", _request_line, RequestLineTooLong)
+        # RFC 9112 section 2.2: a server should ignore at least one empty line before the request
+        self._head = _Head("request", "request line", _request_line, RequestLineTooLong, empty_lines=MAX_EMPTY_LINES)
         self.head = b""
         self.remaining = b""
 
@@ -152,8 +191,8 @@ class RequestReader:
         """Return the request once it is complete, else None; ``remaining`` holds what follows it.
 
         Raises:
-            InvalidMessage: if the bytes aren't a request in origin form, or it has a body.
-            InvalidMethod: if the method is unknown.
+            InvalidMessage: if the bytes aren't a request, or it has a body.
+            InvalidMethod: if the method is unknown, or the request is for no resource.
             InvalidProtocol: if the version is unknown.
             SecurityError: if a limit is exceeded.
         """
@@ -171,20 +210,28 @@ class RequestReader:
         """
         self._head.raise_incomplete()
 
+    def asks_for_head(self) -> bool:
+        """Tell whether the method is HEAD, also that of an unfinished or invalid request."""
+        return self.head.startswith(b"HEAD ") or self._head.starts_with(b"HEAD ")
+
     def _parse(self, head: bytes) -> Request:
         request = request_of(head)
         try:
-            httptools.HttpRequestParser(None).feed_data(head)
+            httptools.HttpRequestParser(None).feed_data(_in_known_version(head))
         except httptools.HttpParserUpgrade:
             pass  # how httptools says that what follows the head isn't HTTP
         except httptools.HttpParserInvalidMethodError as exc:
             raise InvalidMethod(request.method) from exc
         except httptools.HttpParserError as exc:
-            if request.protocol not in ("HTTP/1.0", "HTTP/1.1"):
+            if not request.protocol.startswith("HTTP/1."):
                 raise InvalidProtocol(request.protocol) from exc
             raise self._head.invalid(str(exc), head)  # noqa: B904  # it has a better cause
         if _has_body(request.headers):
             raise self._head.invalid("unsupported request body", head)
+        if not request.path.startswith("/") or request.method == "CONNECT":
+            # It is about the server (RFC 9110 section 9.3.7), or asks for a tunnel (section 9.3.6): no answer of a
+            # program may say that there is one.
+            raise InvalidMethod(request.method)
         return request
 
 
@@ -201,9 +248,7 @@ class ResponseReader:
     def __init__(self, *, head_only: bool = False) -> None:
         self._head_only = head_only
         self._head = _Head("response", "status line", _status_line, StatusLineTooLong)
-        self._fields = _Fields()
-        self._parser = httptools.HttpResponseParser(self._fields)
-        self._response: Response | None = None  # waiting for its body
+        self._unfinished: tuple[Response, _Body] | None = None
         self.remaining = b""
         self.protocol = ""
 
@@ -214,26 +259,17 @@ class ResponseReader:
             InvalidMessage: if the bytes aren't a response.
             SecurityError: if a limit is exceeded.
         """
-        if self._response is not None:
-            return self._receive_body(self._response, data)
-        parts = self._head.receive_data(data)
-        if parts is None:
-            return None
-        head, rest = parts
-        response = self._parse(head)
-        if self._head_only:
-            self.remaining = rest
-            return response
-        if response.status_code < 200:  # RFC 9110 section 15.2: no body
-            if _has_body(response.headers):
-                raise self._head.invalid(f"it has a body, and the status {response.status_code}", head)
-            self.remaining = rest
-            return response
-        for length in response.headers.get_all("Content-Length"):
-            if response.status_code not in (204, 304) and length.isdecimal() and int(length) > MAX_BODY_SIZE:
-                raise SecurityError(f"body too large: {length} bytes")
-        self._response = response
-        return self._receive_body(response, rest)
+        if self._unfinished is None:
+            parts = self._head.receive_data(data)
+            if parts is None:
+                return None
+            head, data = parts
+            response = self._parse(head)
+            if self._head_only or response.status_code < 200:  # whatever the headers say (RFC 9112 section 6.3, item 1)
+                self.remaining = data
+                return response
+            self._unfinished = response, _Body(self._find_end_of_body(response))
+        return self._receive_body(*self._unfinished, data)
 
     def receive_eof(self) -> Response:
         """Return the response if its body lasts until the connection closes (RFC 9112 section 6.3).
@@ -241,45 +277,102 @@ class ResponseReader:
         Raises:
             InvalidMessage: caused by :exc:`EOFError`, if the response is incomplete.
         """
-        if self._response is None:
+        if self._unfinished is None:
             self._head.raise_incomplete()
-        if _is_delimited(self._response.headers):
+        response, body = self._unfinished
+        if body.has_end:
             self._head.raise_incomplete("body")
-        return self._complete(self._response)
+        return self._complete(response, body)
 
     def _parse(self, head: bytes) -> Response:
         match = _status_line.match(head)
         assert match is not None, "the reader of the head has checked its first line"
         self.protocol = match[1].decode("ascii")
-        self._feed(head, head)
-        reason_phrase = (match[3] or b"").decode("iso-8859-1")
-        return Response(int(match[2]), reason_phrase, self._fields.headers)
+        try:
+            headers = _run(lambda reader: parse_headers(reader.read_line), head[match.end() :])
+        except ValueError as error:
+            raise self._head.invalid(error)  # noqa: B904  # it has a better cause
+        assert headers is not None, "the head is whole"
+        return Response(int(match[2]), (match[3] or b"").decode("iso-8859-1"), headers)
 
-    def _receive_body(self, response: Response, data: bytes) -> Response | None:
-        self._feed(data)
-        if self._fields.body_size > MAX_BODY_SIZE:
-            raise SecurityError(f"body too large: over {MAX_BODY_SIZE} bytes")
-        return self._complete(response) if self._fields.complete else None
+    def _find_end_of_body(self, response: Response) -> bytes:
+        """Return the header that tells where the body ends, or nothing if it ends with the connection.
 
-    def _feed(self, data: bytes, head: bytes = b"") -> None:
+        RFC 9112 section 6.3. A response that says it in two ways is the last one of its connection: it is read.
+        """
+        headers = response.headers
+        if response.status_code in (204, 304):
+            return b"Content-Length: 0\r\n"
+        if "Transfer-Encoding" in headers:  # it overrides Content-Length
+            coding = headers.get_all("Transfer-Encoding")[-1].rpartition(",")[2].strip(" \t")
+            return b"Transfer-Encoding: chunked\r\n" if coding.lower() == "chunked" else b""
+        lengths = headers.get_all("Content-Length")
+        if len(lengths) > 1:
+            raise self._head.invalid(f"Content-Length is given {len(lengths)} times: {', '.join(lengths)}")
+        if lengths and not is_content_length(lengths[0]):
+            raise self._head.invalid(SecurityError(f"invalid content length: {lengths[0]}"))
+        if lengths and int(lengths[0]) > MAX_BODY_SIZE:
+            raise SecurityError(f"body too large: {lengths[0]} bytes")
+        return f"Content-Length: {lengths[0]}\r\n".encode() if lengths else b""
+
+    def _receive_body(self, response: Response, body: _Body, data: bytes) -> Response | None:
+        try:
+            body.receive_data(data)
+        except httptools.HttpParserError as exc:
+            raise self._head.invalid(str(exc))  # noqa: B904  # it has a better cause
+        return self._complete(response, body) if body.complete else None
+
+    def _complete(self, response: Response, body: _Body) -> Response:
+        response.body = b"".join(body.parts)
+        return response
+
+
+class _Body:
+    """Reads the body of a response; httptools is told where it ends, and nothing else.
+
+    Args:
+        end: the header that tells it, or nothing if the body ends with the connection.
+    """
+
+    def __init__(self, end: bytes) -> None:
+        self.has_end = end != b""
+        self.parts: list[bytes] = []
+        self.complete = False
+        self._size = 0
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(b"HTTP/1.1 200 OK\r\n" + end + b"\r\n")
+
+    def receive_data(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # how httptools says that what follows the head isn't HTTP
-        except httptools.HttpParserError as exc:
-            if not self._fields.complete:  # what follows a complete response doesn't matter
-                raise self._head.invalid(str(exc), head)  # noqa: B904  # it has a better cause
+        except httptools.HttpParserError:
+            if not self.complete:  # what follows a complete response doesn't matter
+                raise
+        if self._size > MAX_BODY_SIZE:
+            raise SecurityError(f"body too large: over {MAX_BODY_SIZE} bytes")
 
-    def _complete(self, response: Response) -> Response:
-        response.body = b"".join(self._fields.body)
-        return response
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size <= MAX_BODY_SIZE:
+            self.parts.append(body)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
 
 
 def request_of(head: bytes) -> Request:
     """Return the request of which ``head`` is the serialization; httptools has found it valid, or is about to."""
     line, headers = _take_apart(head)
-    method, path, protocol = line.split(" ")
-    return Request(path, headers, method, protocol)
+    method, target, protocol = line.split(" ")
+    absolute = None if target.startswith("/") else _absolute_form.fullmatch(target)
+    if absolute is None:
+        return Request(target, headers, method, protocol)
+    host, path = absolute.groups()
+    if len(headers.get_all("Host")) == 1:  # others are refused (RFC 9112 section 3.2)
+        # Section 3.2.2: the host in the target takes the place of the one in the header.
+        del headers["Host"]
+        headers.set_insecure("Host", host)
+    return Request(path if path.startswith("/") else f"/{path}", headers, method, protocol)
 
 
 def response_of(head: bytes) -> Response:
@@ -298,49 +391,42 @@ def _take_apart(head: bytes) -> tuple[str, Headers]:
     return line, headers
 
 
-class _Fields:
-    """What httptools calls back with, of a response."""
-
-    def __init__(self) -> None:
-        self.headers = Headers()
-        self.body: list[bytes] = []
-        self.body_size = 0
-        self.complete = False
-        self._in_head = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # fields after the body are trailers, of no use here
-            self.headers.set_insecure(name.decode("ascii"), value.decode("iso-8859-1").rstrip(" \t"))
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-
-    def on_body(self, body: bytes) -> None:
-        self.body_size += len(body)
-        if self.body_size <= MAX_BODY_SIZE:
-            self.body.append(body)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
+def _in_known_version(head: bytes) -> bytes:
+    """Return the head of a request in HTTP/1.1 for one in a later HTTP/1 (RFC 9110 section 2.5)."""
+    end = head.index(b"\r\n")
+    later = b"1.1" < head[end - 3 : end] <= b"1.9"
+    return head[: end - 1] + b"1" + head[end:] if later else head
 
 
 def _find_fault(kind: str, head: bytes | bytearray) -> Exception | None:
     """Return what the parsers of `http11` raise for a head, or None if they find no fault with it."""
-    reader = StreamReader()
-    reader.feed_data(head)
-    parser: Generator[None, None, Request | Response] = (
-        Request.parse(reader.read_line)
-        if kind == "request"
-        else Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
-    )
     try:
-        next(parser)
+        if kind == "request":
+            _run(lambda reader: Request.parse(reader.read_line), head)
+        else:
+            _run(lambda reader: Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof), head)
     except (ValueError, NotImplementedError, SecurityError) as fault:
-        # It may be shown in a log, and on a terminal.
-        text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(fault))
-        return type(fault)(text[:LONGEST_FAULT])
-    except (EOFError, InvalidMethod, StopIteration):
+        return fault
+    except (EOFError, InvalidMethod):
         pass
+    return None
+
+
+def _presentable(fault: Exception) -> Exception:
+    """Return a fault as it may be shown in a log, and on a terminal."""
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(fault))
+    return type(fault)(text[:LONGEST_FAULT])
+
+
+def _run(parse: Callable[[StreamReader], Generator[None, None, Parsed]], data: bytes | bytearray) -> Parsed | None:
+    """Return what a parser makes of bytes, or None if it waits for more."""
+    reader = StreamReader()
+    reader.feed_data(data)
+    try:
+        next(parse(reader))
+    except StopIteration as end:
+        parsed: Parsed = end.value
+        return parsed
     return None
 
 
@@ -353,9 +439,3 @@ def _end(pattern: re.Pattern[bytes], buffer: bytearray, pos: int) -> int:
 
 def _has_body(headers: Headers) -> bool:
     return "Transfer-Encoding" in headers or not set(headers.get_all("Content-Length")) <= {"0"}
-
-
-def _is_delimited(headers: Headers) -> bool:
-    """Tell whether a response says where its body ends (RFC 9112 section 6.3)."""
-    encodings = ",".join(headers.get_all("Transfer-Encoding")).lower()
-    return "Content-Length" in headers or encodings.endswith("chunked")

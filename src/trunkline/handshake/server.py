@@ -85,6 +85,7 @@ class ServerHandshake:
         self.available_subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
         self._reader: RequestReader | None = RequestReader()
+        self._head_only = False
         self.accept_called = False
         self.head = b""
         self.remaining = b""
@@ -102,7 +103,10 @@ class ServerHandshake:
         if self._reader is None:
             self.remaining += data
             return None
-        request = self._reader.receive_data(data)
+        try:
+            request = self._reader.receive_data(data)
+        finally:
+            self._head_only = self._reader.asks_for_head()
         if request is None:
             return None
         self.head, self.remaining = self._reader.head, self._reader.remaining
@@ -129,6 +133,7 @@ class ServerHandshake:
         Server to the response before sending it.
         """
         self.accept_called = True
+        self._head_only = request.method == "HEAD"
         try:
             headers = self._process_request(request)
         except InvalidHandshake as exc:
@@ -155,6 +160,8 @@ class ServerHandshake:
             text += _BROWSER_HINT
         response = self.reject(status, text)
         response.headers.update(headers)
+        if self._head_only and isinstance(exception, InvalidMethod):
+            del response.headers["Content-Length"]  # RFC 9110 section 8.6: GET has another answer
         return response
 
     def reject(self, status: StatusLike, text: str) -> Response:
@@ -175,6 +182,14 @@ class ServerHandshake:
         headers.set_insecure("Content-Length", str(len(body)))
         headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
         return Response(status.value, status.phrase, headers, body)
+
+    def serialize(self, response: Response) -> bytes:
+        """Return a response as it goes on the wire; without its body, if the client asked for the head alone.
+
+        Raises:
+            TypeError, ValueError: if it can't be sent.
+        """
+        return response.serialize(head_only=self._head_only)  # RFC 9110 section 9.3.2
 
     def _process_request(self, request: Request) -> Headers:
         """Check a request (RFC 6455 section 4.2.1), and return the headers of the answer (section 4.2.2)."""
@@ -267,10 +282,10 @@ def _date(seconds: int) -> str:
 
 
 def _check_request_line(request: Request) -> None:
-    """RFC 6455 section 4.2.1, item 1: "An HTTP/1.1 or higher GET request"; only 1.1 has this handshake."""
+    """RFC 6455 section 4.2.1, item 1: "An HTTP/1.1 or higher GET request"; HTTP/2 has another handshake."""
     if request.method != "GET":
         raise InvalidMethod(request.method)
-    if request.protocol != "HTTP/1.1":
+    if request.protocol == "HTTP/1.0" or not request.protocol.startswith("HTTP/1."):
         raise InvalidProtocol(request.protocol)
 
 

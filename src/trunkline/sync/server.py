@@ -103,7 +103,7 @@ class ServerConnection(Connection):
         return False
 
     def _open(self, response: Response, deadline: Deadline) -> None:
-        self.stream.write([response.serialize()])
+        self.stream.write([self.handshake.serialize(response)])
         push_all(self.stream, deadline)
         self.log_info("connection open")
         handshake = self.handshake
@@ -113,7 +113,7 @@ class ServerConnection(Connection):
     def _reject(self, response: Response, deadline: Deadline) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
-        self.stream.write([response.serialize()])
+        self.stream.write([self.handshake.serialize(response)])
         push_all(self.stream, deadline)
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         self.stream.end_writing()
@@ -139,7 +139,7 @@ class ServerConnection(Connection):
             self.answered = True
         self.response = self.server.unavailable(self.handshake)
         self.log_refusal(self.response, None)
-        self.stream.write([self.response.serialize()])
+        self.stream.write([self.handshake.serialize(self.response)])
         self.stream.push()
         self.abort()
         return True

@@ -76,7 +76,7 @@ class ServerConnection(Connection):
         if response.status_code != 101 or self.handshake.exception is not None:
             await self._reject(response)
             return False
-        self.write(response.serialize())
+        self.write(self.handshake.serialize(response))
         self.log_info("connection open")
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small
@@ -105,7 +105,7 @@ class ServerConnection(Connection):
         self.response = response
         self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
         with trio.move_on_after(self.options.close_timeout or 10):
-            await self.stream.send_all(response.serialize())
+            await self.stream.send_all(self.handshake.serialize(response))
             # Closing with unread data resets the connection, and the client may never see the response.
             if self.io.can_end():
                 await self.io.end()

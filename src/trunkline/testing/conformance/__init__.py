@@ -25,6 +25,7 @@ from trunkline.testing.conformance import (  # each adds its scenarios  # noqa: 
     faults,
     fragments,
     handshake,
+    http,
     limits,
     messages,
     server,

@@ -91,7 +91,8 @@ class AsyncioDriver(AsyncDriver):
 
     async def open_client(self, uri: str, **options: Any) -> Any:
         connect = trunkline.unix_connect if "path" in options else trunkline.connect
-        engine: Engine = "auto" if uri.startswith("wss:") else self.engine  # the reactor doesn't do TLS
+        # The reactor doesn't do TLS, and can't be asked for where there is an HTTP proxy.
+        engine: Engine = "auto" if uri.startswith("wss:") or options.get("proxy") else self.engine
         return await connect(uri=uri, engine=engine, **options)
 
     async def open_server(self, handler: Callable[..., Any], **options: Any) -> Any:
