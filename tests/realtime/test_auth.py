@@ -1,6 +1,6 @@
 import pytest
 
-from trunkline.realtime.auth import overridden, verify_connection, verify_subscription
+from trunkline.realtime.auth import overridden, time_left, verify_connection, verify_subscription
 from trunkline.realtime.channels import ChannelOptions
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.tokens import Key, Tokens
@@ -21,6 +21,14 @@ def test_whose_time_is_over_may_get_a_new_one() -> None:
         verify_connection(tokens, old.connection("ada", ttl=10))
     with pytest.raises(Refused, match="109: token expired"):
         verify_subscription(tokens, old.subscription("ada", "a", ttl=10), user="ada", channel="a")
+
+
+def test_the_time_that_is_left() -> None:
+    assert time_left(None, NOW) is None
+    assert time_left(NOW + 5, NOW) == 5
+    for over in (NOW, NOW - 5):
+        with pytest.raises(Refused, match="109: token expired"):
+            time_left(over, NOW)
 
 
 @pytest.mark.parametrize("token", ["", "x", strange.connection("ada"), tokens.subscription("ada", "a")])

@@ -171,10 +171,13 @@ def test_secrets_are_not_shown() -> None:
         ({"exp": NOW - 5}, {"leeway": 6}, None),
         ({"exp": NOW - 7}, {"leeway": 6}, TokenExpired),
         ({"exp": NOW + 0.5}, {}, None),
-        ({"nbf": NOW + 5}, {}, InvalidToken),
+        ({"exp": NOW + 5, "expire_at": NOW}, {}, TokenExpired),
+        ({"exp": NOW + 5, "expire_at": NOW - 5}, {"leeway": 6}, None),
+        ({"exp": NOW + 5, "expire_at": 0}, {}, None),
+        ({"exp": NOW, "expire_at": NOW + 5}, {}, TokenExpired),
+        ({"nbf": NOW + 5}, {}, TokenExpired),
         ({"nbf": NOW + 5}, {"leeway": 5}, None),
-        ({"iat": NOW + 5}, {}, InvalidToken),
-        ({"iat": NOW}, {}, None),
+        ({"iat": NOW + 5}, {}, None),
         ({}, {"audience": "chat"}, InvalidToken),
         ({"aud": "other"}, {"audience": "chat"}, InvalidToken),
         ({"aud": "chat"}, {"audience": "chat"}, None),
@@ -206,6 +209,14 @@ def test_claims_are_checked(claims, options, error) -> None:
         with pytest.raises(error) as caught:
             verifier.verify_connection(token)
         assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("claims", [{"exp": NOW - 10}, {"exp": NOW + 10, "expire_at": NOW - 10}])
+def test_what_a_token_opens_ends_with_the_leeway(claims) -> None:
+    token = signed(claims | {"sub": "ada"})
+    assert tokens(leeway=30).verify_connection(token).ends_at == NOW + 20
+    token = signed(claims | {"sub": "ada", "channel": "a"})
+    assert tokens(leeway=30).verify_subscription(token, user="ada", channel="a").ends_at == NOW + 20
 
 
 def test_an_expired_token_must_still_be_good() -> None:

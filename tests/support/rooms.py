@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.protobuf import frame_of, replies_in
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Timeouts
 from trunkline.realtime.brokers import Broker
@@ -14,6 +15,8 @@ from trunkline.realtime.client import Client
 from trunkline.realtime.codecs import CODECS, Codec
 from trunkline.realtime.commands import Commands
 from trunkline.realtime.hub import Hub
+
+TEXT = 1  # RFC 6455 section 5.2
 
 
 class Clock:
@@ -52,14 +55,18 @@ class FakeConnection:
             self.on_writable()
 
     def take(self) -> list[Any]:
-        """What was sent since the last call, decoded from JSON."""
-        frames = [bytes(message.payload).decode() for message in self.sent]
+        """What was sent since the last call, as objects."""
+        sent = [(message.opcode, bytes(message.payload)) for message in self.sent]
         self.sent.clear()
-        return [json.loads(line) for frame in frames for line in frame.split("\n")]
+        return [reply for opcode, frame in sent for reply in (_lines(frame) if opcode == TEXT else replies_in(frame))]
+
+
+def _lines(frame: bytes) -> list[Any]:
+    return [json.loads(line) for line in frame.decode().split("\n")]
 
 
 class Talker:
-    """A client in JSON, and what it says."""
+    """A client, and what it says."""
 
     def __init__(self, node: Node, codec: Codec) -> None:
         self.node = node
@@ -70,8 +77,14 @@ class Talker:
 
     async def say(self, **command: Any) -> list[Any]:
         """Say a command, with an id unless it is 0; returns everything that was sent since the last call."""
-        command.setdefault("id", 7)
-        return await self.say_frame(json.dumps(command))
+        return await self.say_all(command)
+
+    async def say_all(self, *commands: dict[str, Any]) -> list[Any]:
+        """Say commands in one frame."""
+        commands = tuple({"id": 7} | each for each in commands)
+        if self.client.codec.name == "protobuf":
+            return await self.say_frame(frame_of(*commands))
+        return await self.say_frame("\n".join(map(json.dumps, commands)))
 
     async def say_frame(self, frame: str | bytes) -> list[Any]:
         await self.node.commands.receive(self.client, frame)
@@ -120,9 +133,9 @@ class Node:
     def talker(self, codec: str = "json") -> Talker:
         return Talker(self, CODECS[codec])
 
-    async def connected(self, *channels: str) -> Talker:
+    async def connected(self, *channels: str, codec: str = "json") -> Talker:
         """A client that is connected and subscribed."""
-        talker = self.talker()
+        talker = self.talker(codec)
         await talker.connect()
         for channel in channels:
             await talker.subscribe(channel)

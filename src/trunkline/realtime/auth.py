@@ -14,7 +14,7 @@ from trunkline.realtime.codes import Disconnected, Refused
 if TYPE_CHECKING:
     from trunkline.realtime.tokens import ConnectionToken, SubscriptionToken, Tokens
 
-__all__ = ["overridden", "verify_connection", "verify_subscription"]
+__all__ = ["overridden", "time_left", "verify_connection", "verify_subscription"]
 
 logger = logging.getLogger("trunkline.realtime")
 
@@ -52,6 +52,20 @@ def verify_subscription(tokens: Tokens, token: str, *, user: str, channel: str) 
     except InvalidToken as error:
         logger.info("a subscription was refused: %s", error)
         raise Refused(codes.PERMISSION_DENIED) from None
+
+
+def time_left(ends_at: float | None, now: float) -> float | None:
+    """Seconds until the end of what a token opens, None if there is none. Both times are in seconds since 1970.
+
+    Raises:
+        Refused: 109 if it is over, as it may be after a hook that took its time. With 110, client libraries wouldn't
+            get a new token, but give up.
+    """
+    if ends_at is None:
+        return None
+    if ends_at <= now:
+        raise Refused(codes.TOKEN_EXPIRED)
+    return ends_at - now
 
 
 def overridden(options: ChannelOptions, override: Mapping[str, bool]) -> ChannelOptions:

@@ -19,11 +19,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trunkline.core.session import shorten
 from trunkline.realtime import codes
+from trunkline.realtime.identity import Identity
 from trunkline.realtime.messages import Command, Error, Push, Reply
 from trunkline.realtime.outbox import Outbox
 from trunkline.realtime.publication import ClientInfo, Publication
@@ -101,15 +102,15 @@ class Subscription:
         self.ends_at: float | None = None
 
 
-class Client:
+class Client(Identity):
     """A connected client, as hooks get it.
 
     Attributes:
         id: of the connection, unique.
-        user: id of the user, "" if anonymous. Set it in a connect hook.
+        user: id of the user, "" if anonymous: text. Set it in a connect hook.
         info: what others may know of the client: any object, sent as JSON in presence, joins and publications. Set it
             in a connect hook.
-        channels: channels that the server subscribes the client to. Set them in a connect hook.
+        channels: names of channels that the server subscribes the client to. Set them in a connect hook.
         token: with which it connected, "" if without.
         meta: what its token says for the server alone, as JSON; None if nothing.
         ttl: seconds after which the client must refresh its token, None for never. Set it in a connect hook.
@@ -122,29 +123,20 @@ class Client:
     """
 
     __slots__ = (
-        "bucket", "busy", "channels", "codec", "connection", "data", "ends_at", "hub", "id", "info", "meta", "name",
-        "next_end", "outbox", "ping_at", "pong_due", "queue_limit", "refusals", "shown", "stale_at", "state",
-        "subscriptions", "timeouts", "token", "ttl", "user", "version", "wake_at",
+        "bucket", "busy", "codec", "connection", "ends_at", "hub", "id", "next_end", "outbox", "ping_at", "pong_due",
+        "queue_limit", "refusals", "stale_at", "state", "subscriptions", "timeouts", "wake_at",
     )  # fmt: skip
 
     def __init__(
         self, connection: Any, codec: Codec, hub: Hub, now: float, *, timeouts: Timeouts, queue_limit: int = 1 << 20
     ) -> None:
+        super().__init__()
         self.id = str(uuid.uuid4())
-        self.user = ""
-        self.info: Any = None
-        self.data: Any = None
-        self.channels: Iterable[str] = ()
-        self.token = ""
-        self.meta: bytes | None = None
-        self.ttl: float | None = None
         self.bucket: TokenBucket | None = None
         self.refusals = 0  # commands above the rate, one after the other
-        self.shown: ClientInfo | None = None
         self.connection = connection
         self.codec = codec
         self.hub = hub
-        self.name = self.version = ""
         self.state = State.NEW
         self.subscriptions: dict[str, Subscription] = {}
         self.timeouts = timeouts
@@ -217,10 +209,13 @@ class Client:
         if command.connect is not None:
             if self.state is not State.NEW:
                 raise codes.Disconnected(codes.INVALID_REQUEST, "client is connected already")
-            self.state = State.CONNECTING
-            self.stale_at = None
         elif self.state is not State.CONNECTED:
             raise codes.Disconnected(codes.INVALID_REQUEST, "the first command must be connect")
+
+    def connecting(self) -> None:
+        """A connect command is carried out."""
+        self.state = State.CONNECTING
+        self.stale_at = None
 
     def connected(self, now: float, spread: float = 1.0) -> None:
         """The connect command was accepted.
@@ -233,7 +228,9 @@ class Client:
             self.ping_at = now + self.timeouts.ping * spread
 
     def connect_refused(self, now: float) -> None:
-        """It was not: the client may try again."""
+        """It was not: nothing of it stays, and the client may try again."""
+        self.forget()
+        self.end_at(None)
         self.state = State.NEW
         self.stale_at = now + self.timeouts.stale
 

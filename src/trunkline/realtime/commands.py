@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import codes, messages
-from trunkline.realtime.auth import overridden, verify_connection, verify_subscription
+from trunkline.realtime.auth import overridden, time_left, verify_connection, verify_subscription
 from trunkline.realtime.brokers.base import Broker, BrokerError
 from trunkline.realtime.channels import Channel, Channels, Who
 from trunkline.realtime.client import Client, State, Subscription
 from trunkline.realtime.codecs import CODECS, InvalidFrame, InvalidPayload
 from trunkline.realtime.codes import Disconnected, Refused
-from trunkline.realtime.hooks import Hook, call, encode
+from trunkline.realtime.hooks import Hook, call, decoded, encode
 from trunkline.realtime.hub import Hub
+from trunkline.realtime.identity import as_ttl
 from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
@@ -174,7 +175,9 @@ class Commands:
                 client.refuse(id, refused)
         except Disconnected:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _being_cancelled():
+                raise
             broken = isinstance(error, BrokerError)
             logger.error("a command of client %s failed: %s", client.id, error, exc_info=None if broken else error)
             if id:
@@ -194,15 +197,11 @@ class Commands:
     # connect
 
     async def _connect(self, client: Client, id: int, request: messages.ConnectRequest) -> None:
+        client.connecting()
         try:
             result = await self._accept(client, request)
         except BaseException:
-            for subscription in list(client.subscriptions.values()):
-                await self.subscriptions.end(client, subscription)
-            self.hub.remove(client)
-            if client.state is not State.CLOSED:
-                client.connect_refused(self.clock())
-                self.on_deadline_moved(client)
+            await self._undo_connect(client)
             raise
         client.connected(self.clock(), random.random())
         client.reply(id, connect=result)
@@ -213,12 +212,23 @@ class Commands:
         for subscription in subscriptions:
             await self.subscriptions.announce(client, subscription)
 
+    async def _undo_connect(self, client: Client) -> None:
+        """A connect command was refused: nothing of it stays, as the next one may come from somebody else."""
+        subscriptions = self._leave_rooms(client)
+        self.hub.remove(client)
+        if client.state is not State.CLOSED:
+            client.connect_refused(self.clock())
+            self.on_deadline_moved(client)
+        await self._take_leave(client, subscriptions)
+
     async def _accept(self, client: Client, request: messages.ConnectRequest) -> messages.ConnectResult:
         client.name, client.version, client.token = request.name[:64], request.version[:64], request.token
         server_side = self._authenticate(client)
         data = await call(self.connect_hook, client, as_bytes(request.data), {})
         if client.state is State.CLOSED:
             raise Gone
+        if client.ttl is not None and client.ttl <= 0:
+            raise Refused(codes.TOKEN_EXPIRED)
         self._introduce(client)
         subs: dict[str, SubscribeResult] = {}
         for name in client.channels:
@@ -264,50 +274,64 @@ class Commands:
         if not client.token:
             raise Refused(codes.UNAUTHORIZED)
         token = verify_connection(self.tokens, client.token)
-        client.user, client.info, client.meta = token.user, token.info, token.meta
-        client.channels = tuple(token.channels)
-        client.ttl = self._ttl(token.ends_at)
+        client.user, client.info, client.meta = token.user, decoded(token.info), token.meta
+        client.channels = token.channels
+        client.ttl = time_left(token.ends_at, self.wall_clock())
         return {name: ServerSide(*each) for name, each in token.channels.items()}
 
-    def _ttl(self, ends_at: float | None) -> float | None:
-        """Seconds until a time in seconds since 1970.
-
-        Raises:
-            Refused: if it is over.
-        """
-        if ends_at is None:
-            return None
-        ttl = ends_at - self.wall_clock()
-        if ttl <= 0:
-            raise Refused(codes.EXPIRED)
-        return ttl
-
     async def _refresh(self, client: Client, id: int, request: messages.RefreshRequest) -> None:
-        if self.tokens is not None and client.token:
-            token = verify_connection(self.tokens, request.token)
-            if token.user != client.user:
-                raise Disconnected(codes.INVALID_TOKEN, "the new token is for another user")
-            client.ttl = self._ttl(token.ends_at)
-        elif self.refresh_hook is not None:
-            ttl = self.refresh_hook(client, request.token)
-            client.ttl = await ttl if inspect.isawaitable(ttl) else ttl
-        else:
-            raise Refused(codes.NOT_AVAILABLE)
-        client.token = request.token
-        self._end_after(client, client.ttl)
-        result = messages.RefreshResult(client.id, VERSION, client.ttl is not None, seconds(client.ttl))
+        try:
+            ttl = await self._refreshed(client, request.token)
+        except Refused as refused:
+            if refused.code in (codes.TOKEN_EXPIRED, codes.EXPIRED):
+                # To client libraries an error would be final; after this they come back, with a new token.
+                raise Disconnected(codes.CONNECTION_EXPIRED) from None
+            raise
+        client.token, client.ttl = request.token, ttl
+        self._end_after(client, ttl)
+        result = messages.RefreshResult(client.id, VERSION, ttl is not None, seconds(ttl))
         client.reply(id, refresh=result)
+
+    async def _refreshed(self, client: Client, token: str) -> float | None:
+        """For how long a new token is good."""
+        if self.tokens is not None and client.token:
+            verified = verify_connection(self.tokens, token)
+            if verified.user != client.user:
+                raise Disconnected(codes.INVALID_TOKEN, "the new token is for another user")
+            return time_left(verified.ends_at, self.wall_clock())
+        if self.refresh_hook is None:
+            raise Refused(codes.NOT_AVAILABLE)
+        said = self.refresh_hook(client, token)
+        ttl = as_ttl("what the refresh hook returns", await said if inspect.isawaitable(said) else said)
+        if ttl is not None and ttl <= 0:
+            raise Refused(codes.TOKEN_EXPIRED)
+        return ttl
 
     async def _sub_refresh(self, client: Client, id: int, request: messages.SubRefreshRequest) -> None:
         subscription = client.subscriptions.get(request.channel)
         if subscription is None:
-            raise Refused(codes.PERMISSION_DENIED, "not subscribed")
+            # Client libraries give up a subscription for an error that isn't temporary, and this one may just have
+            # ended, to be renewed.
+            raise Refused(codes.PERMISSION_DENIED, "not subscribed", temporary=True)
         if self.tokens is None:
             raise Refused(codes.NOT_AVAILABLE)
-        token = verify_subscription(self.tokens, request.token, user=client.user, channel=request.channel)
-        ttl = self._ttl(token.ends_at)
+        try:
+            token = verify_subscription(self.tokens, request.token, user=client.user, channel=request.channel)
+            ttl = time_left(token.ends_at, self.wall_clock())
+        except Refused as refused:
+            if refused.code == codes.TOKEN_EXPIRED:
+                await self.expire(client, subscription)
+                raise Refused(codes.TOKEN_EXPIRED, temporary=True) from None
+            raise
         self._end_subscription_after(client, subscription, ttl)
         client.reply(id, sub_refresh=messages.SubRefreshResult(ttl is not None, seconds(ttl)))
+
+    async def expire(self, client: Client, subscription: Subscription) -> None:
+        """End a subscription whose time is over, so that the client library begins it again, with a new token."""
+        if subscription.server_side:  # only the server can begin it again, when the client connects
+            client.disconnect(codes.SUBSCRIPTION_LAPSED)
+        else:
+            await self.unsubscribe(client, subscription.name, codes.SUBSCRIPTION_EXPIRED)
 
     def _end_after(self, client: Client, ttl: float | None) -> None:
         client.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
@@ -330,14 +354,15 @@ class Commands:
             token = self._token_of(client, request)
             if token is not None:
                 subscription.options = overridden(subscription.options, token.override)
-            data = await self._permit(client, subscription, as_bytes(request.data), with_token=token is not None)
+            said = await self._permit(client, subscription, as_bytes(request.data), with_token=token is not None)
+            data = client.codec.payload(said)
             result = await self.subscriptions.enter(
                 client, subscription, request, None if token is None else token.info
             )
-            ttl = None if token is None else self._ttl(token.ends_at)
+            ttl = None if token is None else time_left(token.ends_at, self.wall_clock())
             self._end_subscription_after(client, subscription, ttl)
             result.expires, result.ttl = ttl is not None, seconds(ttl)
-            result.data = client.codec.payload(data)
+            result.data = data
             client.reply(id, subscribe=result)
 
     def _token_of(self, client: Client, request: SubscribeRequest) -> SubscriptionToken | None:
@@ -537,18 +562,26 @@ class Commands:
             self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
 
     def _closed(self, client: Client) -> None:
-        subscriptions, client.subscriptions = list(client.subscriptions.values()), {}
-        for subscription in subscriptions:
-            self.hub.leave(client, subscription.name)
+        subscriptions = self._leave_rooms(client)
         if subscriptions or self.disconnect_hook is not None:
             self.spawn(self._see_off(client, subscriptions))
 
-    async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
+    def _leave_rooms(self, client: Client) -> list[Subscription]:
+        """Nothing more is delivered to a client. Returns the subscriptions that it had."""
+        subscriptions, client.subscriptions = list(client.subscriptions.values()), {}
+        for subscription in subscriptions:
+            self.hub.leave(client, subscription.name)
+        return subscriptions
+
+    async def _take_leave(self, client: Client, subscriptions: list[Subscription]) -> None:
         for subscription in subscriptions:
             try:
                 await self.subscriptions.take_leave(client, subscription)
             except Exception as error:
                 logger.error("client %s couldn't leave %s", client.id, subscription.name, exc_info=error)
+
+    async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
+        await self._take_leave(client, subscriptions)
         if client.shown is not None:
             try:
                 await call(self.disconnect_hook, client, None, {})
@@ -570,6 +603,12 @@ class Commands:
         if who == "subscribers":
             return subscription is not None and subscription.info is not None
         return who == "anyone" or (who == "users" and client.user != "")
+
+
+def _being_cancelled() -> bool:
+    """Whether this task is to stop. Otherwise it was something that a hook waited for: the hook failed, no more."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _refuse_what_is_for_later(request: SubscribeRequest) -> None:

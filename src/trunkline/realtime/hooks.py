@@ -11,7 +11,7 @@ import msgspec
 from trunkline import json
 from trunkline.realtime import codes
 
-__all__ = ["Hook", "call", "encode", "parameters_of", "type_of", "typed"]
+__all__ = ["Hook", "call", "decoded", "encode", "parameters_of", "type_of", "typed"]
 
 
 class Hook:
@@ -111,6 +111,14 @@ def encode(value: Any) -> bytes:
     if hasattr(value, "model_dump_json"):  # pydantic
         return str(value.model_dump_json()).encode()
     return bytes(value) if isinstance(value, msgspec.Raw) else json.encode(value)
+
+
+def decoded(data: bytes | None) -> Any:
+    """A payload as an object, or as it is if it isn't JSON: what `encode` makes the payload of."""
+    try:
+        return None if data is None else json.decode(data)
+    except json.InvalidJSON:
+        return data
 
 
 def _first_fault(error: ValueError) -> str:

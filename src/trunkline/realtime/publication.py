@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["ClientInfo", "Publication", "StreamPosition"]
+__all__ = ["ClientInfo", "Publication", "StreamPosition", "as_text"]
 
 
 class StreamPosition(NamedTuple):
@@ -57,3 +57,22 @@ class Publication(msgspec.Struct):
     info: ClientInfo | None = None
     tags: dict[str, str] | None = None
     key: str = ""
+
+
+def as_text(what: str, value: str) -> str:
+    """Text of the program that clients are told, as a plain str.
+
+    Args:
+        what: the name of the value, for errors.
+
+    Raises:
+        TypeError: if it isn't text.
+        ValueError: if it has half of a surrogate pair, which UTF-8 can't say.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is {value!r}: it must be text (str)")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is {value!r}, which has half of a surrogate pair: it can't be sent") from None
+    return str.__str__(value)  # of a subclass, such as a member of an enumeration, the text alone

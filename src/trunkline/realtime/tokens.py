@@ -48,7 +48,8 @@ class InvalidToken(WebSocketException):
 
 
 class TokenExpired(InvalidToken):
-    """A token was good, but its time is over: the client library gets a new one from the application."""
+    """A token is good, but its time is over, or not yet there: the client library gets a new one from the
+    application."""
 
 
 class ConnectionToken(NamedTuple):
@@ -56,7 +57,8 @@ class ConnectionToken(NamedTuple):
 
     Attributes:
         user: id of the user, "" if anonymous.
-        ends_at: when the connection ends unless its token is refreshed, in seconds since 1970; None: never.
+        ends_at: when the connection ends unless its token is refreshed, in seconds since 1970, with the leeway; None:
+            never.
         info: what others may know of the client, encoded; None if nothing.
         channels: that the server subscribes the client to.
         meta: what only the server may know of the client, as JSON; None if nothing.
@@ -170,7 +172,8 @@ class Tokens:
             remove the old one when its last token has expired. The first one signs.
         audience: a good token has this one among its `aud`; None: any may be there.
         issuer: a good token has this `iss`; None: any may be there.
-        leeway: seconds by which the clocks of two machines may differ.
+        leeway: seconds by which the clocks of two machines may differ: for so long a token is good after its time, and
+            before it.
         clock: seconds since 1970.
 
     Raises:
@@ -207,7 +210,7 @@ class Tokens:
             raise InvalidToken("this token is for a subscription, not for a connection")
         channels = {name: ServerSideSubscription() for name in claims.channels}
         channels |= {name: each.subscription() for name, each in claims.subs.items()}
-        return ConnectionToken(claims.sub, claims.ends_at(), claims.shown(), channels, _either(claims.meta, ""))
+        return ConnectionToken(claims.sub, self._ends_at(claims), claims.shown(), channels, _either(claims.meta, ""))
 
     def verify_subscription(self, token: str, *, user: str, channel: str) -> SubscriptionToken:
         """What a token of a subscription says.
@@ -225,7 +228,11 @@ class Tokens:
             raise InvalidToken(f"this token is for the channel {claims.channel!r}, not for {channel!r}")
         if claims.sub != user:
             raise InvalidToken(f"this token is for the user {claims.sub!r}, not for {user!r}")
-        return SubscriptionToken(claims.sub, channel, claims.ends_at(), claims.shown(), claims.override.flags())
+        return SubscriptionToken(claims.sub, channel, self._ends_at(claims), claims.shown(), claims.override.flags())
+
+    def _ends_at(self, claims: _Claims) -> float | None:
+        end = claims.ends_at()
+        return None if end is None else end + self._leeway
 
     def _claims(self, token: str) -> _Claims:
         payload = self._payload(token)
@@ -266,11 +273,11 @@ class Tokens:
         if self._issuer is not None and claims.iss != self._issuer:
             raise InvalidToken(f"this token is from the issuer {claims.iss!r}, not from {self._issuer!r}")
         if claims.nbf is not None and claims.nbf > now + self._leeway:
-            raise InvalidToken(f"this token isn't good before {claims.nbf}")
-        if claims.iat is not None and claims.iat > now + self._leeway:
-            raise InvalidToken(f"this token is from the future: {claims.iat}")
-        if claims.exp is not None and claims.exp <= now - self._leeway:
-            raise TokenExpired(f"this token expired at {claims.exp}")
+            raise TokenExpired(f"this token isn't good before {claims.nbf}, and it is {now:.0f}")
+        # `iat` may be in the future: by section 4.1.6 it says how old a token is, not from when on it is good.
+        for end in (claims.exp, claims.expire_at or None):
+            if end is not None and end <= now - self._leeway:
+                raise TokenExpired(f"this token expired at {end}, and it is {now:.0f}")
 
     # Making
 

@@ -1,0 +1,271 @@
+"""A connect command that is refused leaves nothing behind, however it is refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.rooms import Node, Talker
+from trunkline.realtime import Limits, MemoryBroker, Refused
+from trunkline.realtime.brokers import BrokerError
+from trunkline.realtime.client import Client, State
+from trunkline.realtime.hooks import Hook
+from trunkline.realtime.identity import Identity
+from trunkline.realtime.limits import Rate
+from trunkline.realtime.publication import ClientInfo
+from trunkline.realtime.tokens import Key, Tokens
+
+CODECS = pytest.mark.parametrize("codec", ["json", "protobuf"])
+IDENTITY = ("user", "info", "channels", "ttl", "token", "meta", "data", "name", "version", "shown")
+
+
+def scene(function: Callable[[Node], Awaitable[None]], **node: Any) -> None:
+    async def play() -> None:
+        async with Node(**node) as made:
+            await function(made)
+
+    asyncio.run(play())
+
+
+class Hooks:
+    """A connect hook that says who the client is, and then does what the test wants. Guests may come."""
+
+    def __init__(self, node: Node) -> None:
+        self.then: Callable[[], Any] = lambda: None
+        self.saw: list[Any] = []
+        node.commands.connect_hook = Hook(self.connect)
+
+    async def connect(self, client: Client) -> Any:
+        self.saw.append([getattr(client, name) for name in ("user", "info", "channels", "meta", "data", "ttl")])
+        if client.token:
+            client.data = "of ada"
+            client.ttl = 60
+            then = self.then()
+            return await then if asyncio.iscoroutine(then) else then
+        return None
+
+
+def token(node: Node, **claims: Any) -> str:
+    """A token that says much of a client, and opens a channel that is for nobody else."""
+    tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
+    node.commands.tokens = tokens
+    claims = {"channels": ["staff"], "info": {"name": "Ada"}, "meta": {"role": "admin"}} | claims
+    return tokens.connection("ada", **claims)
+
+
+async def assert_nothing_stays(node: Node, talker: Talker, hooks: Hooks) -> None:
+    client, nobody = talker.client, Identity()
+    assert {name: getattr(client, name) for name in IDENTITY} == {name: getattr(nobody, name) for name in IDENTITY}
+    assert client.state is State.NEW
+    assert client.deadline() == node.clock.now + node.timeouts.stale
+    assert not client.subscriptions
+    assert (node.hub.clients, node.hub.by_user, node.hub.rooms) == ({}, {}, {})
+    assert await node.presence.get("staff") == {}
+    await publish(node)
+    assert talker.connection.take() == []
+    # The next one, without a token, is a guest like any other.
+    hooks.then = lambda: None
+    hooks.saw.clear()
+    result = await talker.connect()
+    assert hooks.saw == [["", None, (), None, None, None]]
+    assert result.keys() == {"client", "version", "ping", "pong"}
+    assert node.hub.by_user.keys() == {""}
+    assert client.shown == ClientInfo("", client.id)
+    await publish(node)
+    assert talker.connection.take() == []
+
+
+async def publish(node: Node) -> None:
+    from trunkline.realtime.publication import Publication
+
+    declared = node.channels.find("staff")
+    assert declared is not None
+    await node.commands.publish(declared[0], "staff", Publication(b"42"))
+
+
+def refuse(error: BaseException) -> Callable[[], Any]:
+    def then() -> None:
+        raise error
+
+    return then
+
+
+async def wait_for_what_is_cancelled() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def dawdle() -> None:
+    async with asyncio.timeout(0):
+        await asyncio.Event().wait()
+
+
+@CODECS
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        (refuse(Refused(1000)), 1000),
+        (refuse(RuntimeError("a bug")), 100),
+        (wait_for_what_is_cancelled, 100),
+        (dawdle, 100),
+        (object, 100),  # can't be said
+    ],
+)
+def test_refused_by_the_hook(codec: str, then: Callable[[], Any], code: int) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        hooks = Hooks(node)
+        hooks.then = then
+        talker = node.talker(codec)
+        [reply] = await talker.say(connect={"token": token(node), "name": "js", "version": "5"})
+        assert reply["error"]["code"] == code
+        await assert_nothing_stays(node, talker, hooks)
+
+    scene(play)
+
+
+@CODECS
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"exp": 999}, 109),
+        ({"expire_at": 999}, 109),
+        ({"exp": 2000, "expire_at": 999}, 109),
+        ({"channels": ["staff", "nowhere"]}, 102),
+    ],
+)
+def test_refused_for_its_token(codec: str, claims: dict[str, Any], code: int) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        hooks = Hooks(node)
+        talker = node.talker(codec)
+        [reply] = await talker.say(connect={"token": token(node, **claims), "name": "js"})
+        assert reply["error"]["code"] == code
+        await assert_nothing_stays(node, talker, hooks)
+
+    scene(play)
+
+
+@CODECS
+def test_refused_by_the_store(codec: str) -> None:
+    class Broken(MemoryBroker):
+        async def subscribe(self, channel: str) -> None:
+            if channel == "broken":
+                raise BrokerError("out of order")
+            await super().subscribe(channel)
+
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        node.channel("broken")
+        hooks = Hooks(node)
+        talker = node.talker(codec)
+        [reply] = await talker.say(connect={"token": token(node, channels=["staff", "broken"])})
+        assert reply["error"]["code"] == 100
+        await assert_nothing_stays(node, talker, hooks)
+
+    scene(play, broker=Broken())
+
+
+@CODECS
+def test_refused_for_its_rate(codec: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        hooks = Hooks(node)
+        hooks.then = refuse(Refused(1000))
+        talker = node.talker(codec)
+        replies = await talker.say_all(*[{"connect": {"token": token(node)}}] * 2)
+        assert [reply["error"]["code"] for reply in replies] == [1000, 111]
+        node.clock.now += 1
+        talker.client.stale_at = node.clock.now + node.timeouts.stale
+        await assert_nothing_stays(node, talker, hooks)
+
+    scene(play, limits=Limits(rate=Rate(1, 1)))
+
+
+@CODECS
+def test_cancelled_in_the_hook(codec: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        hooks = Hooks(node)
+        entered = asyncio.Event()
+
+        async def wait() -> None:
+            entered.set()
+            await asyncio.Event().wait()
+
+        hooks.then = wait
+        talker = node.talker(codec)
+        connecting = asyncio.create_task(talker.say(connect={"token": token(node)}))
+        await entered.wait()
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        await assert_nothing_stays(node, talker, hooks)
+
+    scene(play)
+
+
+@CODECS
+def test_a_hook_that_sets_what_is_wrong_refuses(codec: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff")
+
+        def connect(client: Client, user: Any) -> None:
+            client.user = user
+
+        node.commands.connect_hook = Hook(connect)
+        talker = node.talker(codec)
+        [reply] = await talker.say(connect={"data": 42})
+        assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
+        assert "client.user is 42: it must be text (str)" in caplog.text
+        assert not node.hub.by_user
+        assert (await talker.connect(data="42"))["client"] == talker.client.id
+        assert node.hub.by_user.keys() == {"42"}
+
+    scene(play)
+
+
+@CODECS
+@pytest.mark.parametrize("ttl", [0, -5])
+def test_who_has_no_time_left_gets_a_new_token(codec: str, ttl: float) -> None:
+    async def play(node: Node) -> None:
+        def connect(client: Client) -> None:
+            client.ttl = ttl
+
+        node.commands.connect_hook = Hook(connect)
+        [reply] = await node.talker(codec).say(connect={})
+        assert reply["error"]["code"] == 109
+
+    scene(play)
+
+
+@CODECS
+def test_info_of_a_token_is_an_object_that_the_hook_may_change(codec: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True)
+
+        def connect(client: Client) -> None:
+            assert client.info == {"name": "Ada"}
+            client.info["role"] = "admin"
+
+        node.commands.connect_hook = Hook(connect)
+        talker = node.talker(codec)
+        await talker.connect(token=token(node))
+        [reply] = await talker.say(presence={"channel": "staff"})
+        shown = {"user": "ada", "client": talker.client.id, "conn_info": {"name": "Ada", "role": "admin"}}
+        assert reply["presence"]["presence"] == {talker.client.id: shown}
+
+    scene(play)
+
+
+@CODECS
+def test_info_of_a_token_that_isnt_json_stays_as_it_is(codec: str) -> None:
+    async def play(node: Node) -> None:
+        seen = []
+        node.commands.connect_hook = Hook(lambda client: seen.append(client.info))
+        await node.talker(codec).connect(token=token(node, channels=[], b64info="//4="))
+        assert seen == [b"\xff\xfe"]
+
+    scene(play)
