@@ -89,6 +89,7 @@ $(VENV)/.requirements: $(VENV)/.run-requirements
 # The package, installed as users install it, and again whenever a source has changed. What was deleted from src must not
 # come back from the build tree; extension modules stay there, so that only changed ones are compiled again.
 $(VENV)/.installed: $(VENV)/.run-requirements setup.py $(SOURCES)
+	@echo "Building trunkline$(if $(filter off,$(TRUNKLINE_EXTENSIONS)),,: compiling all of its C takes about half a minute on two processors) ..."
 	find build -path '*/lib*' -type f -not -name '*.so' -delete 2>/dev/null || true
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps .
 	$(BIN)/python -c 'import trunkline; print(trunkline.engine_info())'

@@ -45,6 +45,33 @@ def test_the_extension_stands_beside_its_source(project: Path, mode: str) -> Non
     assert not list(project.glob("src/**/*.so"))
 
 
+@pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="looks at what a compiler makes on Linux")
+@pytest.mark.parametrize(
+    ("setting", "symbols"), [({}, False), ({"TRUNKLINE_DEBUG": "1"}, True), ({"TRUNKLINE_SANITIZE": "undefined"}, True)]
+)
+def test_extensions_are_stripped_unless_built_for_a_debugger(
+    project: Path, setting: dict[str, str], symbols: bool
+) -> None:
+    result = build(project, TRUNKLINE_EXTENSIONS="require", **setting)
+    assert result.returncode == 0, result.stderr
+    (module,) = project.glob("build/*/lib*/trunkline/core/*.so")
+    sections = module.read_bytes()
+    assert (b".symtab" in sections) is symbols
+    assert (b".debug_info" in sections) is symbols
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_generate_c_need_not_be_forked(project: Path, method: str) -> None:
+    setup = project / "setup.py"
+    setup.write_text(
+        f"import multiprocessing\nmultiprocessing.set_start_method({method!r}, force=True)\n{setup.read_text()}"
+    )
+    result = build(project, TRUNKLINE_EXTENSIONS="require")
+    assert result.returncode == 0, result.stderr
+    assert built(project) == {".py", ".so"}
+
+
 def test_auto_says_loudly_that_it_goes_on_without_extensions(project: Path) -> None:
     result = build(project, CC="false")
     assert result.returncode == 0, result.stderr
