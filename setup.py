@@ -12,6 +12,7 @@ TRUNKLINE_STRICT=1            take C that newer compilers refuse for an error wi
 
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -56,10 +57,20 @@ set TRUNKLINE_EXTENSIONS=require to see all of the error. TRUNKLINE_EXTENSIONS=o
 """
 
 
+RECORD = """\
+\"\"\"What the build of this installation wanted.\"\"\"
+
+WANTED: tuple[str, ...] = {wanted!r}
+FAILURE: str = {failure!r}
+"""
+
+
 class BuildExtensions(build_ext):
-    """Builds every extension, or, where the mode allows it, none."""
+    """Builds every extension, or, where the mode allows it, none; leaves a record of what was wanted."""
 
     def run(self) -> None:
+        in_place = self.inplace  # which an error changes
+        wanted, failure = tuple(extension.name for extension in self.extensions), ""
         try:
             super().run()
         except Exception as error:
@@ -70,6 +81,11 @@ class BuildExtensions(build_ext):
             for name, _ in EXTENSIONS:
                 Path(self.get_ext_fullpath(name)).unlink(missing_ok=True)
             self.extensions = []
+            failure = textwrap.shorten(f"the build failed: {error}", 90)
+        if not in_place:
+            record = Path(self.build_lib, "trunkline", "build_record.py")
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(RECORD.format(wanted=wanted, failure=failure), encoding="utf-8")
 
     def build_extensions(self) -> None:
         self.parallel = self.parallel or processors()

@@ -11,6 +11,7 @@ import pytest
 
 COMPILER = shutil.which(sysconfig.get_config_var("CC").split()[0])
 SETUP = Path(__file__).parents[2] / "setup.py"
+PACKAGE = SETUP.with_name("src") / "trunkline"
 
 
 @pytest.fixture
@@ -22,6 +23,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "src" / "trunkline" / "core").mkdir(parents=True)
     for name in ("trunkline/__init__.py", "trunkline/core/__init__.py", "trunkline/core/reader.py"):
         (tmp_path / "src" / name).write_text("")
+    for name in ("build_record.py", "compiled.py"):
+        shutil.copy(PACKAGE / name, tmp_path / "src" / "trunkline")
     return tmp_path
 
 
@@ -36,6 +39,14 @@ def built(project: Path) -> set[str]:
     return {path.suffix for path in project.glob("build/*/lib*/trunkline/core/reader*")}
 
 
+def missing(project: Path) -> str:
+    """What `missing_modules` says in a program that uses what was built."""
+    (library,) = project.glob("build/*/lib*")
+    program = "from trunkline import compiled; print(compiled.missing_modules())"
+    env = {**os.environ, "PYTHONPATH": str(library)}
+    return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
 @pytest.mark.parametrize("mode", ["auto", "require"])
 def test_the_extension_stands_beside_its_source(project: Path, mode: str) -> None:
@@ -43,6 +54,15 @@ def test_the_extension_stands_beside_its_source(project: Path, mode: str) -> Non
     assert result.returncode == 0, result.stderr
     assert built(project) == {".py", ".so"}
     assert not list(project.glob("src/**/*.so"))
+    assert missing(project) == "{}\n"
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+def test_an_extension_that_was_lost_after_the_build_is_missing(project: Path) -> None:
+    build(project)
+    (extension,) = project.glob("build/*/lib*/trunkline/core/*.so")
+    extension.unlink()
+    assert missing(project) == f"{{'trunkline.core.reader': 'there is no file {extension.name}'}}\n"
 
 
 @pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="looks at what a compiler makes on Linux")
@@ -77,6 +97,7 @@ def test_auto_says_loudly_that_it_goes_on_without_extensions(project: Path) -> N
     assert result.returncode == 0, result.stderr
     assert "the extension modules were NOT built" in result.stderr
     assert built(project) == {".py"}
+    assert missing(project).startswith("{'trunkline.core.reader': \"the build failed: ")
 
 
 def test_require_fails_without_a_compiler(project: Path) -> None:
@@ -100,6 +121,14 @@ def test_off_compiles_nothing(project: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "NOT built" not in result.stderr
     assert built(project) == {".py"}
+    assert missing(project) == "{}\n"
+
+
+def test_the_record_of_sources_in_place_is_left_alone(project: Path) -> None:
+    command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=project, env={**os.environ, "CC": "false"}, capture_output=True, check=True)
+    assert (project / "src/trunkline/build_record.py").read_bytes() == (PACKAGE / "build_record.py").read_bytes()
+    assert not list(project.glob("build/*/lib*/trunkline/build_record.py"))
 
 
 def test_a_value_that_means_nothing_is_refused(project: Path) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.machinery
 import platform
 import socket
 import struct
 import sys
 from typing import Any, Literal, Protocol
 
+from trunkline.compiled import COMPILED_MODULES, missing_modules, why_not_compiled
 from trunkline.endpoint.server import BACKLOG
 
 __all__ = [
@@ -28,21 +27,6 @@ try:
     from trunkline.reactor import epoll, tls
 except ImportError:
     epoll = tls = None  # type: ignore[assignment]
-
-COMPILED_MODULES = (
-    "trunkline.core.deflate",
-    "trunkline.core.reader",
-    "trunkline.core.writer",
-    "trunkline.core.inbox",
-    "trunkline.core.session",
-    "trunkline.endpoint.connection",
-    "trunkline.asyncio.awaitables",
-    "trunkline.asyncio.connection",
-    "trunkline.asyncio.client",
-    "trunkline.asyncio.server",
-    "trunkline.reactor.epoll",
-    "trunkline.reactor.tls",
-)
 
 #: Keyword arguments of `loop.create_connection` that the reactor hasn't.
 TRANSPORTS_ONLY = frozenset({"all_errors", "happy_eyeballs_delay", "interleave"})
@@ -190,8 +174,8 @@ def engine_info() -> dict[str, Any]:
     """What runs: versions, the event loop, and for every module that can be compiled whether it is.
 
     Returns:
-        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports") and `compiled`,
-        a dict of module names and bools.
+        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports"), `compiled`, a dict of module
+        names and bools, and `missing`, a dict of those that the build wanted to compile but could not, and why.
     """
     from trunkline.version import __version__
 
@@ -200,13 +184,6 @@ def engine_info() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": sys.platform,
         "engine": "transports" if epoll is None else "reactor",
-        "compiled": {name: _is_compiled(name) for name in COMPILED_MODULES},
+        "compiled": {name: why_not_compiled(name) is None for name in COMPILED_MODULES},
+        "missing": missing_modules(),
     }
-
-
-def _is_compiled(name: str) -> bool:
-    try:
-        spec = importlib.import_module(name).__spec__
-    except ImportError:
-        return False
-    return spec is not None and isinstance(spec.loader, importlib.machinery.ExtensionFileLoader)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline.asyncio.engine import engine_info
+from trunkline.compiled import REMEDY
 from trunkline.version import __version__
 
 __all__ = ["doctor"]
@@ -69,11 +70,13 @@ def event_loop() -> str:
 
 
 def build() -> Iterator[Row]:
-    """Which modules are compiled, and what carries connections because of that."""
+    """Which modules are compiled, what carries connections because of that, and what to do if the build failed."""
     info = engine_info()
     for name, compiled in info["compiled"].items():
-        yield name, "compiled" if compiled else "not compiled", ""
+        yield name, "compiled" if compiled else "not compiled", info["missing"].get(name, "")
     yield "engine", info["engine"], "for TCP and Unix sockets, with TLS or without"
+    if info["missing"]:
+        yield "remedy", "", REMEDY
 
 
 def optional_libraries() -> Iterator[Row]:

@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import InvalidMessage, InvalidStatus, InvalidURI, SecurityError
 from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
@@ -75,6 +76,7 @@ class BaseConnect:
         logger: LoggerLike | None,
         arguments: dict[str, Any],
     ) -> None:
+        warn_of_missing_modules()
         check_compression(compression)
         if compression is not None:
             extensions = enable_client_permessage_deflate(extensions)

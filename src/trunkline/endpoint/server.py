@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
@@ -63,6 +64,7 @@ class BaseServer:
         extra_headers: HeadersLike = (),
         logger: LoggerLike | None = None,
     ) -> None:
+        warn_of_missing_modules()
         check_compression(compression)
         if compression is not None:
             extensions = enable_server_permessage_deflate(extensions)

@@ -1,0 +1,10 @@
+"""What the build of this installation wanted. setup.py puts its own in the place of this one.
+
+This one is that of sources in place, which nobody built, and of TRUNKLINE_EXTENSIONS=off.
+"""
+
+#: Names of the modules to compile.
+WANTED: tuple[str, ...] = ()
+
+#: Why they could not be compiled; empty if they were.
+FAILURE: str = ""
