@@ -185,30 +185,102 @@ def test_two_that_publish_and_dont_read_dont_hold_each_other_up_for_ever() -> No
     scene(play)
 
 
-def test_who_is_disconnected_by_its_own_reply_leaves_nothing_behind() -> None:
+def test_an_answer_may_be_longer_than_the_queue() -> None:
+    """A limit would disconnect the client for it each time it comes back to recover."""
+
     async def play(node: Node) -> None:
         node.channel("a", history=100)
         await publish(node, "a", *range(50))
         talker = await node.connected()
         talker.connection.room = 0
-        request = '{"id":1,"subscribe":{"channel":"a","recover":true}}'
-        await node.commands.receive(talker.client, request)
-        assert talker.connection.closed == (3008, "slow")
-        await node.commands.settle()
-        assert not node.hub.rooms
+        assert await talker.say(subscribe={"channel": "a", "recover": True}) == []
+        await publish(node, "a", 50)  # what comes while the answer waits has a queue of its own
+        talker.connection.make_room()
+        answer, push = talker.connection.take()
+        assert [each["data"] for each in answer["subscribe"]["publications"]] == list(range(50))
+        assert push["push"]["pub"]["data"] == 50
 
     scene(play)
 
 
-def test_replies_wait_too_and_are_never_dropped() -> None:
+def read_slowly(talker: Talker) -> int:
+    """The client reads two messages; returns how many the server had kept for it."""
+    waiting = 0 if talker.client.outbox is None else len(talker.client.outbox)
+    for _ in range(2):
+        talker.connection.make_room(1)
+    talker.connection.room = 0
+    return waiting
+
+
+@pytest.mark.parametrize("codec", ["json", "protobuf"])
+@pytest.mark.parametrize("slow", ["disconnect", "drop_oldest", "conflate", "block"])
+def test_commands_wait_until_the_client_has_read_the_answers_before(slow: Any, codec: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=100, slow=slow)
+        talker = node.talker(codec)
+        talker.client.state = State.CONNECTING
+        talker.client.connected(node.clock.now)
+        node.hub.add(talker.client)
+        await node.commands.subscribe(talker.client, "a")
+        await publish(node, "a", *range(5))
+        talker.connection.sent.clear()
+        talker.connection.room = 0
+        talking = asyncio.create_task(node.commands.receive(talker.client, HISTORY[codec] * 20))
+        most = 0
+        while not talking.done():
+            await publish(node, "a", "live", key="a")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            most = max(most, read_slowly(talker))
+        talker.connection.make_room()
+        answers = sum(len(message) > 100 for message in talker.connection.sent)
+        assert talker.connection.closed is None
+        assert answers == 20
+        assert most <= 3  # an answer, and what was published meanwhile
+
+    scene(play)
+
+
+HISTORY: dict[str, Any] = {
+    "json": '{"id":7,"history":{"channel":"a","limit":-1}}\n',
+    "protobuf": b"\x12\x08\x07\x52\x0e\x0a\x01a\x38\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+}
+
+
+@pytest.mark.parametrize("how", ["closed", "disconnected"])
+def test_a_client_that_goes_while_its_command_waits_says_no_more(how: str) -> None:
     async def play(node: Node) -> None:
         talker = await node.connected()
         talker.connection.room = 0
-        for _ in range(1000):
-            await node.commands.receive(talker.client, '{"id":9,"ping":{}}')
-            if talker.client.state is State.CLOSED:
-                break
-        assert talker.connection.closed == (3008, "slow")
+        talking = asyncio.create_task(node.commands.receive(talker.client, '{"id":9,"ping":{}}\n' * 1000))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert talker.client.outbox is not None
+        assert len(talker.client.outbox) == 1
+        assert not talking.done()
+        if how == "closed":
+            talker.client.closed()
+        else:
+            talker.client.disconnect()
+        await talking
+
+    scene(play)
+
+
+def test_a_plain_client_that_doesnt_read_why_its_messages_are_refused_waits() -> None:
+    async def play(node: Node) -> None:
+        channel = node.channel("a")
+        talker = Talker(node, channel.plain)
+        await node.commands.connect_plain(talker.client, "a")
+        talker.connection.room = 0
+        await node.commands.receive_plain(talker.client, "a", channel.plain, "hello")
+        again = asyncio.create_task(node.commands.receive_plain(talker.client, "a", channel.plain, "hello"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not again.done()
+        talker.connection.make_room()
+        await again
+        assert [message.payload for message in talker.connection.sent] == [b"[trunkline] permission denied"] * 2
 
     scene(play)
 

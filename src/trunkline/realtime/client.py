@@ -30,6 +30,8 @@ from trunkline.realtime.outbox import Outbox
 from trunkline.realtime.publication import ClientInfo, Publication
 
 if TYPE_CHECKING:
+    import asyncio
+
     from trunkline.core.writer import PreparedMessage
     from trunkline.realtime.channels import Channel
     from trunkline.realtime.codecs import Codec
@@ -123,8 +125,8 @@ class Client(Identity):
     """
 
     __slots__ = (
-        "bucket", "busy", "codec", "connection", "ends_at", "hub", "id", "next_end", "outbox", "ping_at", "pong_due",
-        "queue_limit", "refusals", "stale_at", "state", "subscriptions", "timeouts", "wake_at",
+        "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "next_end", "outbox", "ping_at",
+        "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions", "timeouts", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +145,7 @@ class Client(Identity):
         self.queue_limit = queue_limit
         self.outbox: Outbox | None = None
         self.busy = False
+        self.caught_up: asyncio.Event | None = None  # set when its queue becomes shorter
         self.stale_at: float | None = now + timeouts.stale
         self.ping_at: float | None = None
         self.pong_due: float | None = None
@@ -162,7 +165,12 @@ class Client(Identity):
 
     def reply(self, id: int, **result: Any) -> None:
         """Answer a command."""
-        self.send_nowait(self.codec.encode([Reply(id, **result)]))
+        self.answer(self.codec.encode([Reply(id, **result)]))
+
+    def answer(self, message: PreparedMessage) -> None:
+        """Send the answer to a command: the next one waits until the client has read it (`Hub.wait_read`)."""
+        if not self.connection.send_nowait(message) and self.state is not State.CLOSED:
+            self.late().append_answer(message)
 
     def push(self, push: Push) -> None:
         """Tell the client something that it didn't ask for."""

@@ -122,10 +122,11 @@ class Commands:
         client.busy = True
         try:
             for command in client.codec.decode(frame):
-                client.admit(command, self.clock())
-                await self._handle(client, command)
+                await self.hub.wait_read(client)
                 if client.state is State.CLOSED:
                     return
+                client.admit(command, self.clock())
+                await self._handle(client, command)
         except InvalidFrame as error:
             logger.info("client %s sent no frame of commands: %s", client.id, error)
             client.disconnect(codes.INVALID_REQUEST, str(error))
@@ -524,15 +525,16 @@ class Commands:
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""
+        await self.hub.wait_read(client)
         try:
             await self.publish_as(client, name, codec.parse(message))
         except Refused as refused:
-            client.send_nowait(PreparedMessage(f"[trunkline] {refused.message}"))
+            client.answer(PreparedMessage(f"[trunkline] {refused.message}"))
         except Disconnected as error:
             client.disconnect(error.code, error.reason)
         except Exception as error:
             logger.error("a message of client %s wasn't published", client.id, exc_info=error)
-            client.send_nowait(PreparedMessage(f"[trunkline] not sent: {codes.ERRORS[codes.INTERNAL][0]}"))
+            client.answer(PreparedMessage(f"[trunkline] not sent: {codes.ERRORS[codes.INTERNAL][0]}"))
 
     # What the program does to clients
 

@@ -101,6 +101,7 @@ class Hub:
 
     def closed(self, client: Client) -> None:
         """A client is about to be gone: nothing more goes to it."""
+        self._wake(client)
         self.remove(client)
         if self.on_closed is not None:
             self.on_closed(client)
@@ -268,6 +269,16 @@ class Hub:
 
     # Back-pressure
 
+    async def wait_read(self, client: Client) -> None:
+        """Wait until a client has read the answers to its commands, or is gone.
+
+        So one that says more commands than it reads answers slows itself down, and no memory grows.
+        """
+        while client.outbox is not None and client.outbox.answers:
+            if client.caught_up is None:
+                client.caught_up = asyncio.Event()
+            await client.caught_up.wait()
+
     async def wait_writable(self, name: str, publisher: Client | None = None) -> None:
         """Wait until no queue in a channel that makes publishers wait is full, but that of the publisher itself.
 
@@ -281,11 +292,18 @@ class Hub:
 
     def flushed(self, client: Client) -> None:
         """The queue of a client has become shorter, or is gone."""
+        self._wake(client)
         if client.outbox is not None and client.outbox.size > client.outbox.limit // 2:
             return
         for name in client.subscriptions:
             if name in self.rooms:
                 self._not_full(self.rooms[name], client)
+
+    def _wake(self, client: Client) -> None:
+        """Let a client's next command look whether it may go on."""
+        if client.caught_up is not None:
+            client.caught_up.set()
+            client.caught_up = None
 
     def _not_full(self, room: Room, client: Client) -> None:
         room.full.discard(client)

@@ -2,6 +2,9 @@
 
 Most clients never have one: while a connection takes messages, they go straight through. Messages wait as references,
 so that many slow clients of one channel share them.
+
+What the client hasn't asked for has a limit. Answers have none, since the client's next command waits until it has read
+them: a limit would disconnect a client for an answer that is long, each time it comes back for it.
 """
 
 from __future__ import annotations
@@ -20,19 +23,22 @@ class Outbox:
     """Messages in the order in which they will leave.
 
     Args:
-        limit: bytes that may wait.
+        limit: bytes that may wait, not counting answers.
 
     Attributes:
-        size: bytes that do.
+        size: bytes that do, not counting answers.
+        answers: number of answers that wait.
     """
 
-    __slots__ = ("_droppable", "_entries", "_number", "limit", "size")
+    __slots__ = ("_droppable", "_entries", "_number", "answers", "limit", "size")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
+        self.answers = 0
         self._number = 0
-        self._entries: OrderedDict[object, tuple[PreparedMessage, str]] = OrderedDict()  # the channel if it may drop it
+        # Messages with the channel that may drop them, "" if none may, None for an answer.
+        self._entries: OrderedDict[object, tuple[PreparedMessage, str | None]] = OrderedDict()
         self._droppable: dict[str, OrderedDict[object, None]] = {}  # by channel, names of entries, oldest first
 
     def __len__(self) -> int:
@@ -54,6 +60,12 @@ class Outbox:
         self._number += 1
         self._entries[self._number] = message, ""
         self.size += len(message)
+
+    def append_answer(self, message: PreparedMessage) -> None:
+        """Add the answer to a command."""
+        self._number += 1
+        self._entries[self._number] = message, None
+        self.answers += 1
 
     def append_droppable(self, message: PreparedMessage, channel: str, key: str = "") -> int:
         """Add a publication of a channel that may lose some, the oldest first.
@@ -83,6 +95,9 @@ class Outbox:
 
     def _remove(self, name: object) -> None:
         message, channel = self._entries.pop(name)
+        if channel is None:
+            self.answers -= 1
+            return
         self.size -= len(message)
         if channel:
             del self._droppable[channel][name]

@@ -44,8 +44,8 @@ class Limits:
     Attributes:
         channels: subscriptions.
         history: publications that it may recover, or read at a time.
-        queue: bytes that may wait for it when it reads slowly; up to twice as many with replies, and where publishers
-            wait for room.
+        queue: bytes that may wait for it when it reads slowly; up to twice as many where publishers wait for room.
+            Answers to its commands don't count: its next command waits until it has read them.
         calls: `rpc` commands carried out at the same time.
         rate: of commands. What is above it is refused with error 111; a client that doesn't heed that is disconnected.
     """
