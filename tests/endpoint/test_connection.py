@@ -8,13 +8,9 @@ import pytest
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import Session, Side, State
-from trunkline.endpoint.connection import (
-    BaseConnection,
-    FragmentDecoder,
-    FragmentedMessage,
-    broadcast,
-    control_payload,
-)
+from trunkline.endpoint.broadcast import broadcast
+from trunkline.endpoint.connection import BaseConnection, control_payload
+from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
 from trunkline.exceptions import ConnectionClosedError, ProtocolError
 from trunkline.extensions import Extension
 from trunkline.frames import Frame

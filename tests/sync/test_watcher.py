@@ -10,13 +10,13 @@ import pytest
 from tests.support.raw import PONG, TEXT, encode_frame
 from tests.support.threads import client_of_raw_server, echo, eventually, in_thread, served
 from trunkline.sync.client import connect
-from trunkline.sync.connection import Connection
+from trunkline.sync.carrier import SocketCarrier
 from trunkline.sync.watcher import watcher
 
 
 def test_there_is_one() -> None:
     with client_of_raw_server() as (one, _), client_of_raw_server() as (two, _):
-        assert one.watcher is two.watcher is watcher()
+        assert one.carrier.watcher is two.carrier.watcher is watcher()
     assert [thread.name for thread in threading.enumerate()].count("trunkline watcher") == 1
 
 
@@ -29,33 +29,33 @@ def test_watches_who_does_not_receive() -> None:
 
 def test_leaves_who_receives_alone() -> None:
     with client_of_raw_server() as (ws, peer):
-        eventually(lambda: ws.watched)
+        eventually(lambda: ws.carrier.watched)
         receiving = in_thread(ws.recv)
-        eventually(lambda: ws.reading)
+        eventually(lambda: ws.carrier.reading)
         peer.send(encode_frame(TEXT, b"te", fin=False, mask=None))
-        eventually(lambda: not ws.watched)
+        eventually(lambda: not ws.carrier.watched)
         peer.send(encode_frame(0, b"a", mask=None))
         assert receiving.result() == "tea"
-        eventually(lambda: ws.watched)  # again, as nobody receives now
+        eventually(lambda: ws.carrier.watched)  # again, as nobody receives now
 
 
 def test_sleeps_when_there_is_nothing_to_do() -> None:
     with client_of_raw_server(ping_interval=None) as (ws, _):
-        eventually(lambda: ws.watched and not ws.noted)
+        eventually(lambda: ws.carrier.watched and not ws.carrier.noted)
         eventually(lambda: not watcher().recent and watcher().wakes_at > 0)
 
 
 def test_survives_an_error(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     with client_of_raw_server() as (broken, peer), client_of_raw_server() as (ws, other):
 
-        def fail(self: Connection, events: int) -> None:
-            if self is broken:
+        def fail(self: SocketCarrier, events: int) -> None:
+            if self is broken.carrier:
                 raise RuntimeError("mine")
             on_ready(self, events)
 
-        on_ready = Connection.on_ready
-        monkeypatch.setattr(Connection, "on_ready", fail)
-        eventually(lambda: broken.watched and ws.watched)
+        on_ready = SocketCarrier.on_ready
+        monkeypatch.setattr(SocketCarrier, "on_ready", fail)
+        eventually(lambda: broken.carrier.watched and ws.carrier.watched)
         peer.send(encode_frame(TEXT, b"x", mask=None))
         eventually(lambda: "unexpected internal error" in caplog.text)
         monkeypatch.undo()

@@ -24,16 +24,9 @@ from trunkline.asyncio.keepalive import Keepalive
 from trunkline.core.inbox import convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage
-from trunkline.endpoint.connection import (
-    BROADCAST_BACKLOG,
-    STREAMING_BROKEN,
-    BaseConnection,
-    FragmentDecoder,
-    FragmentedMessage,
-    already_receiving,
-    broadcast,
-    control_payload,
-)
+from trunkline.endpoint.broadcast import BROADCAST_BACKLOG, broadcast
+from trunkline.endpoint.connection import STREAMING_BROKEN, BaseConnection, already_receiving, control_payload
+from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
 from trunkline.exceptions import ConcurrencyError, ConnectionClosedOK
 from trunkline.frames import CloseCode
 from trunkline.options import Options

@@ -40,6 +40,7 @@ if cython.compiled:
         take_binary,
         take_text,
     )
+    from cython.cimports.trunkline.core.opcodes import BINARY, CONTINUATION, FIRST_CONTROL, PONG, TEXT
 else:
     from trunkline.core.kernels import (
         at,
@@ -53,6 +54,7 @@ else:
         take_binary,
         take_text,
     )
+    from trunkline.core.opcodes import BINARY, CONTINUATION, FIRST_CONTROL, PONG, TEXT
 
 if TYPE_CHECKING:
     from trunkline.core.deflate import Inflater
@@ -233,7 +235,7 @@ class Reader:
             if length < 126 or (size == 10 and length < 65536):
                 raise ProtocolError("invalid frame length: not the minimal encoding")
         self.length = length
-        if self.opcode < 8:
+        if self.opcode < FIRST_CONTROL:
             self._check_limits()
         self.key = 0
         if self.masked:
@@ -248,18 +250,18 @@ class Reader:
         """Rules that the first two bytes decide."""
         self.fin = (first & 0x80) != 0
         self.opcode = first & 0x0F
-        if self.opcode > 10 or 2 < self.opcode < 8:
+        if self.opcode > PONG or BINARY < self.opcode < FIRST_CONTROL:
             raise ProtocolError("invalid opcode")
         if ((second & 0x80) != 0) != self.masked:
             raise ProtocolError("incorrect masking")
         if first & 0x70:
             self._check_reserved_bits(first)
-        if self.opcode >= 8:  # section 5.5
+        if self.opcode >= FIRST_CONTROL:  # section 5.5
             if (second & 0x7F) > 125:
                 raise ProtocolError("control frame too long")
             if not self.fin:
                 raise ProtocolError("fragmented control frame")
-        elif self.opcode == 0:  # section 5.4
+        elif self.opcode == CONTINUATION:  # section 5.4
             if self.message_opcode == 0:
                 raise ProtocolError("unexpected continuation frame")
         elif self.message_opcode != 0:
@@ -269,7 +271,7 @@ class Reader:
     @cython.cfunc
     def _check_reserved_bits(self, first: cython.int) -> cython.int:
         """RFC 7692 section 6: the first frame of a message says in RSV1 that the message is compressed."""
-        if self.inflater is not None and first & 0x40 and 0 < self.opcode < 8:
+        if self.inflater is not None and first & 0x40 and CONTINUATION < self.opcode < FIRST_CONTROL:
             self.compressed = True
             first &= ~0x40
         if first & 0x70 and not self.extensions:
@@ -318,9 +320,9 @@ class Reader:
     @cython.cfunc
     def _whole_frame(self, data: cython.pointer[cython.const[cython.uchar]]) -> cython.int:
         """A frame whose payload stands at `data`, all of it."""
-        if self.opcode == 0 or self.opcode >= 8 or self.compressed or not (self.fin and self.plain):
+        if self.opcode == CONTINUATION or self.opcode >= FIRST_CONTROL or self.compressed or not (self.fin and self.plain):
             self._deliver(take_binary(data, self.length, self.key), False)
-        elif self.opcode == 1:
+        elif self.opcode == TEXT:
             self.sink.message(take_text(data, self.length, self.key))
         else:
             self.sink.message(take_binary(data, self.length, self.key))
@@ -329,10 +331,10 @@ class Reader:
     @cython.cfunc
     def _begin_payload(self) -> cython.int:
         self.capacity = min(self.length, ALLOCATE_AHEAD)
-        self.payload = payload_new(self.capacity, self.opcode == 1 and self.fin and self.plain and not self.compressed)
+        self.payload = payload_new(self.capacity, self.opcode == TEXT and self.fin and self.plain and not self.compressed)
         self.filled = 0
         self.is_ascii = True
-        if self.opcode == 1:
+        if self.opcode == TEXT:
             self.validator = TextValidator()
         return 0
 
@@ -368,7 +370,7 @@ class Reader:
 
     @cython.cfunc
     def _is_text(self) -> cython.bint:
-        return self.opcode == 1 or (self.opcode == 0 and self.message_opcode == 1)
+        return self.opcode == TEXT or (self.opcode == CONTINUATION and self.message_opcode == TEXT)
 
     @cython.cfunc
     def _check_text(self, start: cython.Py_ssize_t, is_ascii: cython.bint) -> cython.int:
@@ -415,14 +417,14 @@ class Reader:
     @cython.cfunc
     def _deliver(self, payload: bytes, checked: cython.bint) -> cython.int:
         """Hand over a complete frame; `checked` says that its text was validated on arrival."""
-        if self.compressed and self.opcode < 8:
+        if self.compressed and self.opcode < FIRST_CONTROL:
             payload = self._inflate(payload)
         if not self.plain:
             payload = self._decode(payload)
-        if self.opcode >= 8:
+        if self.opcode >= FIRST_CONTROL:
             self.sink.control(self.opcode, payload)
-        elif self.opcode != 0 and self.fin:
-            self.sink.message(payload.decode() if self.opcode == 1 else payload)
+        elif self.opcode != CONTINUATION and self.fin:
+            self.sink.message(payload.decode() if self.opcode == TEXT else payload)
         else:
             self._deliver_fragment(payload, checked)
         return 0
@@ -443,11 +445,11 @@ class Reader:
 
     @cython.cfunc
     def _deliver_fragment(self, payload: bytes, checked: cython.bint) -> cython.int:
-        if self.opcode != 0:
+        if self.opcode != CONTINUATION:
             self.message_opcode = self.opcode
-            if self.opcode == 1 and not checked:
+            if self.opcode == TEXT and not checked:
                 self.validator = TextValidator()
-        text: cython.bint = self.message_opcode == 1
+        text: cython.bint = self.message_opcode == TEXT
         if text and not checked:
             self.validator.feed(payload, self.fin)
         self._charge(len(payload))

@@ -3,7 +3,7 @@ from trunkline.core.reader cimport FrameSink, Reader
 from trunkline.core.writer cimport PreparedFrame, PreparedMessage, write_frame
 from trunkline.core.deflate cimport Deflater
 
-cdef int CONNECTING, OPEN, CLOSING, CLOSED, FIN, RSV1
+cdef int FIN, RSV1
 
 cdef class Session(FrameSink):
     cdef readonly bint client

@@ -56,8 +56,12 @@ except ImportError:
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import memory
+    from cython.cimports.trunkline.core.opcodes import CLOSE, FIRST_CONTROL, PING, PONG
+    from cython.cimports.trunkline.core.phases import CLOSED, CLOSING, CONNECTING, OPEN
 else:
     from trunkline.core.kernels import memory
+    from trunkline.core.opcodes import CLOSE, FIRST_CONTROL, PING, PONG
+    from trunkline.core.phases import CLOSED, CLOSING, CONNECTING, OPEN
 
 if TYPE_CHECKING:
     from trunkline.core.deflate import Deflater
@@ -81,7 +85,6 @@ class State(enum.IntEnum):
 
 # The members by value: calling an enumeration is far slower than indexing a tuple.
 STATES = tuple(State)
-CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
 
 FIN, RSV1 = 0x80, 0x40
 
@@ -330,9 +333,9 @@ class Session(FrameSink):
     @cython.ccall
     def control(self, opcode: cython.int, payload: bytes) -> None:
         self.attention = True
-        if opcode == 9:
+        if opcode == PING:
             self._receive_ping(payload)
-        elif opcode == 10:
+        elif opcode == PONG:
             self._receive_pong(payload)
         else:
             self._receive_close(payload)
@@ -343,7 +346,7 @@ class Session(FrameSink):
             # nothing.
             self.owed_pong = payload
         elif self.phase != CLOSED:  # section 5.5.2: our own close frame doesn't end this duty, the peer's does
-            self.send(10, payload)
+            self.send(PONG, payload)
 
     def _receive_pong(self, payload: bytes) -> None:
         if self._pings is None or payload not in self._pings:
@@ -391,7 +394,7 @@ class Session(FrameSink):
         if not self.plain:
             if self.extensions or self.trace is not None:
                 first, payload = self._encode(opcode, payload, fin)
-            if self.deflater is not None and opcode < 8:
+            if self.deflater is not None and opcode < FIRST_CONTROL:
                 first, payload = self._deflate(first, payload, compress)
         self.outgoing_size += write_frame(self.outgoing, first, payload, self.client)
 
@@ -462,7 +465,7 @@ class Session(FrameSink):
         self.backlogged = backlogged
         if not backlogged and self.owed_pong is not None:
             if self.phase == OPEN or (self.phase == CLOSING and not self.eof_wanted):
-                self.send(10, self.owed_pong)
+                self.send(PONG, self.owed_pong)
             self.owed_pong = None
 
     # Pings
@@ -477,7 +480,7 @@ class Session(FrameSink):
             payload = self._fresh_ping_payload()
         elif payload in self.pings:
             raise ValueError("already waiting for a pong with the same data")
-        self.send(9, payload)
+        self.send(PING, payload)
         if self._pings is None:
             self._pings = {}
         self._pings[payload] = (token, now)
@@ -544,7 +547,7 @@ class Session(FrameSink):
 
     def _enter_closing(self, payload: bytes) -> None:
         self.attention = True
-        self.send(8, payload)
+        self.send(CLOSE, payload)
         self.phase = CLOSING
         self.stop_keepalive()
         self._start_close_timeout()
@@ -585,6 +588,7 @@ class Session(FrameSink):
                 self.settle(now)
         elif self.phase == CLOSING and self.close_due is not None and reached >= self.close_due:
             self.expired = self.attention = True
+            self.close_due = None
             self.failure = self.failure or TimeoutError("timed out while closing connection")
         elif self.phase == OPEN and self.pong_due is not None and reached >= self.pong_due:
             self._pong_missing(now)

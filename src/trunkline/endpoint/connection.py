@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
-import traceback
 import uuid
 import weakref
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trunkline.core.inbox import Fragment, convert
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
@@ -27,22 +23,21 @@ try:
 except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
+if cython.compiled:
+    from cython.cimports.trunkline.core.opcodes import BINARY, TEXT
+    from cython.cimports.trunkline.core.phases import OPEN
+else:
+    from trunkline.core.opcodes import BINARY, TEXT
+    from trunkline.core.phases import OPEN
+
 if TYPE_CHECKING:
     from trunkline.extensions.base import Extension
     from trunkline.http11 import Request, Response
     from trunkline.protocol import Protocol
-    from trunkline.typing import Data, DataLike, LoggerLike, Subprotocol
+    from trunkline.typing import DataLike, LoggerLike, Subprotocol
 
-__all__ = [
-    "BaseConnection",
-    "FragmentDecoder",
-    "FragmentedMessage",
-    "already_receiving",
-    "broadcast",
-    "control_payload",
-]
+__all__ = ["STREAMING_BROKEN", "BaseConnection", "already_receiving", "control_payload"]
 
-BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 STREAMING_BROKEN = "recv_streaming() was left before the end of its message: close the connection"
 
 
@@ -282,7 +277,7 @@ class BaseConnection:
     def end(self, error: BaseException | None, now: float) -> None:
         """The connection is lost, by an error or after the end of both streams: nothing is sent any more."""
         session: Session = self.session
-        if error is not None and session.phase == 1 and session.failure is None:
+        if error is not None and session.phase == OPEN and session.failure is None:
             session.failure = error
         session.receive_eof(now)
         session.take_outgoing()
@@ -303,13 +298,13 @@ class BaseConnection:
             UnicodeEncodeError: if a str has lone surrogates.
         """
         if isinstance(message, str):
-            self.session.send(1 if text is None or text else 2, message, True, compress)
+            self.session.send(TEXT if text is None or text else BINARY, message, True, compress)
         elif isinstance(message, bytes):
-            self.session.send(1 if text else 2, message, True, compress)
+            self.session.send(TEXT if text else BINARY, message, True, compress)
         elif isinstance(message, PreparedMessage):
             self.session.send_prepared(message)
         elif isinstance(message, bytearray | memoryview):
-            self.session.send(1 if text else 2, as_payload(message), True, compress)
+            self.session.send(TEXT if text else BINARY, as_payload(message), True, compress)
         else:
             return False
         return True
@@ -351,108 +346,6 @@ class BaseConnection:
             self.logger.debug("= connection is CLOSING")
 
 
-class FragmentedMessage:
-    """Sends a message of which the caller gives fragments, one after the other (RFC 6455 section 5.4).
-
-    Which fragment is the last one is known too late to say so in it: an empty one ends the message. Without fragments
-    nothing is sent.
-    """
-
-    def __init__(self, session: Session, text: bool | None, compress: bool | None) -> None:
-        self.session = session
-        self.text = text
-        self.compress = compress
-        self.opcode = 0
-
-    @staticmethod
-    def check(message: object) -> None:
-        """Refuse what is neither a message nor fragments of one.
-
-        Raises:
-            TypeError: if that is so.
-        """
-        if isinstance(message, Mapping):
-            raise TypeError("a message can't be a dict: did you mean send_json()?")
-        if not isinstance(message, Iterable) and not hasattr(message, "__aiter__"):
-            raise TypeError(
-                f"a message is a str, bytes-like, or an iterable of one of them, not {type(message).__name__}"
-            )
-
-    def add(self, fragment: DataLike) -> None:
-        """Send a fragment.
-
-        Raises:
-            ConnectionClosed: if the connection isn't open any more.
-            TypeError: if it is no str or bytes-like, or not of the type of those before it.
-        """
-        if isinstance(fragment, str):
-            payload, opcode = fragment.encode(), 1 if self.text is None or self.text else 2
-        else:
-            payload, opcode = as_payload(fragment), 1 if self.text else 2
-        if self.opcode not in (0, opcode):
-            raise TypeError("all fragments of a message must be of one type, all str or all bytes-like")
-        self._check_open()
-        if self.opcode == 0:
-            self.session.send(opcode, payload, False, self.compress)
-            self.opcode = opcode
-        else:
-            self.session.send(0, payload, False)
-
-    def finish(self) -> None:
-        """Send the end of the message.
-
-        Raises:
-            ConnectionClosed: if the connection isn't open any more.
-        """
-        if self.opcode != 0:
-            self._check_open()
-            self.session.send(0, b"", True)
-
-    def abandon(self, error: BaseException, now: float) -> bool:
-        """The rest will not come. The peer can't tell that the message ended here, so nothing can follow it.
-
-        Returns:
-            Whether that failed the connection.
-        """
-        if self.opcode == 0 or self.session.phase != 1:
-            return False
-        self.session.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message", now, error)
-        return True
-
-    def _check_open(self) -> None:
-        if self.session.phase != 1:
-            raise self.session.close_exception()
-
-
-class FragmentDecoder:
-    """Gives the fragments of a message as `recv_streaming(decode=...)` wants them.
-
-    Args:
-        decode: True gives str, False bytes; None goes by the type of the message.
-    """
-
-    def __init__(self, decode: bool | None) -> None:
-        self.decode = decode
-        self.decoder: codecs.IncrementalDecoder | None = None
-        self.begun = False
-        self.done = False
-
-    def convert(self, item: str | bytes | Fragment) -> Data:
-        """One fragment, or a whole message.
-
-        Raises:
-            UnicodeDecodeError: if str is wanted and it isn't UTF-8.
-        """
-        if not isinstance(item, Fragment):
-            self.done = True
-            return convert(item, self.decode)
-        if not self.begun and (self.decode or (self.decode is None and item.text)):
-            self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.begun = True
-        self.done = item.fin
-        return item.data if self.decoder is None else self.decoder.decode(item.data, item.fin)
-
-
 def already_receiving(call: str, who: str) -> ConcurrencyError:
     """The exception for a second task or thread (`who`) that receives."""
     return ConcurrencyError(f"cannot call {call} while another {who} is already running recv or recv_streaming")
@@ -469,62 +362,3 @@ def control_payload(data: DataLike) -> bytes:
     if len(payload) > MAX_CONTROL_PAYLOAD:
         raise ProtocolError(f"control frame too long: {len(payload)} bytes, and at most {MAX_CONTROL_PAYLOAD} fit")
     return payload
-
-
-def broadcast(
-    connections: Iterable[BaseConnection],
-    message: DataLike | PreparedMessage,
-    *,
-    text: bool | None = None,
-    raise_exceptions: bool = False,
-) -> None:
-    """Send one message to many connections, encoded and compressed once, waiting for none of them.
-
-    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
-    more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its
-    `skipped_broadcasts`.
-
-    Args:
-        connections: any iterable of connections.
-        message: str, bytes-like, or a `PreparedMessage`.
-        text: True sends bytes-like data as text, False sends str as binary.
-        raise_exceptions: raise what went wrong, after sending to all, instead of logging it.
-
-    Raises:
-        TypeError: if `message` is neither str nor bytes-like.
-        ExceptionGroup: with `raise_exceptions`, of what went wrong.
-    """
-    prepared: PreparedMessage = message if isinstance(message, PreparedMessage) else PreparedMessage(message, text=text)
-    exceptions: list[Exception] = []
-    connection: BaseConnection
-    for connection in connections:
-        if connection.session.phase != 1:
-            continue
-        try:
-            problem: Any = connection.deliver(prepared)
-        except Exception as exception:
-            problem = exception
-        if problem is None:
-            continue
-        if raise_exceptions:
-            exceptions.append(not_sent(problem))
-        else:
-            connection.logger.warning("skipped broadcast: %s", in_words(problem))
-    if exceptions:
-        raise ExceptionGroup("skipped broadcast", exceptions)
-
-
-def not_sent(problem: str | Exception) -> RuntimeError:
-    """The exception for a connection that missed a broadcast, by what `BaseConnection.broadcast` says of it."""
-    if isinstance(problem, str):
-        return ConcurrencyError(problem)
-    error = RuntimeError("failed to write message")
-    error.__cause__ = problem
-    return error
-
-
-def in_words(problem: str | Exception) -> str:
-    """The same for a log."""
-    if isinstance(problem, str):
-        return problem
-    return "failed to write message: " + "".join(traceback.format_exception_only(problem)).strip()

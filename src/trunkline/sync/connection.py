@@ -1,43 +1,31 @@
 """A WebSocket connection for threads, once it is open: the same for clients and servers.
 
-Any number of threads may send, one at a time may receive. Three locks, taken in this order where one thread needs two:
-
-- `writing` belongs to the thread that sends bytes. An application that sends more than the peer reads waits with it.
-- `mutex` guards session and inbox. It is never held while waiting: whoever waits has released it.
-- the lock of the watcher, inside of it.
-
-A thread that receives reads the socket itself; `reading` says that one does. Others that wait for something that the
-peer does, such as `close()`, are told through `changed`. When nobody reads, the watcher does, in its own thread.
-Whoever finds `writing` taken leaves what must be sent to the thread that holds it.
+`Connection` adds to a `Life` the calls of the program, and how threads wait in them. Its `SocketCarrier` moves the bytes,
+and has the locks.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.core.inbox import convert
+from trunkline.core.opcodes import PONG
+from trunkline.core.phases import CLOSING, OPEN
 from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
-from trunkline.endpoint.connection import (
-    BROADCAST_BACKLOG,
-    STREAMING_BROKEN,
-    BaseConnection,
-    FragmentDecoder,
-    FragmentedMessage,
-    already_receiving,
-    broadcast,
-    control_payload,
-)
+from trunkline.endpoint.broadcast import BROADCAST_BACKLOG, broadcast
+from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
+from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
+from trunkline.endpoint.life import Life
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
 from trunkline.options import Options
-from trunkline.sync.stream import Readable, SecureSocket, Stream, TLSStream, here, shut_down, wait_for
-from trunkline.sync.watcher import Watcher, watcher
+from trunkline.sync.carrier import SocketCarrier
+from trunkline.sync.stream import Stream, here
 
 if TYPE_CHECKING:
     from trunkline.typing import Data, DataLike, LoggerLike
@@ -45,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "broadcast"]
 
 
-class Connection(BaseConnection):
+class Connection(Life):
     """A WebSocket connection, open or closed. Made by `connect` and `serve`.
 
     Attributes:
@@ -64,44 +52,28 @@ class Connection(BaseConnection):
     """
 
     def __init__(self, stream: Stream, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
-        super().__init__(side, options, logger)
+        super().__init__(side, monotonic, options, logger)
         self.stream = stream
-        self.readable = Readable(stream.sock)
-        self.watcher: Watcher = watcher()
-        self.mutex = threading.Lock()
-        self.changed = here.waits.Condition(self.mutex)
-        self.writing = here.waits.Lock()
+        self.carrier: SocketCarrier = SocketCarrier(self, stream)
+        self.mutex = self.carrier.mutex
         self.receiving = False  # a thread is in recv()
-        self.reading = False  # a thread waits for the socket
-        self.waiting = 0  # threads that wait for `changed`
-        self.turns = 0  # how often a thread was done with reading
-        self.turns_seen = 0
-        self.noted = False  # the watcher looks at `turns`
-        self.watched = 0  # events that the watcher waits for
-        self.cancel_deadline: Callable[[], None] | None = None
-        self.deadline = 0.0
         self.fragmenting = False  # whether a message is sent in fragments
         self.streaming_broken = False
-        self.eof_sent = False
-        self.lost = False
-        self._local_address = address_of(stream.sock.getsockname)
-        self._remote_address = address_of(stream.sock.getpeername)
 
     @property
     def socket(self) -> Any:
         """The socket, which tells of TLS, too, if there is any."""
-        stream = self.stream
-        return SecureSocket(stream.sock, stream.object) if isinstance(stream, TLSStream) else stream.sock
+        return self.carrier.fact("socket")
 
     @property
     def local_address(self) -> Any:
         """Address of this end, as `socket.getsockname` gives it; None if unknown."""
-        return self._local_address
+        return self.carrier.fact("sockname")
 
     @property
     def remote_address(self) -> Any:
         """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
-        return self._remote_address
+        return self.carrier.fact("peername")
 
     # Receiving
 
@@ -190,216 +162,67 @@ class Connection(BaseConnection):
             try:
                 while True:
                     item = inbox.take_fragment() if fragment else inbox.take()
-                    if inbox.paused and inbox.drained():
-                        inbox.paused = False
-                        self._note()
+                    if inbox.paused:
+                        self.read_on_if_drained()
                     if item is not None or (iterating and self._ended_normally()):
                         return item
                     if self.session.pending_fault is not None:
                         self.session.settle(monotonic())
-                        self._attend()
+                        self.attend()
                     if self.lost:
                         raise self.session.close_exception()
-                    if not self._wait(due):
+                    if not self.carrier.wait(due):
                         raise TimeoutError(f"timed out in {timeout:.1f}s")
             finally:
                 self.receiving = False
 
     def _ended_normally(self) -> bool:
         """The loop over messages ends with the close frame, not only with TCP."""
-        return self.session.phase != 1 and self.session.ended_normally()
+        return self.session.phase != OPEN and self.session.ended_normally()
 
     def _fail_undecodable(self, fault: UnicodeDecodeError) -> Exception:
         with self.mutex:
             self.session.fault(fault, monotonic())
-            self._attend()
+            self.attend()
             self._wait_for_end(None)
             return self.session.close_exception()
 
-    # Reading; with `mutex`
+    # The life; with `mutex`
 
-    def _wait(self, due: float | None) -> bool:
-        """Wait until something comes from the peer, or happens in another thread; False if that takes too long."""
-        remaining = None if due is None else max(0.0, due - monotonic())
-        if self.reading:
-            return self._wait_for_change(remaining)
-        self.reading = True
-        self.mutex.release()
-        ready = False
-        try:
-            ready = self.readable.wait(remaining)
-        finally:
-            self.mutex.acquire()
-            self.reading = False
-            self.turns += 1
-            self._note()
-            if not ready:
-                self._reading_left()
-        if ready:
-            self._read()
-            self._reading_left()
-        return ready
+    def attend(self) -> None:
+        super().attend()
+        if self.session.phase == CLOSING:
+            self.carrier.note()  # the program may never call us again
+        self.carrier.notify()
 
-    def _wait_for_change(self, timeout: float | None) -> bool:
-        self.waiting += 1
-        try:
-            return bool(self.changed.wait(timeout))
-        finally:
-            self.waiting -= 1
+    def flush(self) -> Exception | None:
+        """Send without waiting, unless another thread is about to."""
+        session, carrier = self.session, self.carrier
+        while (session.outgoing_size or carrier.has_work()) and not self.lost:
+            if not carrier.writing.acquire(blocking=False):
+                return None
+            try:
+                error = carrier.write(session.take_outgoing(), False)
+            finally:
+                carrier.writing.release()
+            if error is not None:
+                self.fail_writing(error)
+                return error
+            if carrier.full:
+                return None
+        return None
 
-    def _reading_left(self) -> None:
-        """Another thread that waits may read on, or find what it waits for."""
-        if self.waiting:
-            self.changed.notify_all()
-        if self.lost:
-            self._close_socket()
+    def acknowledge(self, token: tuple[threading.Event, bool], latency: float) -> None:
+        event, _ = token
+        event.set()
 
-    def _read(self) -> None:
-        """Read what came."""
-        if self.lost:
-            return
-        try:
-            data = self.stream.read()
-        except OSError as error:
-            self._lose(error)
-            return
-        if data is not None:
-            self._take(data)
-        if data and self.stream.at_end:
-            self._take(b"")  # nothing else comes that would wake a thread for it
-
-    def _take(self, data: bytes) -> None:
-        if data:
-            self.session.receive_data(data, monotonic())
-        else:
-            self.session.receive_eof(monotonic())
-        if self.session.attention:
-            self._attend()
-        elif self.session.outgoing_size:
-            self._flush()
-        if not data:
-            self._lose(None)
-
-    def _attend(self) -> None:
-        """Something besides messages happened in the session: pongs, closing, deadlines."""
-        session = self.session
-        session.attention = False
-        for (event, _), _latency in session.acknowledged:
+    def give_up_ping(self, token: tuple[threading.Event, bool]) -> None:
+        event, ack_on_close = token
+        if ack_on_close:
             event.set()
-        session.acknowledged = []
-        if session.phase == 2:
-            session.inbox.paused = False  # the peer's close frame stands behind its messages
-        self._flush()
-        if session.expired and not self.lost:
-            shut_down(self.stream.sock)
-        self._schedule()
-        if session.phase == 2:
-            self._note()  # nobody may ever call us again
-        if self.waiting:
-            self.changed.notify_all()
 
-    def _lose(self, error: BaseException | None) -> None:
-        """The connection is over. Its socket is closed as soon as no thread uses it."""
-        if self.lost:
-            return
-        self.end(error, monotonic())
-        self.lost = True
-        shut_down(self.stream.sock)
-        for event, ack_on_close in [token for token, _ in self.session.pings.values() if token is not None]:
-            if ack_on_close:
-                event.set()
-        self.session.pings.clear()
-        if self.cancel_deadline is not None:
-            self.cancel_deadline()
-        self.watcher.forget(self)
-        self.changed.notify_all()
-        self._close_socket()
-
-    def _close_socket(self) -> None:
-        """Close it, unless a thread waits for it."""
-        if self.reading or not self.writing.acquire(blocking=False):
-            return  # whoever uses it will come by
-        try:
-            if self.watched:
-                self.watcher.close(self)
-            else:
-                self.stream.sock.close()
-        finally:
-            self.writing.release()
-
-    # For the watcher
-
-    def _note(self) -> None:
-        if not self.noted:
-            self.noted = True
-            self.watcher.note(self)
-
-    def is_in_use(self) -> bool:
-        """Whether threads come and go; else it is left to them, or watched from now on."""
-        with self.mutex:
-            if self.turns != self.turns_seen and not self.lost:
-                self.turns_seen = self.turns
-                return True
-            self.noted = False
-            if not self.lost:
-                self._watch()
-            return False
-
-    def _watch(self) -> None:
-        """In the thread of the watcher: let it wait for what nobody else waits for."""
-        inbox = self.session.inbox
-        if inbox.overflows() and self.session.phase == 1:
-            inbox.paused = True
-        wanted = self.watched & EVENT_WRITE
-        if not self.reading and not inbox.paused:
-            wanted |= EVENT_READ
-        self.watcher.wait_for(self, wanted)
-
-    def on_ready(self, events: int) -> None:
-        """Called by the watcher when the socket can be read or written."""
-        with self.mutex:
-            if events & EVENT_WRITE:
-                self.watcher.wait_for(self, self.watched & ~EVENT_WRITE)
-                self._flush(self.session.backlogged)
-            if events & EVENT_READ and not self.reading:
-                self._read()
-                if self.waiting:
-                    self.changed.notify_all()
-            if not self.lost:
-                self._watch()
-
-    def on_watch(self, events: int) -> None:
-        """Called by the watcher: wait for `events`, too."""
-        with self.mutex:
-            if not self.lost:
-                self.watcher.wait_for(self, self.watched | events)
-
-    def _schedule(self) -> None:
-        """Keep a timer for the session's deadline; one that fires too early is cheaper than moving it."""
-        deadline = self.session.deadline()
-        if (
-            deadline is None
-            or self.session.expired
-            or self.lost
-            or (self.cancel_deadline is not None and self.deadline <= deadline)
-        ):
-            return
-        if self.cancel_deadline is not None:
-            self.cancel_deadline()
-        self.deadline = deadline
-        self.cancel_deadline = self.watcher.schedule(self, deadline)
-
-    def on_deadline(self) -> None:
-        """Called by the watcher."""
-        with self.mutex:
-            self.cancel_deadline = None
-            deadline = self.session.deadline()
-            now = max(monotonic(), self.deadline)
-            if deadline is None or self.lost or deadline > now:
-                self._schedule()
-                return
-            self.meet_deadline(now)
-            self._attend()
+    def is_fragmenting(self) -> bool:
+        return self.fragmenting
 
     # Sending
 
@@ -429,9 +252,9 @@ class Connection(BaseConnection):
         self._before_use()
         session = self.session
         try:
-            with self.writing:
+            with self.carrier.writing:
                 with self.mutex:
-                    if session.phase != 1 or self.fragmenting:
+                    if session.phase != OPEN or self.fragmenting:
                         self._refuse_to_send()
                     whole = self.put(message, text, compress)
                     chunks = session.take_outgoing()
@@ -449,100 +272,44 @@ class Connection(BaseConnection):
             ConcurrencyError: if a message is sent in fragments: no other may come between them (section 5.4).
             ConnectionClosed: if the connection is closed.
         """
-        if self.session.phase == 1:
+        if self.session.phase == OPEN:
             raise ConcurrencyError("cannot call send while another thread is already running send")
-        self.writing.release()
+        self.carrier.writing.release()
         try:
             self._wait_for_end(None)
         finally:
             self.mutex.release()
-            self.writing.acquire()
+            self.carrier.writing.acquire()
             self.mutex.acquire()
         raise self.session.close_exception()
 
     def _write(self, chunks: list[bytes]) -> None:
         """With `writing`, without `mutex`: send, and wait until the network took it all."""
         try:
-            self.stream.write(chunks)
-            if not self.stream.push():
-                self._wait_for_peer()
+            self.carrier.write_all(chunks)
         except OSError as error:
             raise self._write_failed(error) from error
-        if self.session.backlogged:
-            with self.mutex:
-                self.session.set_backlogged(False)
-
-    def _wait_for_peer(self) -> None:
-        """It doesn't read. Meanwhile, the watcher hears what it says."""
-        with self.mutex:
-            self.session.set_backlogged(True)
-            self._note()
-        while not self.stream.push():
-            wait_for(self.stream.sock, True, None)
 
     def _write_failed(self, error: OSError) -> Exception:
         """What the peer said before it went away may tell why: hear all of it."""
         with self.mutex:
-            self._fail(error)
+            self.fail_writing(error)
             while not self.lost:
-                self._wait(None)
+                self.carrier.wait(None)
             return self.session.close_exception()
 
     def _done_writing(self) -> None:
-        """Without `writing`: others may have left something to us."""
+        """Without `writing`: other threads may have left something to us."""
         with self.mutex:
-            self._flush()
+            self.flush()
             if self.lost:
-                self._close_socket()
-
-    def _flush(self, backlogged: bool = False) -> OSError | None:
-        """With `mutex`: send what the session has to send without waiting, unless another thread is about to.
-
-        Returns what failed, if anything did; the connection ends of it.
-        """
-        session = self.session
-        while (session.outgoing_size or backlogged or self._must_end()) and not self.lost:
-            if not self.writing.acquire(blocking=False):
-                return None
-            try:
-                self.stream.write(session.take_outgoing())
-                done = self.stream.push()
-                if done and self._must_end():
-                    self._end_stream()
-            except OSError as error:
-                self._fail(error)
-                self._note()
-                return error
-            finally:
-                self.writing.release()
-            if session.backlogged == done:
-                session.set_backlogged(not done)
-            backlogged = False
-            if not done:
-                self.watcher.watch(self, EVENT_WRITE)
-                return None
-        return None
-
-    def _fail(self, error: OSError) -> None:
-        """Nothing can be sent any more. Whoever reads finds what came before, and the end."""
-        if self.session.failure is None and self.session.phase == 1:
-            self.session.failure = error
-        shut_down(self.stream.sock)
-
-    def _must_end(self) -> bool:
-        return self.session.eof_wanted and not self.eof_sent
-
-    def _end_stream(self) -> None:
-        self.eof_sent = True
-        if self.debug:
-            self.logger.debug("x half-closing TCP connection")
-        self.stream.end_writing()
+                self.carrier.close_socket()
 
     def _send_fragments(self, message: Any, text: bool | None, compress: bool | None) -> None:
         FragmentedMessage.check(message)
         sending = FragmentedMessage(self.session, text, compress)
-        with self.writing, self.mutex:
-            if self.session.phase != 1 or self.fragmenting:
+        with self.carrier.writing, self.mutex:
+            if self.session.phase != OPEN or self.fragmenting:
                 self._refuse_to_send()
             self.fragmenting = True
         try:
@@ -552,7 +319,7 @@ class Connection(BaseConnection):
         except BaseException as error:
             with self.mutex:
                 if sending.abandon(error, monotonic()):
-                    self._attend()
+                    self.attend()
             raise
         finally:
             self.fragmenting = False
@@ -560,7 +327,7 @@ class Connection(BaseConnection):
     def _send_part(self, put: Callable[..., Any], *arguments: Any) -> None:
         """Send what may stand between fragments: the next one, or a control frame (section 5.4)."""
         try:
-            with self.writing:
+            with self.carrier.writing:
                 with self.mutex:
                     put(*arguments)
                     chunks = self.session.take_outgoing()
@@ -599,8 +366,7 @@ class Connection(BaseConnection):
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
         with self.mutex:
-            if not self.reading and not self.lost:
-                self.watcher.watch(self, EVENT_READ)  # the caller may wait for the event
+            self.carrier.hear()
         return event
 
     def pong(self, data: DataLike = b"") -> None:
@@ -610,23 +376,23 @@ class Connection(BaseConnection):
             ConnectionClosed: if the connection is closed.
         """
         self._before_use()
-        self._send_control(self.session.send, 10, control_payload(data))
+        self._send_control(self.session.send, PONG, control_payload(data))
 
     def _send_control(self, put: Callable[..., Any], *arguments: Any) -> None:
         def put_if_open() -> None:
-            if self.session.phase != 1:
+            if self.session.phase != OPEN:
                 raise self.session.close_exception()
             put(*arguments)
 
         with self.mutex:
-            if self.session.phase != 1:
+            if self.session.phase != OPEN:
                 self._wait_for_end(None)
         self._send_part(put_if_open)
 
     def broadcast(self, message: PreparedMessage) -> object:
         """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         with self.mutex:
-            if self.session.phase != 1:
+            if self.session.phase != OPEN:
                 return None
             if self.fragmenting:
                 return "sending a fragmented message"
@@ -634,7 +400,7 @@ class Connection(BaseConnection):
                 self.skipped_broadcasts += 1
                 return "the peer reads too slowly"
             self.session.send_prepared(message)
-            return None if self.session.backlogged else self._flush()
+            return None if self.session.backlogged else self.flush()
 
     # Closing
 
@@ -652,18 +418,13 @@ class Connection(BaseConnection):
         """
         self._before_use()
         with self.mutex:
-            self._start_closing(code, reason)
+            super().start_closing(code, reason)
             self._wait_for_end(None)
 
     def start_closing(self, code: CloseCode | int, reason: str) -> None:
         """Send the close frame, if the connection is open, and don't wait."""
         with self.mutex:
-            self._start_closing(code, reason)
-
-    def _start_closing(self, code: CloseCode | int, reason: str) -> None:
-        if self.session.phase == 1:
-            self.begin_closing(code, reason, self.fragmenting, monotonic())
-            self._attend()
+            super().start_closing(code, reason)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the connection is closed, TCP included.
@@ -675,19 +436,19 @@ class Connection(BaseConnection):
             Whether it is closed.
         """
         with self.mutex:
-            if self.session.phase == 1 and not self.lost:
-                self._note()
+            if self.session.phase == OPEN and not self.lost:
+                self.carrier.note()
             return self._wait_for_end(timeout)
 
     def _wait_for_end(self, timeout: float | None) -> bool:
         """With `mutex`: as long as messages may come, reading is left to whoever receives them, or to the watcher."""
         due = None if timeout is None else monotonic() + timeout
         while not self.lost:
-            if self.session.phase == 1:
+            if self.session.phase == OPEN:
                 remaining = None if due is None else max(0.0, due - monotonic())
-                if not self._wait_for_change(remaining):
+                if not self.carrier.wait_for_change(remaining):
                     return False
-            elif not self._wait(due):
+            elif not self.carrier.wait(due):
                 return False
         return True
 
@@ -705,23 +466,11 @@ class Connection(BaseConnection):
     def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
         """The opening handshake is done; `rest` is what came behind it."""
         with self.mutex:
-            self.begin(subprotocol, extensions, monotonic())
-            if rest:
-                self.session.receive_data(rest, monotonic())
-                self._attend()
-            self._schedule()
-            self._note()
+            super().start(subprotocol, extensions, rest)
+            self.carrier.note()
 
     def abort(self) -> None:
         """Drop the connection."""
         with self.mutex:
-            self._lose(None)
-            self._close_socket()  # if it was lost before, somebody may have been using it
-
-
-def address_of(ask: Callable[[], Any]) -> Any:
-    """What a socket tells of an address, as long as it is connected."""
-    try:
-        return ask()
-    except OSError:
-        return None
+            self.carrier.lose(None)
+            self.carrier.close_socket()  # if it was lost before, another thread may have been using it

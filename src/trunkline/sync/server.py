@@ -125,11 +125,11 @@ class ServerConnection(Connection):
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         """Nobody closes the socket while we wait for it; `abort` does it afterwards."""
-        self.reading = True
+        self.carrier.reading = True
         try:
             yield
         finally:
-            self.reading = False
+            self.carrier.reading = False
 
     def refuse_unavailable(self) -> bool:
         """The server closes during the opening handshake; False if it is too late to say so."""
@@ -161,19 +161,16 @@ class ServerConnection(Connection):
         """The server is done with it."""
         with self.mutex:
             self.over = True
-            self.changed.notify_all()
+            self.carrier.changed.notify_all()
 
     def wait_until_over(self) -> None:
         """Wait until the server is done with it. Meanwhile its own thread reads, or the watcher does."""
         with self.mutex:
             while not self.over:
-                self._wait_for_change(None)
+                self.carrier.wait_for_change(None)
 
-    def _lose(self, error: BaseException | None) -> None:
-        was_lost = self.lost
-        super()._lose(error)
-        if not was_lost:
-            self.log_info("connection closed")
+    def tell_lost(self) -> None:
+        self.log_info("connection closed")
 
 
 class Server(BaseServer):

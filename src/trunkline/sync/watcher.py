@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.sync.stream import shut_down
 
 if TYPE_CHECKING:
-    from trunkline.sync.connection import Connection
+    from trunkline.sync.carrier import SocketCarrier
 
 __all__ = ["Watcher", "watcher"]
 
@@ -39,9 +39,9 @@ class Watcher:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a signal handler may close a server
-        self.requests: deque[tuple[Any, ...]] = deque()  # (connection, function, arguments...)
-        self.recent: set[Connection] = set()  # from which a thread received not long ago
-        self.timers: list[tuple[float, int, list[Connection]]] = []
+        self.requests: deque[tuple[Any, ...]] = deque()  # (carrier, function, arguments...)
+        self.recent: set[SocketCarrier] = set()  # from which a thread received not long ago
+        self.timers: list[tuple[float, int, list[SocketCarrier]]] = []
         self.serial = itertools.count()
         self.wakes_at = 0.0
         self.next_round = 0.0
@@ -55,34 +55,34 @@ class Watcher:
 
     # Called by other threads
 
-    def note(self, connection: Connection) -> None:
+    def note(self, carrier: SocketCarrier) -> None:
         """Somebody receives from this connection; perhaps not any more at the next round."""
         with self.lock:
             if not self.recent:
                 self.next_round = monotonic() + ROUND
-            self.recent.add(connection)
+            self.recent.add(carrier)
             self._wake_by(self.next_round)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, carrier: SocketCarrier) -> None:
         """The connection is over."""
         with self.lock:
-            self.recent.discard(connection)
+            self.recent.discard(carrier)
 
-    def schedule(self, connection: Connection, deadline: float) -> Callable[[], None]:
-        """Call `connection.on_deadline` at a time; returns a function that cancels it."""
-        box = [connection]
+    def schedule(self, carrier: SocketCarrier, deadline: float) -> Callable[[], None]:
+        """Call `carrier.on_deadline` at a time; returns a function that cancels it."""
+        box = [carrier]
         with self.lock:
             heapq.heappush(self.timers, (deadline, next(self.serial), box))
             self._wake_by(deadline)
         return box.clear
 
-    def watch(self, connection: Connection, events: int) -> None:
+    def watch(self, carrier: SocketCarrier, events: int) -> None:
         """Wait, also, for `connection` to become readable or writable."""
-        self._request(connection, connection.on_watch, events)
+        self._request(carrier, carrier.on_watch, events)
 
-    def close(self, connection: Connection) -> None:
+    def close(self, carrier: SocketCarrier) -> None:
         """Close the socket of a connection that is watched."""
-        self._request(connection, self._close, connection)
+        self._request(carrier, self._close, carrier)
 
     def _request(self, *request: Any) -> None:
         self.requests.append(request)
@@ -116,16 +116,16 @@ class Watcher:
 
     def _serve_requests(self) -> None:
         while self.requests:
-            connection, request, *arguments = self.requests.popleft()
-            self._guard(connection, request, *arguments)
+            carrier, request, *arguments = self.requests.popleft()
+            self._guard(carrier, request, *arguments)
 
-    def _guard(self, connection: Connection, method: Callable[..., None], *arguments: Any) -> None:
+    def _guard(self, carrier: SocketCarrier, method: Callable[..., None], *arguments: Any) -> None:
         """An error that nobody expected ends its connection, not the thread that all others need."""
         try:
             method(*arguments)
         except Exception:
-            connection.logger.error("unexpected internal error", exc_info=True)
-            shut_down(connection.stream.sock)
+            carrier.life.logger.error("unexpected internal error", exc_info=True)
+            shut_down(carrier.stream.sock)
 
     def _pause(self) -> float | None:
         """Seconds to wait for events, None if there is nothing else to do."""
@@ -139,21 +139,21 @@ class Watcher:
             self.wakes_at = moment
         return None if moment == inf else max(0.0, moment - now)
 
-    def wait_for(self, connection: Connection, events: int) -> None:
+    def wait_for(self, carrier: SocketCarrier, events: int) -> None:
         """Wait for events of a socket, and no others."""
-        if events == connection.watched or connection.stream.sock.fileno() < 0:
+        if events == carrier.watched or carrier.stream.sock.fileno() < 0:
             return
-        if connection.watched == 0:
-            self.selector.register(connection.stream.sock, events, connection)
+        if carrier.watched == 0:
+            self.selector.register(carrier.stream.sock, events, carrier)
         elif events == 0:
-            self.selector.unregister(connection.stream.sock)
+            self.selector.unregister(carrier.stream.sock)
         else:
-            self.selector.modify(connection.stream.sock, events, connection)
-        connection.watched = events
+            self.selector.modify(carrier.stream.sock, events, carrier)
+        carrier.watched = events
 
-    def _close(self, connection: Connection) -> None:
-        self.wait_for(connection, 0)
-        connection.stream.sock.close()
+    def _close(self, carrier: SocketCarrier) -> None:
+        self.wait_for(carrier, 0)
+        carrier.stream.sock.close()
 
     def _run_timers(self, now: float) -> None:
         while True:
@@ -168,7 +168,7 @@ class Watcher:
         with self.lock:
             recent, self.recent = self.recent, set()
             self.next_round = now + ROUND
-        kept = [connection for connection in recent if connection.is_in_use()]
+        kept = [carrier for carrier in recent if carrier.is_in_use()]
         if kept:
             with self.lock:
                 self.recent.update(kept)

@@ -17,7 +17,8 @@ from trunkline.frames import CloseCode
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
-from trunkline.trio.connection import Connection, seconds
+from trunkline.trio.carrier import seconds
+from trunkline.trio.connection import Connection
 from trunkline.trio.proxy import connect_proxy, start_tls
 from trunkline.uri import WebSocketURI
 

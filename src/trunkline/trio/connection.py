@@ -1,8 +1,6 @@
 """A WebSocket connection on trio, once it is open: the same for clients and servers, over any stream.
 
-`Connection` moves bytes between a `trio.abc.Stream` and a `Session`, wakes tasks that wait, and keeps the session's
-deadline. Its tasks are one that reads, one that keeps the time, and, only while the peer reads too slowly, one that
-writes. They raise nothing.
+`Connection` adds to a `Life` the calls of the program, and how tasks wait in them. Its `StreamCarrier` moves the bytes.
 
 Every asynchronous method is a checkpoint, also when it needn't wait. What is cancelled before it did anything hasn't
 done anything; a message on its way leaves as a whole.
@@ -10,8 +8,7 @@ done anything; a message on its way leaves as a whole.
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import trio
@@ -19,20 +16,18 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from trunkline import json
 from trunkline.core.inbox import Fragment, convert
+from trunkline.core.opcodes import PONG
+from trunkline.core.phases import OPEN
 from trunkline.core.session import Side
-from trunkline.endpoint.connection import (
-    BROADCAST_BACKLOG,
-    STREAMING_BROKEN,
-    BaseConnection,
-    FragmentDecoder,
-    FragmentedMessage,
-    already_receiving,
-    control_payload,
-)
-from trunkline.endpoint.connection import broadcast as broadcast_now
+from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
+from trunkline.endpoint.broadcast import broadcast as broadcast_now
+from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
+from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
+from trunkline.endpoint.life import Life
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
 from trunkline.options import Options
+from trunkline.trio.carrier import StreamCarrier
 from trunkline.trio.stream import StreamIO
 
 if TYPE_CHECKING:
@@ -41,10 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "broadcast"]
 
-LOST = (trio.BrokenResourceError, trio.ClosedResourceError)
 
-
-class Connection(BaseConnection, trio.abc.AsyncResource):
+class Connection(Life, trio.abc.AsyncResource):
     """A WebSocket connection, open or closed. Made by `connect` and `serve`.
 
     Attributes:
@@ -69,25 +62,15 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         options: Options,
         logger: LoggerLike | None = None,
     ) -> None:
-        super().__init__(side, options, logger)
+        super().__init__(side, trio.current_time, options, logger)
         self.stream = stream
         self.io = StreamIO(stream)
-        self.high, self.low = options.write_marks
-        self.spawn: Callable[..., object] = trio.lowlevel.spawn_system_task if nursery is None else nursery.start_soon
+        self.carrier: StreamCarrier = StreamCarrier(self, self.io, nursery)
         self.receiver: trio.lowlevel.Task | None = None  # the task that waits for a message
         self.receiving = False
         self.streaming_broken = False
         self.fragmenting: trio.Event | None = None
-        self.backlog: list[bytes] = []  # what could not be written at once
-        self.backlog_size = 0
-        self.writing = False
-        self.drained: trio.Event | None = None  # that of `send` calls which wait for the peer to read
-        self.resumed: trio.Event | None = None  # that of the reader, while the application doesn't keep up
-        self.reading = trio.CancelScope()
-        self.timer: trio.CancelScope | None = None
-        self.eof_sent = False
-        self.aborted = False
-        self.lost = False
+        self.writable: trio.Event | None = None  # that of `send` calls which wait for the peer to read
         self.closed_event = trio.Event()
 
     # Attributes
@@ -133,17 +116,17 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         if self.streaming_broken and not fragment:
             raise ConcurrencyError(STREAMING_BROKEN)
         item = self._take(fragment)
-        if item is not None or self.session.phase != 1:  # there may be nothing to wait for
+        if item is not None or self.session.phase != OPEN:  # there may be nothing to wait for
             await cancel_shielded_checkpoint()
         self.receiving = True
         try:
             while item is None:
-                if iterating and self.session.phase != 1 and self.session.ended_normally():
+                if iterating and self.session.phase != OPEN and self.session.ended_normally():
                     # The loop over messages ends with the close frame, not only with TCP.
                     raise StopAsyncIteration
                 if self.session.pending_fault is not None:
-                    self.session.settle(trio.current_time())
-                    self._attend()
+                    self.session.settle(self.clock())
+                    self.attend()
                 if self.lost:
                     raise self.session.close_exception()
                 await self._wait_for_more()
@@ -155,8 +138,8 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     def _take(self, fragment: bool) -> Any:
         inbox = self.session.inbox
         item = inbox.take_fragment() if fragment else inbox.take()
-        if inbox.paused and inbox.drained():
-            self._resume_reading()
+        if inbox.paused:
+            self.read_on_if_drained()
         return item
 
     async def _wait_for_more(self) -> None:
@@ -167,14 +150,9 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         self.receiver = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def _wake_receiver(self) -> None:
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            trio.lowlevel.reschedule(receiver)
-
     async def _fail_undecodable(self, fault: UnicodeDecodeError) -> NoReturn:
-        self.session.fault(fault, trio.current_time())
-        self._attend()
+        self.session.fault(fault, self.clock())
+        self.attend()
         await self.wait_closed()
         raise self.session.close_exception() from fault
 
@@ -252,15 +230,15 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         await checkpoint_if_cancelled()
         while self.fragmenting is not None:
             await self.fragmenting.wait()
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             await self._raise_closed()
         if not self.put(message, text, compress):
             FragmentedMessage.check(message)
             await self._send_fragments(message, FragmentedMessage(self.session, text, compress))
             return
-        self._flush()
-        if self.backlog_size > self.high or self.aborted:
-            await self._wait_until_drained()
+        self.flush()
+        if self.writing_paused:
+            await self._wait_until_writable()
         else:
             await cancel_shielded_checkpoint()
 
@@ -276,8 +254,8 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
             sending.finish()
             await self._flush_or_raise()
         except BaseException as error:
-            if sending.abandon(error, trio.current_time()):
-                self._attend()
+            if sending.abandon(error, self.clock()):
+                self.attend()
             raise
         finally:
             self.fragmenting.set()
@@ -285,9 +263,9 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
 
     async def _send_fragment(self, sending: FragmentedMessage, fragment: DataLike) -> None:
         sending.add(fragment)
-        self._flush()
-        if self.backlog_size > self.high or self.aborted:
-            await self._wait_until_drained()
+        self.flush()
+        if self.writing_paused:
+            await self._wait_until_writable()
         else:
             await trio.lowlevel.checkpoint()
 
@@ -316,11 +294,11 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         """
         payload = None if data is None else control_payload(data)
         await checkpoint_if_cancelled()
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             await self._raise_closed()
         answered = trio.Event()
         try:
-            self.session.ping(payload, (answered, ack_on_close), trio.current_time())
+            self.session.ping(payload, (answered, ack_on_close), self.clock())
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
         await self._flush_or_raise()
@@ -334,15 +312,15 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         """
         payload = control_payload(data)
         await checkpoint_if_cancelled()
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             await self._raise_closed()
-        self.session.send(10, payload)
+        self.session.send(PONG, payload)
         await self._flush_or_raise()
 
     async def _flush_or_raise(self) -> None:
         """Write what is so short that it needn't wait for the peer."""
-        self._flush()
-        if self.aborted:
+        self.flush()
+        if self.carrier.aborted:
             await self._raise_closed()
         await cancel_shielded_checkpoint()
 
@@ -374,16 +352,9 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
                 await self.closed_event.wait()
             raise
 
-    def start_closing(self, code: CloseCode | int, reason: str) -> None:
-        """Send the close frame, if the connection is open."""
-        if self.session.phase == 1:
-            self.begin_closing(code, reason, self.fragmenting is not None, trio.current_time())
-            self._attend()
-
     def abort(self) -> None:
         """Drop the connection now."""
-        self.aborted = True
-        self.reading.cancel()
+        self.carrier.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, TCP included."""
@@ -395,214 +366,49 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         await self.aclose(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
 
-    # Reading, from the opening handshake to the end
+    # What tasks wait for
 
-    def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
-        """The opening handshake is done; `rest` is what came behind it."""
-        self.begin(subprotocol, extensions, trio.current_time())
-        self._schedule()
-        if rest:
-            self._receive_data(rest)
-        self.spawn(self._run)
-
-    async def _run(self) -> None:
-        """The task that reads, and that ends the connection."""
-        error: BaseException | None = None
-        graceful = 0.0
-        try:
-            with self.reading:
-                await self._read()
-                await self._send_the_rest()
-            if not self.aborted:
-                graceful = seconds(self.options.close_timeout)
-        except LOST as lost:
-            error = lost.__cause__ or lost
-        except trio.Cancelled:  # most likely the program ends: tell the peer, but don't wait for it
-            self.start_closing(CloseCode.GOING_AWAY, "")
-            raise
-        except Exception as unexpected:
-            self.logger.error("unexpected internal error", exc_info=True)
-            error = unexpected
-        finally:
-            await self.io.close(graceful)
-            self._lose(error)
-
-    async def _read(self) -> None:
-        inbox = self.session.inbox
-        while True:
-            if inbox.paused:
-                self.resumed = trio.Event()
-                await self.resumed.wait()
-            data = await self.io.receive()
-            if not data:
-                break
-            self._receive_data(data)
-        self.session.receive_eof(trio.current_time())
-        self._attend()
-
-    def _receive_data(self, data: bytes) -> None:
-        session = self.session
-        session.receive_data(data, trio.current_time())
-        if self.receiver is not None:
-            if len(session.inbox) > 0:
-                self._wake_receiver()
-            elif session.pending_fault is not None:
-                session.settle(session.now)
-        if session.inbox.overflows() and session.phase == 1:
-            session.inbox.paused = True
-        if session.attention:
-            self._attend()
-        elif session.outgoing_size > 0:
-            self._flush()
-
-    def _resume_reading(self) -> None:
-        self.session.inbox.paused = False
-        if self.resumed is not None:
-            self.resumed.set()
-
-    async def _send_the_rest(self) -> None:
-        """A peer that ended its half and doesn't read can't keep the connection: the session is done with it."""
-        with trio.move_on_after(seconds(self.options.close_timeout)):
-            while self.backlog_size > 0:
-                await self._wait_until_drained()
-
-    def _lose(self, error: BaseException | None) -> None:
-        """The connection is gone: tell all who wait."""
-        self.end(error, trio.current_time())
-        self.lost = True
-        self.backlog.clear()
-        self.backlog_size = 0
-        if self.timer is not None:
-            self.timer.cancel()
-        self._wake_receiver()
-        self._set_drained()
-        for token, _ in self.session.pings.values():
-            if token is not None and token[1]:
-                token[0].set()
-        self.session.pings.clear()
-        self.closed_event.set()
-
-    # Writing
-
-    def _flush(self) -> None:
-        """Write what the session has to send, as far as that goes without waiting."""
-        outgoing = self.session.take_outgoing()
-        if outgoing and not self.lost:
-            self.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
-
-    def write(self, data: bytes) -> None:
-        """Write at once what can be written at once, the rest in a task."""
-        written = 0
-        if not self.writing:
-            try:
-                written = self.io.write_now(data)
-            except OSError as error:
-                self._break(error)
-                return
-            if written == len(data):
-                return
-        self.backlog.append(data[written:] if written else data)
-        self.backlog_size += len(data) - written
-        if self.backlog_size > self.high:
-            self.session.set_backlogged(True)
-        if not self.writing:
-            self.writing = True
-            self.spawn(self._write_backlog)
-
-    async def _write_backlog(self) -> None:
-        """The task that writes what could not be written at once."""
-        try:
-            while self.backlog:
-                data = b"".join(self.backlog)
-                self.backlog.clear()
-                await self.io.write(data)
-                self.backlog_size -= len(data)
-                if self.backlog_size <= self.low:
-                    self._set_drained()
-        except LOST as lost:
-            self._break(lost.__cause__ or lost)
-        finally:
-            self.writing = False
-        if self.eof_sent and not self.lost:
-            await self._end_stream()
-
-    def _break(self, error: BaseException) -> None:
-        """Writing failed: so will reading, but perhaps not yet."""
-        if self.session.phase == 1 and self.session.failure is None:
-            self.session.failure = error
-        self.abort()
-
-    async def _wait_until_drained(self) -> None:
-        if self.drained is None:
-            self.drained = trio.Event()
-        await self.drained.wait()
+    async def _wait_until_writable(self) -> None:
+        if self.writable is None:
+            self.writable = trio.Event()
+        await self.writable.wait()
         if self.lost:
             raise self.session.close_exception()
 
-    def _set_drained(self) -> None:
-        drained, self.drained = self.drained, None
-        if drained is not None:
-            drained.set()
-        if self.session.backlogged:
-            self.session.set_backlogged(False)
-            self._flush()
+    def wake_senders(self) -> None:
+        writable, self.writable = self.writable, None
+        if writable is not None:
+            writable.set()
 
-    # Besides messages
+    def has_receiver(self) -> bool:
+        return self.receiver is not None
 
-    def _attend(self) -> None:
-        """Something besides messages happened in the session: pongs, closing, deadlines."""
-        session = self.session
-        session.attention = False
-        for (answered, _), _ in session.acknowledged:
+    def wake_receiver(self) -> bool:
+        receiver = self.receiver
+        if receiver is None or not (len(self.session.inbox) > 0 or self.session.ended_normally() or self.lost):
+            return False
+        self.receiver = None
+        trio.lowlevel.reschedule(receiver)
+        return True
+
+    def acknowledge(self, token: tuple[trio.Event, bool], latency: float) -> None:
+        answered, _ = token
+        answered.set()
+
+    def give_up_ping(self, token: tuple[trio.Event, bool]) -> None:
+        answered, ack_on_close = token
+        if ack_on_close:
             answered.set()
-        session.acknowledged = []
-        if session.phase == 2:
-            self._resume_reading()  # the peer's close frame stands behind messages that nobody may read any more
-        if self.receiver is not None and session.ended_normally():
-            self._wake_receiver()
-        self._flush()
-        if session.expired:
-            self.abort()
-        elif session.eof_wanted and not self.eof_sent and not self.lost:
-            self.eof_sent = True
-            if not self.writing:
-                self.spawn(self._end_stream)
-        self._schedule()
 
-    async def _end_stream(self) -> None:
-        if self.debug:
-            self.logger.debug("x half-closing TCP connection")
-        if self.io.can_end():
-            await self.io.end()
-        else:
-            self.reading.cancel()
+    def tell_lost(self) -> None:
+        self.closed_event.set()
 
-    def _schedule(self) -> None:
-        """Keep a task for the session's deadline; one that wakes too early is cheaper than moving it."""
-        deadline = self.session.deadline()
-        if deadline is None or self.lost:
-            return
-        if self.timer is None:
-            self.timer = trio.CancelScope(deadline=deadline)
-            self.spawn(self._keep_time)
-        elif deadline < self.timer.deadline:
-            self.timer.deadline = deadline
+    def is_fragmenting(self) -> bool:
+        return self.fragmenting is not None
 
-    async def _keep_time(self) -> None:
-        """The task that waits for deadlines."""
-        session = self.session
-        while not self.lost:
-            assert self.timer is not None, "it is set before this starts"
-            with self.timer:
-                await trio.sleep_forever()
-            deadline, now = session.deadline(), trio.current_time()
-            if deadline is not None and deadline <= now and not self.lost:
-                self.meet_deadline(now)
-                self._attend()
-                deadline = session.deadline()
-            self.timer = trio.CancelScope(deadline=math.inf if deadline is None else deadline)
-            if self.lost:
-                return
+    def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
+        super().start(subprotocol, extensions, rest)
+        self.carrier.start()
 
     # Broadcasting
 
@@ -610,12 +416,11 @@ class Connection(BaseConnection, trio.abc.AsyncResource):
         """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
         if self.fragmenting is not None:
             return "sending a fragmented message"
-        if self.backlog_size > BROADCAST_BACKLOG:
+        if self.carrier.backlog() > BROADCAST_BACKLOG:
             self.skipped_broadcasts += 1
             return "the peer reads too slowly"
         self.session.send_prepared(message)
-        self._flush()
-        return self.session.failure if self.aborted else None
+        return self.flush()
 
 
 class Messages(AsyncIterator["Data"]):
@@ -648,8 +453,3 @@ async def broadcast(
 
 
 broadcast.__doc__ = broadcast_now.__doc__
-
-
-def seconds(timeout: float | None) -> float:
-    """A timeout as trio has it."""
-    return math.inf if timeout is None else timeout

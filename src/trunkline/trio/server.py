@@ -17,7 +17,8 @@ from trunkline.frames import Close, CloseCode
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
-from trunkline.trio.connection import Connection, broadcast, seconds
+from trunkline.trio.carrier import seconds
+from trunkline.trio.connection import Connection, broadcast
 
 if TYPE_CHECKING:
     from trunkline.extensions.base import ServerExtensionFactory
@@ -76,7 +77,7 @@ class ServerConnection(Connection):
         if response.status_code != 101 or self.handshake.exception is not None:
             await self._reject(response)
             return False
-        self.write(self.handshake.serialize(response))
+        self.carrier.write([self.handshake.serialize(response)], False)
         self.log_info("connection open")
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small

@@ -1,0 +1,2 @@
+from trunkline.core.writer cimport PreparedMessage
+from trunkline.endpoint.connection cimport BaseConnection

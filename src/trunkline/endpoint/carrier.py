@@ -1,0 +1,77 @@
+"""What a connection asks of the thing that carries its bytes: the contract between `Life` and every driver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+
+__all__ = ["Carrier"]
+
+
+@cython.cclass
+class Carrier:
+    """Carries the bytes of one connection in both directions, in order, without a look at them.
+
+    A carrier is given its `Life` when it is made or started. From then on it tells the life what happens:
+    `receive_data` and `receive_eof` for each read, `pause_writing` and `resume_writing` when it holds too much or little
+    again, `on_due` at the time that `wake_at` named, and `lose` once, at the end. Nothing follows `lose`.
+
+    No method waits, and none raises for what the peer or the network did: that is what `lose` is for.
+    """
+
+    @cython.ccall
+    def write(self, chunks: list, last: cython.bint) -> Exception | None:  # type: ignore[type-arg]
+        """Send all chunks, in order. Bytes that the network doesn't take at once are kept.
+
+        Args:
+            chunks: bytes objects; the carrier may keep the list, and must not change it.
+            last: `end` follows at once, so that the end of the stream can leave in the same packet.
+
+        Returns:
+            None, or the exception for which nothing can be sent any more; `lose` follows.
+        """
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End our half of the stream behind all that was written; where that can't be done alone (TLS), end both."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Read no more, so that the network holds the peer back."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Read again. Before the end of the stream this may be called at any time, also while nothing is paused."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Give up what waits to leave, and end both halves now; `lose` follows."""
+        raise NotImplementedError
+
+    @cython.ccall
+    def backlog(self) -> cython.Py_ssize_t:
+        """Bytes that were written and that the network has not taken yet."""
+        raise NotImplementedError
+
+    def wake_at(self, deadline: float) -> float:
+        """Call `on_due` at a time; this replaces an earlier one.
+
+        Args:
+            deadline: on the clock of the life.
+
+        Returns:
+            When the call will be: at `deadline`, or a little later. `on_due` is given this value.
+        """
+        raise NotImplementedError
+
+    def fact(self, name: str) -> Any:
+        """Something that the carrier knows of itself, None if it doesn't.
+
+        Args:
+            name: as for `asyncio.BaseTransport.get_extra_info`: "sockname", "peername", "socket", "ssl_object".
+        """
+        return None

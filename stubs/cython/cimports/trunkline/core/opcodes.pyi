@@ -1,0 +1,1 @@
+from trunkline.core.opcodes import *
