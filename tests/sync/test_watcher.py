@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.raw import PONG, TEXT, encode_frame
 from tests.support.threads import client_of_raw_server, echo, eventually, in_thread, served
-from trunkline.sync.client import connect
 from trunkline.sync.carrier import SocketCarrier
+from trunkline.sync.client import connect
 from trunkline.sync.watcher import watcher
 
 

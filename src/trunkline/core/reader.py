@@ -320,7 +320,7 @@ class Reader:
     @cython.cfunc
     def _whole_frame(self, data: cython.pointer[cython.const[cython.uchar]]) -> cython.int:
         """A frame whose payload stands at `data`, all of it."""
-        if self.opcode == CONTINUATION or self.opcode >= FIRST_CONTROL or self.compressed or not (self.fin and self.plain):
+        if self.opcode not in (TEXT, BINARY) or self.compressed or not (self.fin and self.plain):
             self._deliver(take_binary(data, self.length, self.key), False)
         elif self.opcode == TEXT:
             self.sink.message(take_text(data, self.length, self.key))
@@ -331,7 +331,8 @@ class Reader:
     @cython.cfunc
     def _begin_payload(self) -> cython.int:
         self.capacity = min(self.length, ALLOCATE_AHEAD)
-        self.payload = payload_new(self.capacity, self.opcode == TEXT and self.fin and self.plain and not self.compressed)
+        is_text: cython.bint = self.opcode == TEXT and self.fin and self.plain and not self.compressed
+        self.payload = payload_new(self.capacity, is_text)
         self.filled = 0
         self.is_ascii = True
         if self.opcode == TEXT:

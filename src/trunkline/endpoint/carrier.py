@@ -16,15 +16,15 @@ __all__ = ["Carrier"]
 class Carrier:
     """Carries the bytes of one connection in both directions, in order, without a look at them.
 
-    A carrier is given its `Life` when it is made or started. From then on it tells the life what happens:
-    `receive_data` and `receive_eof` for each read, `pause_writing` and `resume_writing` when it holds too much or little
-    again, `on_due` at the time that `wake_at` named, and `lose` once, at the end. Nothing follows `lose`.
+    A carrier has its `Life`, and calls it: `receive_data` and `receive_eof` for each read, `pause_writing` when it has
+    more than the write limit and `resume_writing` when it has room again, `on_due` at the time of `wake_at`, and `lose`
+    once, at the end. Nothing follows `lose`.
 
     No method waits, and none raises for what the peer or the network did: that is what `lose` is for.
     """
 
     @cython.ccall
-    def write(self, chunks: list, last: cython.bint) -> Exception | None:  # type: ignore[type-arg]
+    def write(self, chunks: list, last: cython.bint) -> object:  # type: ignore[type-arg]
         """Send all chunks, in order. Bytes that the network doesn't take at once are kept.
 
         Args:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trunkline.core.session import Session, Side, State
+from trunkline.core.session import Session, Side
 from trunkline.endpoint.carrier import Carrier
 from trunkline.endpoint.connection import BaseConnection
 from trunkline.frames import CloseCode
@@ -170,7 +170,7 @@ class Life(BaseConnection):
     # Sending
 
     @cython.ccall
-    def flush(self) -> Exception | None:
+    def flush(self) -> object:
         """Write what the session has to send.
 
         Returns:
@@ -179,7 +179,7 @@ class Life(BaseConnection):
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
             return None
-        error: Exception | None = self.carrier.write(outgoing, self.session.eof_wanted)
+        error: Any = self.carrier.write(outgoing, self.session.eof_wanted)
         if error is not None:
             self.fail_writing(error)
         return error

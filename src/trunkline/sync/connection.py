@@ -1,7 +1,7 @@
 """A WebSocket connection for threads, once it is open: the same for clients and servers.
 
-`Connection` adds to a `Life` the calls of the program, and how threads wait in them. Its `SocketCarrier` moves the bytes,
-and has the locks.
+`Connection` adds to a `Life` the calls of the program, and how threads wait in them. Its `SocketCarrier` moves the
+bytes, and has the locks.
 """
 
 from __future__ import annotations
