@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
+import itertools
 import logging
 import os
 import re
@@ -34,6 +36,7 @@ from trunkline.exceptions import (
     NegotiationError,
     ProtocolError,
 )
+from trunkline.testing import memory
 from trunkline.testing.tls import tls_contexts
 
 LOGGER = "websockets.server"
@@ -712,6 +715,119 @@ def test_hook_of_a_client_that_is_gone_takes_no_longer(first: str) -> None:
         assert dawdle.cancelled
 
     run_clean(main)
+
+
+def let_pass(*args: Any) -> None:
+    """A hook."""
+
+
+async def let_pass_later(*args: Any) -> None:
+    """A hook that may wait."""
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [{}, {"process_request": let_pass}, {"process_request": let_pass_later}, {"process_response": let_pass}],
+    ids=["none", "function", "coroutine", "response"],
+)
+@pytest.mark.parametrize("engine", ["auto", "transports"])
+def test_closing_waits_for_requests_on_their_way(engine: str, hooks: dict[str, Any]) -> None:
+    """As in a rolling restart, in which clients connect all the time."""
+
+    async def main() -> None:
+        async with serve(engine=engine, **hooks) as server, await RawPeer.connect(port_of(server)) as peer:
+            server.grace = 10
+            async with connect(server) as probe:  # all before it have been accepted
+                server.close()
+                await probe.wait_closed()
+            await peer.send(request())
+            assert status_of(await peer.read_head()) == 101
+            assert await peer.read_close() == 1001
+
+    run_clean(main)
+
+
+@pytest.mark.parametrize("engine", ["auto", "transports"])
+def test_closing_does_not_wait_for_requests_that_do_not_come(engine: str) -> None:
+    async def main() -> None:
+        async with serve(engine=engine) as server, await RawPeer.connect(port_of(server)) as peer:
+            await peer.send(request()[:-2])
+            server.grace = 0.05
+            async with connect(server):
+                server.close()
+                await server.wait_closed()
+            assert status_of(await peer.read_head()) == 503
+
+    run_clean(main)
+
+
+def test_closing_refuses_a_hook_that_takes_longer() -> None:
+    dawdle = Dawdler()
+
+    async def main() -> None:
+        async with serve(process_request=dawdle) as server, await RawPeer.connect(port_of(server)) as peer:
+            server.grace = 0.2
+            await settled(lambda: bool(server._connections))
+            server.close()
+            await settled(lambda: False, turns=5)
+            await peer.send(request())
+            assert status_of(await peer.read_head()) == 503
+        assert dawdle.cancelled
+
+    run_clean(main)
+
+
+def test_handler_has_begun_when_its_connection_is_closed() -> None:
+    """So it can say with which code, as rooms do."""
+
+    async def handler(ws: ServerConnection) -> None:
+        ws.farewell = (3001, "shutdown")
+        await ws.wait_closed()
+
+    async def main() -> None:
+        async with serve(handler) as server, await RawPeer.connect(port_of(server)) as peer:
+            server.grace = 10
+            await peer.send(request()[:-2])
+            await settled(lambda: bool(server._connections))
+            server.close()
+            await peer.send(request()[-2:])
+            assert status_of(await peer.read_head()) == 101
+            assert await peer.read_close() == 3001
+
+    run_clean(main)
+
+
+def test_many_connections_are_closed_in_portions() -> None:
+    """Others have their turn in between."""
+    turns = 0
+    closed: list[int] = []
+
+    class Counting(ServerConnection):
+        async def close(self, *args: Any, **kwargs: Any) -> None:
+            closed.append(turns)
+            await super().close(*args, **kwargs)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            server = await stack.enter_async_context(
+                trunkline.serve(idle, port=8765, create_connection=Counting, compression=None)
+            )
+            for _ in range(250):
+                await stack.enter_async_context(trunkline.connect("ws://localhost:8765", compression=None))
+            counting = asyncio.create_task(count())
+            closed.clear()
+            server.close()
+            await server.wait_closed()
+            counting.cancel()
+        assert [len(list(portion)) for _, portion in itertools.groupby(closed[:250])] == [100, 100, 50]
+
+    memory.run(main())
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])

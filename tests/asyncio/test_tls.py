@@ -13,7 +13,7 @@ import pytest
 import trunkline
 from tests.support.loop import run_clean, settled
 from tests.support.pair import Accepted, blocked_send, echo, port_of
-from tests.support.raw import RawPeer, close_frame, encode_frame, request
+from tests.support.raw import RawPeer, close_frame, encode_frame, request, status_of
 from tests.support.tls_peer import TlsPeer
 from trunkline.asyncio.server import Server
 from trunkline.testing.tls import new_tls_contexts, tls_contexts
@@ -49,6 +49,23 @@ async def still_serves(server: Server, engine: str) -> None:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+@engines
+def test_client_whose_tls_begins_when_the_server_is_closed_is_refused(engine: str) -> None:
+    async def main() -> None:
+        async with (
+            serve(echo, engine) as server,
+            await TlsPeer.connect(port_of(server)) as late,
+            connect(server, engine),
+        ):
+            server.close()
+            await server.wait_closed()
+            await late.shake_hands(tls_contexts()[1])
+            await late.send(request())
+            assert status_of(await late.read_head()) == 503
+
+    run_clean(main)
 
 
 @engines

@@ -7,3 +7,4 @@ cdef class ServerConnection(Connection):
     cdef object task
     cdef int running
     cdef bint rejected
+    cdef bint asking

@@ -16,7 +16,7 @@ from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
-from trunkline.endpoint.server import BaseServer, BasicAuth
+from trunkline.endpoint.server import PORTION, BaseServer, BasicAuth
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import Close, CloseCode
@@ -71,6 +71,7 @@ class ServerConnection(Connection):
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
+        self.asking = False  # it waits for `process_request` or `process_response`
 
     def respond(self, status: StatusLike, text: str) -> Response:
         """A plain text response, for `process_request` to return: the connection isn't opened.
@@ -95,6 +96,9 @@ class ServerConnection(Connection):
             self.logger.info("connection handshake timed out")
             if self.task is not None:
                 self.task.cancel()  # a hook that takes longer
+            if self.server.is_closing():
+                self.refuse_unavailable()
+                return
         super().on_drop()
 
     def receive_handshake(self, data: bytes) -> None:
@@ -112,7 +116,7 @@ class ServerConnection(Connection):
             return
         if self.request is None:
             return
-        if self.server.process_request is None and self.server.process_response is None:
+        if not self.server.has_hooks:
             self._respond(self.server.accept(self, self.request))
         else:
             self.running += 1
@@ -135,23 +139,26 @@ class ServerConnection(Connection):
     # The opening handshake
 
     async def _respond_after_hooks(self, request: Request) -> None:
+        self.asking = True
         try:
-            self._respond(await self.server.answer(self, request))
+            response = await self.server.answer(self, request)
+            self.asking = False
+            self._respond(response)
         finally:
             self.running -= 1
             self._forget_when_over()
 
     def _respond(self, response: Response) -> None:
-        if self.lost:
+        if self.lost or self.rejected:
             return
         self.response = response
         self.log_head("<", self.request)
         self.log_head(">", response)
-        if self.server.is_closing():
-            self.refuse_unavailable()
-        elif response.status_code == 101 and self.handshake.exception is None:
+        if response.status_code == 101 and self.handshake.exception is None:
             self._open(response)
             self._start_handler()
+            if self.server.is_closing():
+                self.loop.call_soon(self.server.part_with, self)  # the handler has begun by then
         else:
             self._reject(response)
 
@@ -231,8 +238,15 @@ class ServerConnection(Connection):
         if self.lost and self.running == 0:
             self.server.forget(self)
 
+    def hurry(self) -> None:
+        """The server closes during the opening handshake: let it finish soon, unless that is up to a hook."""
+        if self.rejected or self.asking:
+            self.refuse_unavailable()
+        elif self.drop_at == 0 or self.drop_at > self.clock() + self.server.grace:
+            self.drop_after(self.server.grace)
+
     def refuse_unavailable(self) -> None:
-        """The server closes during the opening handshake."""
+        """The server closes, and the opening handshake hasn't finished."""
         if not self.rejected:
             self._reject(self.server.unavailable(self.handshake))
         self.transport.close()
@@ -268,6 +282,7 @@ class Server(BaseServer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()
         self._closing: asyncio.Task[None] | None = None
+        self._farewell: tuple[CloseCode | int, str] | None = None
         self._told_to_close = asyncio.Event()
         self._idle: asyncio.Future[None] | None = None
         self.server: engines.Listener | None = None
@@ -354,7 +369,10 @@ class Server(BaseServer):
     def track(self, connection: ServerConnection) -> None:
         self._connections.add(connection)
         if self._closing is not None:
-            connection.refuse_unavailable()
+            if self._closing.done():
+                connection.refuse_unavailable()
+            else:
+                connection.hurry()
 
     def forget(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
@@ -368,6 +386,9 @@ class Server(BaseServer):
     ) -> None:
         """Stop accepting connections, and close those there are; `wait_closed` waits for the end of it.
 
+        An opening handshake that is under way has a second to finish, and its connection is closed like the others. One
+        that waits for `process_request` or `process_response`, or takes longer, is refused with status 503.
+
         Args:
             close_connections: False leaves open connections alone.
             code: close code sent to the clients; 1001 gives way to what a handler set as `farewell`.
@@ -379,26 +400,37 @@ class Server(BaseServer):
         Close(code, reason).serialize()  # raises before anything is closed
         if self._closing is None and self.server is not None:
             engines.stop_accepting(self.server)
-            self._closing = self._loop_of_server.create_task(self._close(close_connections, code, reason))
+            self._farewell = (code, reason) if close_connections else None
+            self._closing = self._loop_of_server.create_task(self._close())
             self._told_to_close.set()
 
-    async def _close(self, close_connections: bool, code: CloseCode | int, reason: str) -> None:
+    async def _close(self) -> None:
         self.logger.info("server closing")
         self._listener.close()
         await asyncio.sleep(0)  # connections accepted by now get to `track`
-        closing: list[Awaitable[None]] = []
-        for connection in list(self._connections):
+        closing: list[asyncio.Future[None]] = []
+        for number, connection in enumerate(list(self._connections), 1):
             if connection.session.state is State.CONNECTING:
-                connection.refuse_unavailable()
-            elif close_connections:
-                closing.append(
-                    connection.close(*(connection.farewell if (code, reason) == GOING_AWAY else (code, reason)))
-                )
+                connection.hurry()
+            elif self._farewell is not None:
+                closing.append(asyncio.ensure_future(connection.close(*self._last_words(connection))))
+            if number % PORTION == 0:
+                await asyncio.sleep(0)
         await asyncio.gather(*closing)
         if self._connections:
             self._idle = self._loop_of_server.create_future()
             await self._idle
         self.logger.info("server closed")
+
+    def part_with(self, connection: ServerConnection) -> None:
+        """Close a connection whose opening handshake finished after `close` was called."""
+        if self._farewell is not None:
+            connection.start_closing(*self._last_words(connection))
+
+    def _last_words(self, connection: ServerConnection) -> tuple[CloseCode | int, str]:
+        """Close code and reason for a connection."""
+        assert self._farewell is not None, "connections are closed"
+        return connection.farewell if self._farewell == GOING_AWAY else self._farewell
 
     async def wait_closed(self) -> None:
         """Wait until `close` is done: all connections are closed and their handlers ended."""

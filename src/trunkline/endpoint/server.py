@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from trunkline.typing import LoggerLike, Origin, Subprotocol
 
 __all__ = [
-    "BACKLOG", "BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now", "settle",
+    "BACKLOG", "PORTION", "BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now",
+    "settle",
 ]  # fmt: skip
 
 BACKLOG: Final = 4096
 """Connections that the system keeps until the server accepts them; Linux allows `net.core.somaxconn` at most. Where the
 queue is full, Linux drops what a client sends, and the client tries again after 1, 3 and 7 s."""
+
+PORTION: Final = 100
+"""Connections that a server closes before other tasks have their turn."""
 
 SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None"]
 
@@ -43,10 +47,15 @@ class BaseServer:
             server_header, extra_headers, logger: as for `serve`.
         options: timeouts and limits.
 
+    Attributes:
+        grace: seconds that opening handshakes have to finish when the server is told to close.
+
     Raises:
         TypeError: if the handler takes neither one nor two arguments.
         ValueError: if an option makes no sense.
     """
+
+    grace = 1.0
 
     def __init__(
         self,
@@ -81,6 +90,11 @@ class BaseServer:
         self._subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
         ServerHandshake(subprotocols=subprotocols)  # raises for what can't be one, before the first client comes
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether an answer may wait for functions of the program."""
+        return self.process_request is not None or self.process_response is not None
 
     def new_handshake(self, connection: Any) -> ServerHandshake:
         """The opening handshake of a connection."""

@@ -12,6 +12,7 @@ import ssl as ssl_module
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
@@ -93,6 +94,7 @@ class ServerConnection(Connection):
             if self.answered:
                 return False
             self.answered = True
+            self.changed.notify_all()
         self.response = response
         self.log_head("<", self.request)
         self.log_head(">", response)
@@ -131,16 +133,32 @@ class ServerConnection(Connection):
         finally:
             self.carrier.reading = False
 
+    def finish_handshake(self, deadline: float) -> None:
+        """The server closes during the opening handshake: wait until it has finished, unless that is up to a hook.
+
+        Args:
+            deadline: when it is refused, on the monotonic clock.
+        """
+        with self.mutex:
+            while not (self.answered or self.over or self._is_asking()) and (remaining := deadline - monotonic()) > 0:
+                self._wait_for_change(remaining)
+        self.refuse_unavailable()
+
+    def _is_asking(self) -> bool:
+        """Whether it may wait for `process_request` or `process_response`."""
+        return self.request is not None and self.server.has_hooks
+
     def refuse_unavailable(self) -> bool:
-        """The server closes during the opening handshake; False if it is too late to say so."""
+        """The server closes, and the opening handshake hasn't finished; False if it is too late to say so."""
         with self.mutex:
             if self.answered:
                 return False
             self.answered = True
         self.response = self.server.unavailable(self.handshake)
         self.log_refusal(self.response, None)
-        self.stream.write([self.handshake.serialize(self.response)])
-        self.stream.push()
+        with contextlib.suppress(OSError):  # the client went away
+            self.stream.write([self.handshake.serialize(self.response)])
+            self.stream.push()
         self.abort()
         return True
 
@@ -301,7 +319,9 @@ class Server(BaseServer):
     ) -> None:
         """Stop accepting connections, close those there are, and wait until all handlers have returned.
 
-        Called by a handler, it only waits until the connections are closed. Another call waits, too.
+        Called by a handler, it only waits until the connections are closed. Another call waits, too. An opening
+        handshake that is under way has a second to finish, and its connection is closed like the others. One that waits
+        for `process_request` or `process_response`, or takes longer, is refused with status 503.
 
         Args:
             close_connections: False leaves open connections alone, and waits until they end by themselves.
@@ -323,16 +343,17 @@ class Server(BaseServer):
         connections = list(self._connections)
         for connection in connections:
             self._close(connection)
+        patience = monotonic() + self.grace
+        for connection in connections:
+            connection.finish_handshake(patience)
         for connection in connections:
             self._wait_for(connection)
         if first:
             self.logger.info("server closed")
 
     def _close(self, connection: ServerConnection) -> None:
-        """Close a connection without waiting for it."""
-        if connection.session.state is State.CONNECTING:
-            connection.refuse_unavailable()  # if it is too late to say so, its thread finds that the server closes
-        elif self._farewell is not None:
+        """Close a connection without waiting for it, if it is open; its thread finds that the server closes."""
+        if connection.session.state is not State.CONNECTING and self._farewell is not None:
             connection.start_closing(*self._farewell)
 
     def _wait_for(self, connection: ServerConnection) -> None:

@@ -62,11 +62,12 @@ class ServerConnection(Connection):
     async def open_handshake(self) -> bool:
         """Answer the client's request; False if the connection isn't opened."""
         response: Response | None = None
-        if not self.server.closing:
-            self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
-            with self.opening:
-                response = await self._receive_and_answer()
-        if self.server.closing and (response is None or response.status_code == 101):
+        self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
+        if self.server.closing:
+            self.hurry()
+        with self.opening:
+            response = await self._receive_and_answer()
+        if self.server.closing and self.opening.cancel_called and (response is None or response.status_code == 101):
             await self._refuse_unavailable()
             return False
         if response is None:
@@ -82,7 +83,16 @@ class ServerConnection(Connection):
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small
         self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
+        if self.server.closing:
+            self.server.part_with(self)
         return True
+
+    def hurry(self) -> None:
+        """The server closes during the opening handshake: let it finish soon, unless it waits for a hook."""
+        if self.request is not None or self.server.is_closed():
+            self.opening.cancel()
+        else:
+            self.opening.deadline = min(self.opening.deadline, trio.current_time() + self.server.grace)
 
     def _not_opened(self) -> bool:
         if self.opening.cancelled_caught:
@@ -114,7 +124,7 @@ class ServerConnection(Connection):
                     pass
 
     async def _refuse_unavailable(self) -> None:
-        """The server closes during the opening handshake."""
+        """The server closes, and the opening handshake hasn't finished."""
         with trio.CancelScope(shield=True):
             await self._reject(self.server.unavailable(self.handshake))
 
@@ -153,6 +163,7 @@ class Server(BaseServer, trio.abc.AsyncResource):
         super().__init__(handler, options, **rules)
         self.listeners = list(listeners)
         self.closing = False
+        self._farewell: tuple[CloseCode | int, str] | None = None
         self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
         self._connections: set[ServerConnection] = set()
@@ -164,6 +175,10 @@ class Server(BaseServer, trio.abc.AsyncResource):
     def connections(self) -> set[ServerConnection]:
         """The open connections."""
         return {connection for connection in self._connections if connection.session.state is State.OPEN}
+
+    def is_closed(self) -> bool:
+        """Whether `aclose` has done its work."""
+        return self._closed.is_set()
 
     # Serving
 
@@ -226,6 +241,9 @@ class Server(BaseServer, trio.abc.AsyncResource):
     ) -> None:
         """Stop accepting connections, close those there are, and wait until their handlers have ended.
 
+        An opening handshake that is under way has a second to finish, and its connection is closed like the others. One
+        that waits for `process_request` or `process_response`, or takes longer, is refused with status 503.
+
         Args:
             close_connections: False leaves open connections alone.
             code: close code sent to the clients.
@@ -237,21 +255,27 @@ class Server(BaseServer, trio.abc.AsyncResource):
         Close(code, reason).serialize()  # raises before anything is closed
         if not self.closing:
             self.closing = True
+            self._farewell = (code, reason) if close_connections else None
             self.logger.info("server closing")
             self._accepting.cancel()
             for listener in self.listeners:
                 await trio.aclose_forcefully(listener)
             for connection in list(self._connections):
                 if connection.session.state is State.CONNECTING:
-                    connection.opening.cancel()
-                elif close_connections:
-                    connection.start_closing(code, reason)
+                    connection.hurry()
+                else:
+                    self.part_with(connection)
             if self._connections:
                 self._idle = trio.Event()
                 await self._idle.wait()
             self.logger.info("server closed")
             self._closed.set()
         await self._closed.wait()
+
+    def part_with(self, connection: ServerConnection) -> None:
+        """Close a connection, unless `aclose` was told to leave open ones alone."""
+        if self._farewell is not None:
+            connection.start_closing(*self._farewell)
 
 
 async def serve(

@@ -8,7 +8,7 @@ from trunkline.core.session import State
 from trunkline.exceptions import ConnectionClosedOK
 from trunkline.testing.conformance.scenario import PAIR, SERVER, scenario
 from trunkline.testing.conformance.world import World, eventually, expect, unmasked
-from trunkline.testing.peer import Peer
+from trunkline.testing.peer import PATIENCE, Peer
 from trunkline.testing.wire import BINARY, TEXT, RawFrame, request, status_of
 
 
@@ -64,7 +64,7 @@ def handler_gets_the_path_if_it_asks_for_it(world: World) -> None:
 
 @scenario(SERVER)
 def closing_tells_clients_to_go(world: World) -> None:
-    """Section 7.4.1: 1001 by default, or the code and reason that are given; handshakes in progress get 503."""
+    """Section 7.4.1: 1001 by default, or the code and reason that are given; handshakes without a request get 503."""
     for options, code, reason in (({}, 1001, b""), ({"code": 1012, "reason": "restart"}, 1012, b"restart")):
         with world.serve() as server, world.peer_of(server) as peer, world.peer_of(server) as late:
             peer.open()
@@ -88,6 +88,32 @@ def closing_tells_clients_to_go(world: World) -> None:
             assert ws.state is State.CLOSED
             with expect(OSError):
                 Peer.connect(server.address[:2])
+
+
+@scenario(SERVER)
+def closing_lets_opening_handshakes_finish(world: World) -> None:
+    """A client whose request is on its way when the server closes is let in, and told to go like the others."""
+    for options, code in (({}, 1001), ({"code": 1012}, 1012), ({"close_connections": False}, None)):
+        with world.serve() as server, world.peer_of(server) as late, world.peer_of(server) as probe:
+            server.raw.grace = PATIENCE
+            late.send(request()[:30])
+            probe.open()  # all before it have been accepted
+            server.accept()
+            closing = server.start_closing(**options)
+            eventually(lambda: not accepts(server.address), "the server stops listening")
+            late.send(request()[30:])
+            assert status_of(late.read_head()) == 101
+            ws = server.accept()
+            if code is None:
+                ws.send("welcome")
+                assert late.read_frame().payload == b"welcome"
+                assert not closing.done()
+            server.release()
+            for peer in (late, probe):
+                assert peer.read_close() == (code or 1000)
+                peer.send_close()
+                peer.close()
+            closing.result()
 
 
 @scenario(SERVER)
