@@ -1,3 +1,6 @@
+import http
+from typing import Any
+
 import pytest
 
 from trunkline.frames import Close
@@ -29,4 +32,50 @@ def test_own_codes() -> None:
     assert (Refused(1234, "no", True).message, Refused(1234, "no", True).temporary) == ("no", True)
     assert Refused(1234).message == "refused"
     assert Disconnected(4001, "bye").reason == "bye"
+    assert (Refused(http.HTTPStatus.FORBIDDEN).code, type(Refused(http.HTTPStatus.FORBIDDEN).code)) == (403, int)
     assert set(UNSUBSCRIBES) == {2000, 2500, 2501, 2502}
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error"),
+    [
+        (0, None, ValueError),
+        (99, None, ValueError),
+        (-1, None, ValueError),
+        (1 << 32, None, ValueError),
+        ("103", None, TypeError),
+        (True, None, TypeError),
+        (403, 5, TypeError),
+        (403, b"no", TypeError),
+        (403, "half an emoji: \ud83d", ValueError),
+    ],
+)
+def test_errors_that_clients_cannot_be_told(code: Any, message: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Refused(code, message)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told"),
+    [
+        (4501, None, "disconnected"),
+        (4501, "", "disconnected"),
+        (3999, None, "disconnected"),
+        (4001, None, ""),
+        (3503, None, "force disconnect"),
+        (3503, "", "force disconnect"),
+        (4501, "bye", "bye"),
+        (4001, "7", "disconnected: 7"),
+        (3011, "7", "force reconnect: 7"),
+        (4001, '"bye"', 'disconnected: "bye"'),
+        (4001, "null", "disconnected: null"),
+        (4001, " [] ", "disconnected:  [] "),
+        (4001, '{"why": "x"}', 'disconnected: {"why": "x"}'),
+        (4001, '{"reason": "x", "reconnect": false}', '{"reason": "x", "reconnect": false}'),
+        (4001, "7 days", "7 days"),
+        (4001, "1" * 124, "disconnected: " + "1" * 109),
+        (4001, "é" * 100, "é" * 61),
+    ],
+)
+def test_reasons_by_which_client_libraries_do_what_the_code_says(code: int, reason: str | None, told: str) -> None:
+    assert codes.reason_for(code, reason) == told

@@ -22,7 +22,6 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trunkline.core.session import shorten
 from trunkline.realtime import codes
 from trunkline.realtime.identity import Identity
 from trunkline.realtime.messages import Command, Error, Push, Reply
@@ -243,10 +242,11 @@ class Client(Identity):
         self.stale_at = now + self.timeouts.stale
 
     def disconnect(self, code: int = codes.FORCE_DISCONNECT, reason: str | None = None) -> None:
-        """Close the connection; client libraries go by the code (see `codes.DISCONNECTS`)."""
+        """Close the connection; client libraries go by the code (see `codes.DISCONNECTS` and `codes.reason_for`)."""
+        reason = codes.reason_for(code, reason)
         if self.state is not State.CLOSED:
             self.closed()
-            self.connection.start_closing(code, shorten(codes.DISCONNECTS.get(code, "") if reason is None else reason))
+            self.connection.start_closing(code, reason)
 
     def closed(self) -> None:
         """The connection is closing, or gone."""

@@ -5,11 +5,23 @@ Client libraries act by code alone, as these tables say; texts are for people.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
+from trunkline.core.session import shorten
 from trunkline.exceptions import WebSocketException
+from trunkline.realtime.publication import as_text
 
-__all__ = ["DISCONNECTS", "ERRORS", "UNSUBSCRIBES", "Disconnected", "Refused", "reconnects", "resubscribes"]
+__all__ = [
+    "DISCONNECTS",
+    "ERRORS",
+    "UNSUBSCRIBES",
+    "Disconnected",
+    "Refused",
+    "reason_for",
+    "reconnects",
+    "resubscribes",
+]
 
 #: Errors of commands: code -> (text, whether the same command may succeed later). Applications have 400 to 1999.
 ERRORS: Final[dict[int, tuple[str, bool]]] = {
@@ -75,6 +87,30 @@ UNSUBSCRIBES: Final[dict[int, str]] = {
 UNSUBSCRIBED, POSITION_LOST, SUBSCRIPTION_EXPIRED = 2000, 2500, 2501
 
 
+def reason_for(code: int, reason: str | None = None) -> str:
+    """The reason that a client is told with a close code, as a close frame can have it.
+
+    Where the client is to stay away there always is one: without, the official client library for JavaScript comes back
+    after any code. Nor is it JSON by chance, such as a number: that library takes JSON for an object that says whether to
+    come back, and then doesn't.
+
+    Args:
+        reason: what the program says; None or "": what the code means.
+    """
+    known = DISCONNECTS.get(code, "disconnected")
+    said = shorten(reason or ("" if code not in DISCONNECTS and reconnects(code) else known))
+    return shorten(f"{known}: {said}") if _is_json(said) else said
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is JSON, but for an object that says on purpose whether to come back."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return not (isinstance(value, dict) and "reconnect" in value)
+
+
 def reconnects(code: int) -> bool:
     """Whether client libraries connect again after this close code."""
     return not (3500 <= code <= 3999 or 4500 <= code <= 4999)
@@ -93,14 +129,23 @@ class Refused(WebSocketException):  # the answer to a command, no error of the s
         message: text for whoever reads the client's log; by default that of `ERRORS`.
         temporary: whether the same command may succeed later, so that client libraries try again; by default as in
             `ERRORS`.
+
+    Raises:
+        TypeError: if `code` isn't a number, or `message` isn't text.
+        ValueError: if the code is below 100, where client libraries have codes of their own, or above 32 bits; if the
+            text can't be sent.
     """
 
     def __init__(
         self, code: int = PERMISSION_DENIED, message: str | None = None, temporary: bool | None = None
     ) -> None:
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise TypeError(f"code is {code!r}: it must be a number")
+        if not 100 <= code < 1 << 32:
+            raise ValueError(f"code is {code!r}: codes of yours are 400 to 1999, and those below 100 of client libraries")
         known, again = ERRORS.get(code, ("refused", False))
-        self.code = code
-        self.message = known if message is None else message
+        self.code = int(code)
+        self.message = known if message is None else as_text("message", message)
         self.temporary = again if temporary is None else temporary
         super().__init__(f"{self.code}: {self.message}")
 
@@ -110,10 +155,10 @@ class Disconnected(WebSocketException):  # a decision, no error
 
     Args:
         code: one of `DISCONNECTS`, or a code of yours: 4000 to 4499 if the client may connect again, else 4500 to 4999.
-        reason: at most 123 bytes in UTF-8; by default that of `DISCONNECTS`.
+        reason: at most 123 bytes in UTF-8; by default that of `DISCONNECTS`. See `reason_for`.
     """
 
     def __init__(self, code: int = FORCE_DISCONNECT, reason: str | None = None) -> None:
         self.code = code
-        self.reason = DISCONNECTS.get(code, "") if reason is None else reason
+        self.reason = reason_for(code, reason)
         super().__init__(f"{self.code}: {self.reason}")
