@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import msgspec
 import pytest
 from centrifuge.protocol import client_pb2 as centrifuge_pb2
 
-from tests.support.loop import run_clean, settled
+from tests.support.loop import settled
+from tests.support.sdk import Events, payload, play, sdk, serving, value
 from trunkline import connect, serve
 from trunkline.exceptions import ConnectionClosed
 from trunkline.realtime import (
@@ -31,63 +31,9 @@ from trunkline.realtime.limits import Rate
 from trunkline.realtime.tokens import Key, Tokens
 from trunkline.testing import memory
 
-PATIENCE = 30
-
 
 class Say(msgspec.Struct):
     text: str
-
-
-def play(scene: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await asyncio.wait_for(scene(), PATIENCE)
-
-    run_clean(main)
-
-
-@contextlib.asynccontextmanager
-async def serving(rt: Realtime, **kwargs: Any) -> AsyncIterator[str]:
-    """Serve alone; gives the URL."""
-    async with rt, rt.serve("127.0.0.1", 0, **kwargs) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/connection/websocket"
-
-
-class Events(centrifuge.SubscriptionEventHandler):
-    """What an official client library hears of one channel."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def on_subscribed(self, ctx: Any) -> None:
-        self.queue.put_nowait(("subscribed", ctx))
-
-    async def on_subscribing(self, ctx: Any) -> None:
-        self.queue.put_nowait(("subscribing", ctx))
-
-    async def on_unsubscribed(self, ctx: Any) -> None:
-        self.queue.put_nowait(("unsubscribed", ctx))
-
-    async def on_publication(self, ctx: Any) -> None:
-        self.queue.put_nowait(("publication", ctx))
-
-    async def expect(self, kind: str) -> Any:
-        while True:
-            heard, ctx = await self.queue.get()
-            if heard == kind:
-                return ctx
-
-
-def sdk(url: str, protobuf: bool = False, **kwargs: Any) -> centrifuge.Client:
-    return centrifuge.Client(url, use_protobuf=protobuf, min_reconnect_delay=0.01, proxy=None, **kwargs)
-
-
-def payload(value: Any, protobuf: bool) -> Any:
-    """The SDK takes and gives bytes with Protobuf, and objects with JSON."""
-    return json.dumps(value).encode() if protobuf else value
-
-
-def value(payload: Any) -> Any:
-    return json.loads(payload) if isinstance(payload, bytes) else payload
 
 
 @pytest.mark.parametrize("protobuf", [False, True], ids=["json", "protobuf"])
@@ -181,6 +127,61 @@ def test_the_official_sdk_refreshes_its_token() -> None:
             await client.connect()
             await refreshed.wait()
             assert [found.user for found in rt.clients()] == ["ada"]
+            await client.disconnect()
+
+    play(scene)
+
+
+class Ttls:
+    """How long tokens are good, in seconds: little, until one that has expired comes as a refreshment, then long."""
+
+    def __init__(self) -> None:
+        self.before, self.after = 2, 600
+
+    def next(self, *, refreshes: bool) -> int:
+        if refreshes:
+            self.before = self.after
+            return -60
+        return self.before
+
+
+@pytest.mark.parametrize("protobuf", [False, True], ids=["json", "protobuf"])
+def test_the_official_sdk_comes_back_after_a_token_that_expired_on_its_way(protobuf: bool) -> None:
+    async def scene() -> None:
+        tokens = Tokens(Key("HS256", "secret" * 8))
+        rt = Realtime(tokens=tokens)
+        rt.channel("private", subscribe="token")
+        connecting: asyncio.Queue[int] = asyncio.Queue()
+        ttls, ttls_of_room = Ttls(), Ttls()
+
+        class Connection(centrifuge.ClientEventHandler):
+            async def on_connecting(self, ctx: Any) -> None:
+                connecting.put_nowait(ctx.code)
+
+            async def on_disconnected(self, ctx: Any) -> None:
+                connecting.put_nowait(-ctx.code)
+
+        async def get_token() -> str:
+            return tokens.connection("ada", ttl=ttls.next(refreshes=client.state is connected))
+
+        async def get_token_of_room(channel: str) -> str:
+            return tokens.subscription("ada", channel, ttl=ttls_of_room.next(refreshes=room.state is subscribed))
+
+        connected, subscribed = centrifuge.ClientState.CONNECTED, centrifuge.SubscriptionState.SUBSCRIBED
+        async with serving(rt) as url:
+            client = sdk(url, protobuf, get_token=get_token, events=Connection())
+            await client.connect()
+            assert await connecting.get() == 0
+            while (code := await connecting.get()) != 3005:
+                assert code == 109
+            await client.ready()
+            events = Events()
+            room = client.new_subscription("private", events, get_token=get_token_of_room)
+            await room.subscribe()
+            await events.expect("subscribed")
+            assert (await events.expect("subscribing")).code == 2501
+            await events.expect("subscribed")
+            assert connecting.empty()
             await client.disconnect()
 
     play(scene)

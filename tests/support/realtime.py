@@ -42,6 +42,7 @@ class Order(msgspec.Struct):
 
     channel: str = ""
     code: int = 0
+    reason: str | None = None
     publish: int = 0
 
 
@@ -102,7 +103,7 @@ async def crash(client: Any) -> None:
 @rt.rpc("kick")
 async def kick(client: Any, order: Order) -> None:
     """Disconnect whoever asks, and publish while it is away."""
-    client.disconnect(order.code)
+    client.disconnect(order.code, order.reason)
     for number in range(order.publish):
         await rt.publish(order.channel, {"text": f"missed {number}"})
 

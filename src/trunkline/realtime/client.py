@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trunkline.realtime import codes
 from trunkline.realtime.identity import Identity
-from trunkline.realtime.messages import Command, Error, Push, Reply
+from trunkline.realtime.messages import Command, Error, Garbled, Push, Reply
 from trunkline.realtime.outbox import Outbox
 from trunkline.realtime.publication import ClientInfo, Publication
 
@@ -206,7 +206,7 @@ class Client(Identity):
 
     # States
 
-    def admit(self, command: Command, now: float) -> None:
+    def admit(self, command: Command | Garbled, now: float) -> None:
         """Check that a command may come now.
 
         Raises:

@@ -90,9 +90,9 @@ UNSUBSCRIBED, POSITION_LOST, SUBSCRIPTION_EXPIRED = 2000, 2500, 2501
 def reason_for(code: int, reason: str | None = None) -> str:
     """The reason that a client is told with a close code, as a close frame can have it.
 
-    Where the client is to stay away there always is one: without, the official client library for JavaScript comes back
-    after any code. Nor is it JSON by chance, such as a number: that library takes JSON for an object that says whether to
-    come back, and then doesn't.
+    Where the client is to stay away there always is one: without, the official client library for JavaScript comes
+    back after any code. It isn't JSON by chance, such as a number: that library takes JSON for an object that says
+    whether to come back, and then doesn't.
 
     Args:
         reason: what the program says; None or "": what the code means.
@@ -142,7 +142,7 @@ class Refused(WebSocketException):  # the answer to a command, no error of the s
         if isinstance(code, bool) or not isinstance(code, int):
             raise TypeError(f"code is {code!r}: it must be a number")
         if not 100 <= code < 1 << 32:
-            raise ValueError(f"code is {code!r}: codes of yours are 400 to 1999, and those below 100 of client libraries")
+            raise ValueError(f"code is {code!r}: it must be one of ERRORS, or one of yours, 400 to 1999")
         known, again = ERRORS.get(code, ("refused", False))
         self.code = int(code)
         self.message = known if message is None else as_text("message", message)

@@ -24,13 +24,14 @@ from trunkline.realtime.auth import overridden, time_left, verify_connection, ve
 from trunkline.realtime.brokers.base import Broker, BrokerError
 from trunkline.realtime.channels import Channel, Channels, Who
 from trunkline.realtime.client import Client, State, Subscription
-from trunkline.realtime.codecs import CODECS, InvalidFrame, InvalidPayload
+from trunkline.realtime.codecs.base import HALF, InvalidFrame, InvalidPayload
+from trunkline.realtime.codecs.json import check
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.hooks import Hook, call, decoded, encode
 from trunkline.realtime.hub import Hub
 from trunkline.realtime.identity import as_ttl
 from trunkline.realtime.limits import Buckets, TokenBucket
-from trunkline.realtime.messages import Command, SubscribeRequest, SubscribeResult, as_bytes
+from trunkline.realtime.messages import Command, Garbled, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 from trunkline.realtime.subscriptions import Gone, Subscriptions
 from trunkline.version import __version__
@@ -135,10 +136,14 @@ class Commands:
         finally:
             client.busy = False
 
-    async def _handle(self, client: Client, command: Command) -> None:
+    async def _handle(self, client: Client, command: Command | Garbled) -> None:
         if not self._within_rate(client):
             if command.id:
                 client.refuse(command.id, Refused(codes.TOO_MANY_REQUESTS))
+            return
+        if isinstance(command, Garbled):
+            if command.id:
+                client.refuse(command.id, Refused(codes.BAD_REQUEST, f"the command can't be read: {HALF}"))
             return
         for name, carry_out in self._carry_out.items():
             request = getattr(command, name)
@@ -634,6 +639,6 @@ def check_json(data: bytes) -> None:
     try:
         if not data:
             raise InvalidPayload("it is empty")
-        CODECS["json"].payload(data)
+        check(data)
     except InvalidPayload as error:
         raise Refused(codes.BAD_REQUEST, f"data must be JSON: {error}") from None

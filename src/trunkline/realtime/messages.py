@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 __all__ = [
-    "ClientInfo", "Command", "ConnectRequest", "ConnectResult", "Data", "Error", "HistoryRequest", "HistoryResult",
+    "ClientInfo", "Command", "ConnectRequest", "ConnectResult", "Data", "Error", "Garbled", "HistoryRequest",
+    "HistoryResult",
     "Join", "Leave", "Message", "Ping", "PresenceRequest", "PresenceResult", "PresenceStatsRequest",
     "PresenceStatsResult", "Publication", "PublishRequest", "PublishResult", "Push", "RPCRequest", "RPCResult",
     "RefreshRequest", "RefreshResult", "Reply", "SendRequest", "StreamPosition", "SubRefreshRequest",
@@ -164,6 +165,14 @@ class Command(_Message):
     rpc: RPCRequest | None = None
     refresh: RefreshRequest | None = None
     sub_refresh: SubRefreshRequest | None = None
+
+
+class Garbled(_Message):
+    """What is known of a command in JSON whose text isn't Unicode: it has half of a surrogate pair, as of an emoji that
+    was cut in two. JavaScript makes such text, and JSON can say it (RFC 8259 section 8.2); Protobuf can't."""
+
+    id: UInt32 = 0
+    connect: Ping | None = None
 
 
 # Results

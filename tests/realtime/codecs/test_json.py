@@ -11,8 +11,11 @@ from trunkline.realtime.codecs.json import JSONCodec
 from trunkline.realtime.messages import (
     Command,
     ConnectResult,
+    Garbled,
+    Ping,
     PublishRequest,
     Reply,
+    RPCRequest,
     SubscribeRequest,
     SubscribeResult,
     UnsubscribeResult,
@@ -66,6 +69,58 @@ def test_unknown_fields_mean_nothing() -> None:
 def test_what_is_no_frame(frame: str | bytes) -> None:
     with pytest.raises(InvalidFrame):
         codec.decode(frame)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"well done \ud83d",
+        r"\uDE00",
+        r"\ud83d\ud83d\ude00",
+        r"\ud83d\n",
+        r"\ud83d\u0041",
+        r"\\\ud83d",
+    ],
+)
+@pytest.mark.parametrize(
+    ("request_", "garbled"),
+    [
+        ('{"id":2,"publish":{"channel":"a","data":{"text":"%s"}}}', Garbled(2)),
+        ('{"id":2,"publish":{"channel":"%s","data":1}}', Garbled(2)),
+        ('{"publish":{"channel":"a","data":"%s"}}', Garbled()),
+        ('{"id":2,"connect":{"data":"%s","name":"js"}}', Garbled(2, Ping())),
+        ('{"id":2,"rpc":{"data":{"%s":1}}}', Garbled(2)),
+    ],
+)
+def test_half_an_emoji_is_a_fault_of_its_command_alone(text: str, request_: str, garbled: Garbled) -> None:
+    others = '{"id":1,"publish":{"channel":"a","data":"\\ud83d\\ude00"}}', '{"id":3,"ping":{}}'
+    first, found, last = codec.decode("\n".join([others[0], request_ % text, others[1]]))
+    assert found == garbled
+    assert [first, last] == codec.decode("\n".join(others))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        r'{"id":"1","publish":{"data":"\ud83d"}}',
+        r'{"id":1,"publish":{"data":"\ud83d"}',
+        r'{"id":1,"publish":{"data":"\ud83"}}',
+        r'{"id":1,"publish":{"data":NaN}}',
+        r'["\ud83d"]',
+        '{"id":1,"publish":{"data":"\\ud83d"}}\n{"id":',
+        '{"id":1,"publish":{"data":"\\ud83d"}}' + '{"id":2,"ping":{}}',
+        '{"id":1,"publish":{"data":' + "[" * 100_000 + r'"\ud83d"',
+    ],
+)
+def test_half_an_emoji_in_what_is_no_frame(frame: str) -> None:
+    with pytest.raises(InvalidFrame):
+        codec.decode(frame)
+
+
+def test_text_that_only_looks_like_half_an_emoji() -> None:
+    [command] = codec.decode(r'{"id":1,"rpc":{"method":"\\ud83d"}}')
+    assert isinstance(command, Command)
+    assert command.rpc == RPCRequest(method=r"\ud83d")
 
 
 def test_a_frame_has_so_many_commands() -> None:

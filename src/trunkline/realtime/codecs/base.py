@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,14 +12,18 @@ import msgspec
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import WebSocketException
 from trunkline.realtime import messages
-from trunkline.realtime.messages import Command, Data, Push, Reply
+from trunkline.realtime.messages import Command, Data, Garbled, Push, Reply
 from trunkline.realtime.publication import ClientInfo, Publication
 
-__all__ = ["MOST_COMMANDS", "Codec", "InvalidFrame", "InvalidPayload", "too_many"]
+__all__ = ["HALF", "MOST_COMMANDS", "Codec", "InvalidFrame", "InvalidPayload", "too_many"]
 
 MOST_COMMANDS: Final = 10_000
 """Commands in a frame: more than any client has to say at once. In Protobuf, a command may be as short as one byte, and
 while a frame is taken apart, nobody else has their turn."""
+
+
+HALF: Final = "it has half of a surrogate pair, as of an emoji that was cut in two"
+"""What is wrong with a command that is `Garbled`."""
 
 
 class InvalidFrame(WebSocketException, ValueError):  # noqa: N818  # a sibling of InvalidJSON
@@ -49,7 +53,7 @@ class Codec(ABC):
         return self.encode([Reply()])
 
     @abstractmethod
-    def decode(self, frame: str | bytes) -> list[Command]:
+    def decode(self, frame: str | bytes) -> Sequence[Command | Garbled]:
         """The commands in a frame, in their order.
 
         Raises:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from trunkline.core.writer import PreparedMessage
-from trunkline.realtime.codecs.base import MOST_COMMANDS, Codec, InvalidFrame, InvalidPayload, raw, too_many
-from trunkline.realtime.messages import Command, Data, Reply
+from trunkline.realtime.codecs.base import HALF, MOST_COMMANDS, Codec, InvalidFrame, InvalidPayload, raw, too_many
+from trunkline.realtime.messages import Command, Data, Garbled, Reply
 
-__all__ = ["JSONCodec"]
+__all__ = ["JSONCodec", "check"]
 
 _commands = msgspec.json.Decoder(Command)
 _any = msgspec.json.Decoder(msgspec.Raw)  # checks that it is JSON, and makes nothing of it
@@ -22,12 +23,15 @@ class JSONCodec(Codec):
 
     name = "json"
 
-    def decode(self, frame: str | bytes) -> list[Command]:
+    def decode(self, frame: str | bytes) -> Sequence[Command | Garbled]:
         try:
             text = frame if isinstance(frame, str) else str(frame, "utf-8")
             if text.count("\n") > MOST_COMMANDS:
                 raise too_many()
-            return _commands.decode_lines(text)
+            try:
+                return _commands.decode_lines(text)
+            except msgspec.DecodeError:
+                return [_decode_line(line) for line in text.split("\n") if line.strip()]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidFrame(str(error)) from None
         except RecursionError:
@@ -40,10 +44,49 @@ class JSONCodec(Codec):
         if not data:
             return msgspec.UNSET
         try:
-            if not data.isascii():
-                str(data, "utf-8")
-            _any.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            check(data)
+        except InvalidPayload as error:
             raise InvalidPayload(f"the payload isn't JSON, but the client speaks JSON: {error}") from None
         # Clients take a frame apart at its line feeds, and inside of JSON they mean nothing.
         return raw(data if b"\n" not in data else msgspec.json.format(data, indent=-1))
+
+
+def check(data: bytes) -> None:
+    """Check that a payload is JSON.
+
+    Raises:
+        InvalidPayload: if it isn't, with the reason.
+    """
+    try:
+        if not data.isascii():
+            str(data, "utf-8")
+        _any.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidPayload(str(error) if _read_with_halves(data) is None else HALF) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InvalidPayload(str(error)) from None
+
+
+def _decode_line(line: str) -> Command | Garbled:
+    try:
+        return _commands.decode(line)
+    except msgspec.DecodeError:
+        found = _read_with_halves(line)
+        if found is None:
+            raise
+        return msgspec.convert(found, Garbled)
+
+
+def _read_with_halves(text: str | bytes) -> object | None:
+    """What is in JSON that escapes half of a surrogate pair (RFC 8259 section 8.2); None if something else is wrong.
+
+    The standard library takes it for text, which then can't be encoded.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return value  # type: ignore[no-any-return]
+    except (ValueError, RecursionError):
+        pass
+    return None

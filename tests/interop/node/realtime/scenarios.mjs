@@ -239,6 +239,39 @@ export const scenarios = {
     equal(heard.all("disconnected")[0].code, 3503, "code");
   },
 
+  async "kicked for good by the application"(open, channel) {
+    const client = open({ data: { user: `user ${channel}` } });
+    const heard = record(client);
+    client.connect();
+    await client.ready();
+    await kick(client, { code: 4500 }); // without a reason
+    await until(() => heard.all("disconnected").length, "disconnected", client);
+    equal(heard.all("disconnected")[0].code, 4500, "code");
+  },
+
+  async "kicked, to come back, for a reason that is JSON"(open, channel) {
+    const client = open({ data: { user: `user ${channel}` } });
+    const heard = record(client);
+    client.connect();
+    await client.ready();
+    await kick(client, { code: 4001, reason: "7" });
+    await until(() => heard.all("connected").length === 2, "connected again", client);
+    equal(heard.all("disconnected"), [], "disconnected");
+  },
+
+  async "half an emoji"(open, channel) {
+    const client = open({ data: { user: `user ${channel}` } });
+    const room = client.subscribe(`room:${channel}`);
+    const heard = record(client);
+    client.connect();
+    await room.ready();
+    const half = { text: "well done \u{1f600}".slice(0, 11) };
+    const said = [{ text: "1" }, half, { text: "2" }].map((text) => room.publish(text));
+    equal(await failure(said[1]), 107, "code");
+    await Promise.all([said[0], said[2]]);
+    equal(heard.typesAfter("connected"), [], "events");
+  },
+
   async "unsubscribed by the server"(open, channel) {
     const client = open({ data: { user: `user ${channel}` } });
     const room = client.subscribe(`room:${channel}`);
@@ -319,6 +352,27 @@ export const scenarios = {
     refused.connect();
     await until(() => end.all("unsubscribed").length, "unsubscribed", without);
     equal(end.all("unsubscribed")[0].code, 103, "code");
+  },
+
+  async "tokens that have expired when they come"(open, channel, { url }) {
+    const token = async (query) => (await fetch(`${url}/token?user=ada&${new URLSearchParams(query)}`)).text();
+    // Short ones until all is well for the first time, then an old one, then good ones.
+    const ttls = (isWell, old = 1) => () => (isWell() ? (old-- > 0 ? -60 : 600) : 2);
+    const ttl = ttls(() => heard.all("connected").length);
+    const client = open({ getToken: () => token({ ttl: ttl() }) });
+    const heard = record(client);
+    client.connect();
+    await until(() => heard.all("connected").length === 2, "connected again", client);
+    const codes = heard.all("connecting").map(({ code }) => code);
+    equal(codes.includes(3005), true, `3005 is among ${codes}`);
+    const name = `private:${channel}`;
+    let subscribed = 0;
+    const ttlOfRoom = ttls(() => subscribed);
+    const room = client.subscribe(name, { getToken: () => token({ channel: name, ttl: ttlOfRoom() }) });
+    const inRoom = record(room);
+    room.on("subscribed", () => subscribed++);
+    await until(() => subscribed === 2, "subscribed again", room);
+    equal([inRoom.all("unsubscribed"), heard.all("disconnected")], [[], []], "ends");
   },
 
   async "pings keep a connection"(open) {
