@@ -391,7 +391,7 @@ def test_what_may_have_been_lost_where_the_server_subscribed_makes_a_client_conn
 
         node.commands.connect_hook = Hook(connect)
         first, second, third = await node.connected(), await node.connected("own"), await node.connected()
-        await node.commands.subscribe(third.client, "later")
+        await node.commands.subscriptions.subscribe(third.client, "later")
         third.connection.take()
         node.hub.on_gap("later")
         assert third.connection.closed == (3010, "insufficient state")
@@ -424,7 +424,7 @@ def test_a_client_gets_back_at_connect_what_the_server_had_subscribed_it_to() ->
         node.commands.connect_hook = Hook(connect)
         first = node.talker()
         await first.connect(data="ada")
-        await node.commands.subscribe(first.client, "room:1")
+        await node.commands.subscriptions.subscribe(first.client, "room:1")
         push = first.connection.take()[0]["push"]
         assert push["subscribe"]["recoverable"]
         named = {"recover": True, "epoch": push["subscribe"]["epoch"]}
@@ -866,15 +866,15 @@ def test_the_server_subscribes_and_unsubscribes() -> None:
         room = node.channel("a:{x}", history=1, subscribe="nobody")
         room.on_unsubscribe(lambda client, x: gone.append(x))
         talker = await node.connected()
-        await node.commands.subscribe(talker.client, "a:1")
-        await node.commands.subscribe(talker.client, "a:1")
+        await node.commands.subscriptions.subscribe(talker.client, "a:1")
+        await node.commands.subscriptions.subscribe(talker.client, "a:1")
         [push] = talker.connection.take()
         assert push["push"]["channel"] == "a:1"
         assert push["push"]["subscribe"]["recoverable"]
         await publish(node, "a:1", "x")
         assert texts(talker.connection.take()) == ["x"]
-        await node.commands.unsubscribe(talker.client, "a:1")
-        await node.commands.unsubscribe(talker.client, "a:1")
+        await node.commands.subscriptions.unsubscribe(talker.client, "a:1")
+        await node.commands.subscriptions.unsubscribe(talker.client, "a:1")
         assert talker.connection.take() == [
             {"push": {"channel": "a:1", "unsubscribe": {"code": 2000, "reason": "server unsubscribed"}}}
         ]

@@ -159,7 +159,7 @@ def test_publishers_dont_wait_for_those_who_are_gone(how: str) -> None:
         if how == "closed":
             slow.client.closed()
         else:
-            await node.commands.unsubscribe(slow.client, "a")
+            await node.commands.subscriptions.unsubscribe(slow.client, "a")
         await publishing
 
     scene(play)
@@ -221,7 +221,7 @@ def test_commands_wait_until_the_client_has_read_the_answers_before(slow: Any, c
         talker.client.state = State.CONNECTING
         talker.client.connected(node.clock.now)
         node.hub.add(talker.client)
-        await node.commands.subscribe(talker.client, "a")
+        await node.commands.subscriptions.subscribe(talker.client, "a")
         await publish(node, "a", *range(5))
         talker.connection.sent.clear()
         talker.connection.room = 0

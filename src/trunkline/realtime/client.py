@@ -84,11 +84,14 @@ class Subscription:
         buffer: what was delivered since it began, and can't be sent before the reply; None once that has left.
         skip: offset up to which it has everything.
         lost: the broker may have lost publications while it began.
+        ended: code with which the server ended it while it began.
         info: what others see of the client here.
         ends_at: when it ends unless it is refreshed, on the clock of `now`; None: never.
     """
 
-    __slots__ = ("buffer", "channel", "ends_at", "info", "lost", "name", "options", "parameters", "server_side", "skip")
+    __slots__ = (
+        "buffer", "channel", "ended", "ends_at", "info", "lost", "name", "options", "parameters", "server_side", "skip",
+    )  # fmt: skip
 
     def __init__(self, name: str, channel: Channel, parameters: dict[str, str], *, server_side: bool = False) -> None:
         self.name = name
@@ -99,6 +102,7 @@ class Subscription:
         self.buffer: list[Publication] | None = []
         self.skip = 0
         self.lost = False
+        self.ended: int | None = None
         self.info: ClientInfo | None = None
         self.ends_at: float | None = None
 

@@ -33,7 +33,7 @@ from trunkline.realtime.identity import as_ttl
 from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, Garbled, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
-from trunkline.realtime.subscriptions import Gone, Subscriptions
+from trunkline.realtime.subscriptions import Gone, Subscriptions, Unsubscribed
 from trunkline.version import __version__
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class Commands:
                     return
                 client.admit(command, self.clock())
                 await self._handle(client, command)
+                if client in self.subscriptions.postponed:
+                    await self.subscriptions.catch_up(client)
         except InvalidFrame as error:
             logger.info("client %s sent no frame of commands: %s", client.id, error)
             client.disconnect(codes.INVALID_REQUEST, str(error))
@@ -236,16 +238,8 @@ class Commands:
         if client.ttl is not None and client.ttl <= 0:
             raise Refused(codes.TOKEN_EXPIRED)
         self._introduce(client)
-        subs: dict[str, SubscribeResult] = {}
-        for name in client.channels:
-            subscription = self.subscriptions.begin(client, name, server_side=True)
-            granted = server_side.get(name, ServerSide())
-            subscription.options = overridden(subscription.options, granted.override)
-            subs[name] = await self.subscriptions.enter(
-                client, subscription, request.subs.get(name, SubscribeRequest()), granted.info
-            )
-            subs[name].data = client.codec.payload(granted.data)
-        await self._resume(client, request.subs, subs)
+        subs = await self._put_into_channels(client, request.subs, server_side)
+        subs |= await self._resume(client, request.subs)
         ping = client.timeouts.ping
         return messages.ConnectResult(
             client=client.id,
@@ -253,25 +247,40 @@ class Commands:
             expires=client.ttl is not None,
             ttl=seconds(client.ttl),
             data=client.codec.payload(data),
-            subs=subs,
+            subs={name: result for name, result in subs.items() if name in client.subscriptions},
             ping=seconds(ping),
             pong=ping is not None,
         )
 
-    async def _resume(
-        self, client: Client, named: Mapping[str, SubscribeRequest], subs: dict[str, SubscribeResult]
-    ) -> None:
-        """Add to `subs` the channels that the client names because the server subscribed it on an earlier connection.
+    async def _put_into_channels(
+        self, client: Client, named: Mapping[str, SubscribeRequest], server_side: Mapping[str, ServerSide]
+    ) -> dict[str, SubscribeResult]:
+        """Subscribe a client that connects to where its token, or the connect hook, says that it belongs."""
+        subs: dict[str, SubscribeResult] = {}
+        for name in client.channels:
+            granted = server_side.get(name, ServerSide())
+            with contextlib.suppress(Unsubscribed):
+                async with self.subscriptions.beginning(client, name, server_side=True) as subscription:
+                    subscription.options = overridden(subscription.options, granted.override)
+                    request = named.get(name, SubscribeRequest())
+                    subs[name] = await self.subscriptions.enter(client, subscription, request, granted.info)
+                    subs[name].data = client.codec.payload(granted.data)
+        return subs
+
+    async def _resume(self, client: Client, named: Mapping[str, SubscribeRequest]) -> dict[str, SubscribeResult]:
+        """Subscribe a client again to the channels that it names, where the server had put it while it was here before.
 
         The client may name any: it gets those that it might subscribe to itself. Client libraries take leave of others.
         """
-        resumed = (name for name in named if name not in client.subscriptions)
-        for name in itertools.islice(resumed, self.limits.channels):
-            with contextlib.suppress(Refused):
+        subs: dict[str, SubscribeResult] = {}
+        others = (name for name in named if name not in client.channels)
+        for name in itertools.islice(others, self.limits.channels):
+            with contextlib.suppress(Refused, Unsubscribed):
                 async with self.subscriptions.beginning(client, name, server_side=True) as subscription:
                     data = await self._permit(client, subscription, None)
                     subs[name] = await self.subscriptions.enter(client, subscription, named[name])
                     subs[name].data = client.codec.payload(data)
+        return subs
 
     def _authenticate(self, client: Client) -> dict[str, ServerSide]:
         """Look at the token of a client; returns what it says of channels."""
@@ -337,7 +346,7 @@ class Commands:
         if subscription.server_side:  # only the server can begin it again, when the client connects
             client.disconnect(codes.SUBSCRIPTION_LAPSED)
         else:
-            await self.unsubscribe(client, subscription.name, codes.SUBSCRIPTION_EXPIRED)
+            await self.subscriptions.unsubscribe(client, subscription.name, codes.SUBSCRIPTION_EXPIRED)
 
     def _end_after(self, client: Client, ttl: float | None) -> None:
         client.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
@@ -355,6 +364,13 @@ class Commands:
     # subscribe
 
     async def _subscribe(self, client: Client, id: int, request: SubscribeRequest) -> None:
+        try:
+            await self._join(client, id, request)
+        except Unsubscribed as ended:
+            client.reply(id, subscribe=SubscribeResult(was_recovering=request.recover))
+            self.subscriptions.tell_end(client, request.channel, ended.code)
+
+    async def _join(self, client: Client, id: int, request: SubscribeRequest) -> None:
         async with self.subscriptions.joining(client, request.channel) as subscription:
             _refuse_what_is_for_later(request)
             token = self._token_of(client, request)
@@ -523,10 +539,14 @@ class Commands:
         """
         client.connected(self.clock())
         self._introduce(client)
-        with contextlib.suppress(Gone):
+        try:
             async with self.subscriptions.joining(client, name) as subscription:
                 await self._permit(client, subscription, None)
                 await self.subscriptions.enter(client, subscription, SubscribeRequest())
+        except Unsubscribed as ended:
+            self.subscriptions.tell_end(client, name, ended.code)
+        except Gone:
+            pass
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""
@@ -541,32 +561,14 @@ class Commands:
             logger.error("a message of client %s wasn't published", client.id, exc_info=error)
             client.answer(PreparedMessage(f"[trunkline] not sent: {codes.ERRORS[codes.INTERNAL][0]}"))
 
-    # What the program does to clients
-
-    async def subscribe(self, client: Client, name: str) -> None:
-        """Subscribe a client to a channel; without effect if it is subscribed, or gone."""
-        if name in client.subscriptions or client.state is not State.CONNECTED:
-            return
-        with contextlib.suppress(Gone):
-            async with self.subscriptions.joining(client, name, server_side=True) as subscription:
-                result = await self.subscriptions.enter(client, subscription, SubscribeRequest())
-                push = messages.Subscribe(result.recoverable, result.epoch, result.offset, result.positioned)
-                client.push(messages.Push(name, subscribe=push))
-
-    async def unsubscribe(self, client: Client, name: str, code: int = codes.UNSUBSCRIBED) -> None:
-        """End a client's subscription; without effect if there is none."""
-        subscription = client.subscriptions.get(name)
-        if subscription is not None:
-            if subscription.buffer is None:
-                client.push(messages.Push(name, unsubscribe=messages.Unsubscribe(code, codes.UNSUBSCRIBES[code])))
-            await self.subscriptions.end(client, subscription)
+    # The end of subscriptions and of clients
 
     def _position_lost(self, client: Client, subscription: Subscription) -> None:
         """Let a client recover. Client libraries subscribe again only where the client had subscribed itself."""
         if subscription.server_side:
             client.disconnect(codes.INSUFFICIENT_STATE)
         elif client.codec.events:  # a plain client has no position
-            self.spawn(self.unsubscribe(client, subscription.name, codes.POSITION_LOST))
+            self.spawn(self.subscriptions.unsubscribe(client, subscription.name, codes.POSITION_LOST))
 
     def _closed(self, client: Client) -> None:
         subscriptions = self._leave_rooms(client)
@@ -575,6 +577,7 @@ class Commands:
 
     def _leave_rooms(self, client: Client) -> list[Subscription]:
         """Nothing more is delivered to a client. Returns the subscriptions that it had."""
+        self.subscriptions.postponed.pop(client, None)
         subscriptions, client.subscriptions = list(client.subscriptions.values()), {}
         for subscription in subscriptions:
             self.hub.leave(client, subscription.name)

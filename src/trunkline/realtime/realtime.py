@@ -380,19 +380,24 @@ class Realtime:
     async def subscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
         """Subscribe the clients of a user on this node, or one client, to a channel.
 
+        Where a client is about to connect, or to subscribe to the channel itself, that comes to its end first.
+
         Raises:
             Refused: if that can't be.
             TypeError: if neither `user` nor `client` is given.
         """
-        await self._for_each(user, client, lambda found: self._commands.subscribe(found, channel))
+        await self._for_each(user, client, lambda found: self._commands.subscriptions.subscribe(found, channel))
 
     async def unsubscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
         """End the subscriptions of a user's clients on this node, or of one client, to a channel.
 
+        What is published from now on doesn't reach them. A client whose subscribe command waits, for a hook or the
+        store, gets its answer, and is told the end then. A plain client is disconnected with code 1008.
+
         Raises:
             TypeError: if neither `user` nor `client` is given.
         """
-        await self._for_each(user, client, lambda found: self._commands.unsubscribe(found, channel))
+        await self._for_each(user, client, lambda found: self._commands.subscriptions.unsubscribe(found, channel))
 
     async def send(self, obj: Any, *, user: str | None = None, client: str | None = None) -> int:
         """Send a message outside of channels to the clients of a user on this node, or to one client.

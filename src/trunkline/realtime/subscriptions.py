@@ -7,11 +7,13 @@ begun is ended by whoever saw it go.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages, recovery
-from trunkline.realtime.client import Client, Subscription
+from trunkline.realtime.client import Client, State, Subscription
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.hooks import call
 from trunkline.realtime.messages import SubscribeRequest, SubscribeResult
@@ -24,15 +26,29 @@ if TYPE_CHECKING:
     from trunkline.realtime.presence import Presence
     from trunkline.realtime.realtime import Limits
 
-__all__ = ["Gone", "Subscriptions"]
+__all__ = ["Gone", "Subscriptions", "Unsubscribed"]
+
+logger = logging.getLogger("trunkline.realtime")
 
 
 class Gone(Exception):  # noqa: N818  # nobody's error
     """The client, or its subscription, ended while a command waited."""
 
 
+class Unsubscribed(Gone):
+    """The server ended the subscription while it began, with this code; the client is still to be told."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Subscriptions:
-    """Begins and ends subscriptions; arguments as for `Commands`."""
+    """Begins and ends subscriptions; arguments as for `Commands`.
+
+    Attributes:
+        postponed: channels that the server subscribes clients to when the command that is carried out has ended.
+    """
 
     def __init__(self, hub: Hub, channels: Channels, broker: Broker, presence: Presence, limits: Limits) -> None:
         self.hub = hub
@@ -40,6 +56,56 @@ class Subscriptions:
         self.broker = broker
         self.presence = presence
         self.limits = limits
+        self.postponed: dict[Client, list[str]] = {}
+
+    # What the program does to clients
+
+    async def subscribe(self, client: Client, name: str) -> None:
+        """Subscribe a client to a channel; without effect if it is subscribed, or gone.
+
+        A command of the client that may have the same effect comes to its end first.
+        """
+        subscription = client.subscriptions.get(name)
+        joining = subscription is not None and subscription.buffer is not None and not subscription.server_side
+        if joining or client.state is State.CONNECTING:
+            self.postponed.setdefault(client, []).append(name)
+        if subscription is not None or client.state is not State.CONNECTED:
+            return
+        with contextlib.suppress(Gone):
+            async with self.joining(client, name, server_side=True) as subscription:
+                result = await self.enter(client, subscription, SubscribeRequest())
+                push = messages.Subscribe(result.recoverable, result.epoch, result.offset, result.positioned)
+                client.push(messages.Push(name, subscribe=push))
+
+    async def catch_up(self, client: Client) -> None:
+        """A command of a client has ended: subscribe the client to what had to wait for that."""
+        for name in self.postponed.pop(client, ()):
+            try:
+                await self.subscribe(client, name)
+            except Refused as refused:
+                logger.info("client %s can't be subscribed to %s: %s", client.id, name, refused)
+
+    async def unsubscribe(self, client: Client, name: str, code: int = codes.UNSUBSCRIBED) -> None:
+        """End a client's subscription; without effect if there is none."""
+        if client in self.postponed:
+            self.postponed[client] = [each for each in self.postponed[client] if each != name]
+        subscription = client.subscriptions.get(name)
+        if subscription is not None:
+            if subscription.buffer is None:
+                self.tell_end(client, name, code)
+            else:
+                subscription.ended = code  # the client is told when its command is answered
+            await self.end(client, subscription)
+
+    def tell_end(self, client: Client, name: str, code: int) -> None:
+        """Tell a client that the server has ended its subscription. A plain client is there for nothing else."""
+        reason = codes.UNSUBSCRIBES[code]
+        if client.codec.events:
+            client.push(messages.Push(name, unsubscribe=messages.Unsubscribe(code, reason)))
+        else:
+            client.disconnect(CloseCode.POLICY_VIOLATION, reason)
+
+    # From the beginning to the end
 
     @contextlib.asynccontextmanager
     async def joining(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
@@ -51,10 +117,19 @@ class Subscriptions:
 
     @contextlib.asynccontextmanager
     async def beginning(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
-        """Begin a subscription, which ends if anything goes wrong inside."""
+        """Begin a subscription, which ends if anything goes wrong inside.
+
+        Raises:
+            Unsubscribed: if the server ended it meanwhile.
+            Gone: if the client is gone.
+        """
         subscription = self.begin(client, name, server_side=server_side)
         try:
             yield subscription
+        except Gone:
+            if subscription.ended is not None:
+                raise Unsubscribed(subscription.ended) from None
+            raise
         except BaseException:
             await self.end(client, subscription)
             raise

@@ -135,7 +135,7 @@ def test_a_subscription_of_the_server_that_is_over_takes_the_connection_along(co
         node.channel("secret", subscribe="nobody")
         tokens = tokens_of(node)
         talker = await ada(node, codec, tokens)
-        await node.commands.subscribe(talker.client, "secret")
+        await node.commands.subscriptions.subscribe(talker.client, "secret")
         await talker.say(sub_refresh={"channel": "secret", "token": tokens.subscription("ada", "secret", exp=900)})
         # No client library subscribes again to what the server subscribed it to.
         assert talker.connection.closed == (3006, "subscription expired")
