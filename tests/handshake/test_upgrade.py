@@ -6,7 +6,8 @@ import pytest
 
 from trunkline.datastructures import Headers
 from trunkline.exceptions import InvalidHeader, InvalidHeaderFormat, InvalidUpgrade
-from trunkline.handshake.upgrade import accept_key, check_upgrade, generate_key, get_header, require_header
+from trunkline.handshake.headers import get_header, require_header
+from trunkline.handshake.upgrade import accept_key, check_upgrade, generate_key
 
 
 def test_accept_key_of_the_rfc():

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from ..datastructures import Headers
 from ..exceptions import (
-    InvalidHeader,
     InvalidHeaderValue,
     InvalidMessage,
     InvalidProtocol,
     InvalidStatus,
-    NegotiationError,
     SecurityError,
     StatusLineTooLong,
 )
-from ..extensions.base import ClientExtensionFactory, Extension
 from ..http11 import Request, Response
-from ..typing import ExtensionParameter, Origin, Subprotocol
 from ..uri import WebSocketURI
 from .head import ResponseReader
-from .headers import (
-    build_authorization_basic,
-    build_extension,
-    build_host,
-    build_subprotocol,
-    parse_extension,
-    parse_subprotocol,
-    validate_subprotocols,
-)
-from .upgrade import accept_key, check_upgrade, generate_key, require_header
+from .headers import build_authorization_basic, build_host, require_header
+from .negotiation import VERSION, ClientNegotiation
+from .upgrade import accept_key, check_upgrade, generate_key
 
 __all__ = ["ClientHandshake"]
 
@@ -37,48 +26,26 @@ __all__ = ["ClientHandshake"]
 _MAX_INTERIM_RESPONSES = 16
 
 
-class ClientHandshake:
-    """Builds a request and checks the answer.
+class ClientHandshake(ClientNegotiation):
+    """Builds a request in HTTP/1.1 and checks the answer.
 
     Args:
         uri: where to connect.
-        origin: value of the Origin header, if any.
-        extensions: factories of the extensions to offer, in order of preference.
-        subprotocols: names of the subprotocols to offer, in order of preference.
-
-    Raises:
-        TypeError, ValueError: if ``subprotocols`` isn't a list of tokens.
+        terms: the arguments of `ClientNegotiation`.
 
     Attributes:
         uri: where to connect.
-        origin: value of the Origin header, or None.
-        available_extensions, available_subprotocols: as given.
         key: the Sec-WebSocket-Key, fresh for each handshake.
         remaining: what followed the response. It belongs to the session.
-        subprotocol: the subprotocol agreed on, or None.
-        extensions: the extensions agreed on, in order.
     """
 
-    def __init__(
-        self,
-        uri: WebSocketURI,
-        *,
-        origin: Origin | None = None,
-        extensions: Sequence[ClientExtensionFactory] | None = None,
-        subprotocols: Sequence[Subprotocol] | None = None,
-    ) -> None:
-        if subprotocols is not None:
-            validate_subprotocols(subprotocols)
+    def __init__(self, uri: WebSocketURI, **terms: Any) -> None:
+        super().__init__(**terms)
         self.uri = uri
-        self.origin = origin
-        self.available_extensions = extensions
-        self.available_subprotocols = subprotocols
         self._reader = ResponseReader()
         self._num_interim_responses = 0
         self.key = generate_key()
         self.remaining = b""
-        self.subprotocol: Subprotocol | None = None
-        self.extensions: list[Extension] = []
 
     def request(self) -> Request:
         """Return the request. Add headers such as User-Agent before sending it.
@@ -97,13 +64,8 @@ class ClientHandshake:
         headers["Upgrade"] = "websocket"
         headers["Connection"] = "Upgrade"
         headers["Sec-WebSocket-Key"] = self.key
-        headers["Sec-WebSocket-Version"] = "13"
-        if self.available_extensions:
-            headers["Sec-WebSocket-Extensions"] = build_extension(
-                [(factory.name, list(factory.get_request_params())) for factory in self.available_extensions]
-            )
-        if self.available_subprotocols:
-            headers["Sec-WebSocket-Protocol"] = build_subprotocol(self.available_subprotocols)
+        headers["Sec-WebSocket-Version"] = VERSION
+        self.offer(headers)
         return Request(uri.resource_name, headers)
 
     def receive_data(self, data: bytes) -> Response | None:
@@ -159,39 +121,9 @@ class ClientHandshake:
         headers = response.headers
         check_upgrade(headers)
         self._check_accept(headers)
-        self._process_extensions(headers)
-        self.subprotocol = self._process_subprotocol(headers)
+        self.settle(headers)
 
     def _check_accept(self, headers: Headers) -> None:
         accept = require_header(headers, "Sec-WebSocket-Accept")
         if accept != accept_key(self.key):
             raise InvalidHeaderValue("Sec-WebSocket-Accept", accept)
-
-    def _process_extensions(self, headers: Headers) -> None:
-        for header in headers.get_all("Sec-WebSocket-Extensions"):
-            if not self.available_extensions:
-                raise NegotiationError("no extensions supported")
-            for name, params in parse_extension(header):
-                self.extensions.append(self._process_answer(name, params))
-
-    def _process_answer(self, name: str, params: list[ExtensionParameter]) -> Extension:
-        for factory in self.available_extensions or ():
-            if factory.name == name:
-                try:
-                    return factory.process_response_params(params, self.extensions)
-                except NegotiationError:
-                    continue
-        raise NegotiationError(f"Unsupported extension: name = {name}, params = {params}")
-
-    def _process_subprotocol(self, headers: Headers) -> Subprotocol | None:
-        values = headers.get_all("Sec-WebSocket-Protocol")
-        if not values:
-            return None
-        if not self.available_subprotocols:
-            raise NegotiationError("no subprotocols supported")
-        subprotocols = [subprotocol for value in values for subprotocol in parse_subprotocol(value)]
-        if len(subprotocols) > 1:
-            raise InvalidHeader("Sec-WebSocket-Protocol", f"multiple values: {', '.join(subprotocols)}")
-        if subprotocols[0] not in self.available_subprotocols:
-            raise NegotiationError(f"unsupported subprotocol: {subprotocols[0]}")
-        return subprotocols[0]

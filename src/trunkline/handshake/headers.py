@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ..exceptions import InvalidHeaderFormat, InvalidHeaderValue
+from ..datastructures import Headers
+from ..exceptions import InvalidHeader, InvalidHeaderFormat, InvalidHeaderValue
 from ..typing import (
     ConnectionOption,
     ExtensionHeader,
@@ -27,11 +28,13 @@ __all__ = [
     "build_host",
     "build_subprotocol",
     "build_www_authenticate_basic",
+    "get_header",
     "parse_authorization_basic",
     "parse_connection",
     "parse_extension",
     "parse_subprotocol",
     "parse_upgrade",
+    "require_header",
     "validate_subprotocols",
 ]
 
@@ -339,4 +342,28 @@ def _build_parameter(name: str, value: str | None) -> str:
 def _check_token(value: str) -> str:
     if not _token.fullmatch(value):
         raise ValueError(f"{value!r} isn't a token (RFC 9110 section 5.6.2)")
+    return value
+
+
+def get_header(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that may appear once, or None.
+
+    Raises:
+        InvalidHeader: if it appears more than once.
+    """
+    values = headers.get_all(name)
+    if len(values) > 1:
+        raise InvalidHeader(name, "multiple values")
+    return values[0] if values else None
+
+
+def require_header(headers: Headers, name: str) -> str:
+    """Return the value of a header that must appear exactly once.
+
+    Raises:
+        InvalidHeader: if it doesn't.
+    """
+    value = get_header(headers, name)
+    if value is None:
+        raise InvalidHeader(name)
     return value

@@ -1,4 +1,4 @@
-"""What both sides of the opening handshake look at: the upgrade, and the key that proves it (RFC 6455 section 1.3)."""
+"""The upgrade that both sides of the opening handshake look at, and the key that proves it (RFC 6455 section 1.3)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import hashlib
 import os
 
 from ..datastructures import Headers
-from ..exceptions import InvalidHeader, InvalidUpgrade
+from ..exceptions import InvalidUpgrade
 from .headers import parse_connection, parse_upgrade
 
-__all__ = ["accept_key", "check_upgrade", "generate_key", "get_header", "require_header"]
+__all__ = ["accept_key", "check_upgrade", "generate_key"]
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -44,27 +44,3 @@ def check_upgrade(headers: Headers) -> None:
     protocols = [protocol for header in upgrade for protocol in parse_upgrade(header)]
     if len(protocols) != 1 or protocols[0].lower() != "websocket":
         raise InvalidUpgrade("Upgrade", ", ".join(protocols) if upgrade else None)
-
-
-def get_header(headers: Headers, name: str) -> str | None:
-    """Return the value of a header that may appear once, or None.
-
-    Raises:
-        InvalidHeader: if it appears more than once.
-    """
-    values = headers.get_all(name)
-    if len(values) > 1:
-        raise InvalidHeader(name, "multiple values")
-    return values[0] if values else None
-
-
-def require_header(headers: Headers, name: str) -> str:
-    """Return the value of a header that must appear exactly once.
-
-    Raises:
-        InvalidHeader: if it doesn't.
-    """
-    value = get_header(headers, name)
-    if value is None:
-        raise InvalidHeader(name)
-    return value
