@@ -38,7 +38,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "handshake": ("handshake",),
     "json": ("json",),
     "proxy": ("proxy",),
-    "sans-I/O": ("protocol", "client", "server"),
+    "sans-I/O": ("sansio",),
+    "names": ("protocol", "client", "server"),
     "endpoint": ("endpoint",),
     "compat": ("compat",),
     "asyncio": ("asyncio",),
@@ -52,7 +53,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 # What every driver may import. None may import another.
-DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "protocol", "client", "endpoint")
+DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "sans-I/O", "endpoint")
 
 # What a layer may import besides itself: other layers, or single modules of them.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -74,10 +75,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "extensions",
         "handshake",
         "proxy",
-        "protocol",
-        "client",
-        "server",
+        "sans-I/O",
     ),
+    "names": ("sans-I/O", "endpoint.reconnecting"),
     "compat": (),
     "asyncio": (*DRIVER, "build", "reactor"),
     "sync": DRIVER,

@@ -14,7 +14,6 @@ from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.asyncio.engine import engine_info
 from trunkline.asyncio.router import Router, route, unix_route
 from trunkline.asyncio.server import Server, ServerConnection, basic_auth, serve, unix_serve
-from trunkline.client import ClientProtocol
 from trunkline.core.writer import PreparedMessage
 from trunkline.datastructures import Headers, HeadersLike, MultipleValuesError
 from trunkline.exceptions import *  # noqa: F403
@@ -22,8 +21,9 @@ from trunkline.exceptions import __all__ as _exceptions
 from trunkline.frames import Close, CloseCode, Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.json import InvalidJSON
-from trunkline.protocol import Protocol, Side, State
-from trunkline.server import ServerProtocol
+from trunkline.sansio.client import ClientProtocol
+from trunkline.sansio.protocol import Protocol, Side, State
+from trunkline.sansio.server import ServerProtocol
 from trunkline.typing import Data, ExtensionName, ExtensionParameter, LoggerLike, Origin, StatusLike, Subprotocol
 from trunkline.version import __version__
 

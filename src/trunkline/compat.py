@@ -41,8 +41,8 @@ MODULES = {
     "websockets.asyncio.router": "trunkline.asyncio.router",
     "websockets.asyncio.server": "trunkline.asyncio.server",
     "websockets.cli": "trunkline.cli",
-    "websockets.client": "trunkline.client",
-    "websockets.connection": "trunkline.protocol",
+    "websockets.client": "trunkline.sansio.client",
+    "websockets.connection": "trunkline.sansio.protocol",
     "websockets.datastructures": "trunkline.datastructures",
     "websockets.exceptions": "trunkline.exceptions",
     "websockets.extensions": "trunkline.extensions",
@@ -51,9 +51,9 @@ MODULES = {
     "websockets.frames": "trunkline.frames",
     "websockets.headers": "trunkline.handshake.headers",
     "websockets.http11": "trunkline.http11",
-    "websockets.protocol": "trunkline.protocol",
+    "websockets.protocol": "trunkline.sansio.protocol",
     "websockets.proxy": "trunkline.proxy",
-    "websockets.server": "trunkline.server",
+    "websockets.server": "trunkline.sansio.server",
     "websockets.sync": "trunkline.sync",
     "websockets.sync.client": "trunkline.sync.client",
     "websockets.sync.connection": "trunkline.sync.connection",
@@ -78,10 +78,15 @@ VALUES: dict[str, dict[str, object]] = {
     "websockets.version": {"version": VERSION_OF_WEBSOCKETS, "tag": VERSION_OF_WEBSOCKETS, "released": True},
 }
 
+RECONNECTING = (
+    "BACKOFF_FACTOR", "BACKOFF_INITIAL_DELAY", "BACKOFF_MAX_DELAY", "BACKOFF_MIN_DELAY", "backoff", "process_exception",
+)  # fmt: skip
+
 #: Names that older programs import from another place: the module that has them, and their name there if it is another.
 ELSEWHERE = {
     "websockets.asyncio.client": {"MAX_REDIRECTS": "trunkline.endpoint.client"},
     "websockets.client": {
+        **dict.fromkeys(RECONNECTING, "trunkline.endpoint.reconnecting"),
         "WebSocketClientProtocol": "trunkline",
         "connect": "trunkline.asyncio.client",
         "unix_connect": "trunkline.asyncio.client",

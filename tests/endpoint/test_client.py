@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trunkline.client import process_exception
 from trunkline.datastructures import Headers
 from trunkline.endpoint.client import BaseConnect, no_response
+from trunkline.endpoint.reconnecting import process_exception
 from trunkline.exceptions import InvalidStatus, InvalidURI, SecurityError
 from trunkline.http11 import Response
 from trunkline.options import Options

@@ -33,8 +33,8 @@ from trunkline.exceptions import (
     ProtocolError,
 )
 from trunkline.json import InvalidJSON
-from trunkline.protocol import State
-from trunkline.server import ServerProtocol
+from trunkline.sansio.protocol import State
+from trunkline.sansio.server import ServerProtocol
 from trunkline.sync.client import ClientConnection, connect
 from trunkline.sync.connection import Connection, broadcast
 from trunkline.sync.server import ServerConnection

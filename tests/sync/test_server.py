@@ -45,7 +45,7 @@ from trunkline.exceptions import (
     ProtocolError,
 )
 from trunkline.http11 import Request, Response
-from trunkline.protocol import State
+from trunkline.sansio.protocol import State
 from trunkline.sync import server as server_module
 from trunkline.sync.client import connect
 from trunkline.sync.server import Server, ServerConnection, basic_auth, broadcast, serve, unix_serve

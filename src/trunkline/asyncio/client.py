@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio import proxy as proxies
 from trunkline.asyncio.connection import Connection
-from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
+from trunkline.endpoint.reconnecting import backoff, process_exception
 from trunkline.exceptions import InvalidHandshake
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
@@ -29,8 +29,8 @@ except ImportError:
     from trunkline.core import _cython as cython  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    from trunkline.client import ClientProtocol
     from trunkline.extensions.base import ClientExtensionFactory
+    from trunkline.sansio.client import ClientProtocol
     from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]

@@ -45,7 +45,7 @@ else:
     from threading import get_ident
 
 if TYPE_CHECKING:
-    from trunkline.protocol import Protocol
+    from trunkline.sansio.protocol import Protocol
     from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]

@@ -33,7 +33,7 @@ else:
 if TYPE_CHECKING:
     from trunkline.extensions.base import Extension
     from trunkline.http11 import Request, Response
-    from trunkline.protocol import Protocol
+    from trunkline.sansio.protocol import Protocol
     from trunkline.typing import DataLike, LoggerLike, Subprotocol
 
 __all__ = ["STREAMING_BROKEN", "BaseConnection", "already_receiving", "control_payload"]
@@ -124,8 +124,8 @@ class BaseConnection:
     def protocol(self) -> Protocol:
         """The protocol without I/O, to look at (a name that programs on websockets use)."""
         if self._protocol is None:
-            from trunkline.client import ClientProtocol
-            from trunkline.server import ServerProtocol
+            from trunkline.sansio.client import ClientProtocol
+            from trunkline.sansio.server import ServerProtocol
 
             kind = ClientProtocol if self.session.client else ServerProtocol
             self._protocol = kind.of(self)

@@ -35,7 +35,7 @@ else:
     from trunkline.core.phases import CLOSING, OPEN
 
 if TYPE_CHECKING:
-    from trunkline.protocol import Protocol
+    from trunkline.sansio.protocol import Protocol
     from trunkline.typing import LoggerLike
 
 __all__ = ["Life"]

@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
+from trunkline.endpoint.reconnecting import backoff, process_exception
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments

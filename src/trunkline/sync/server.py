@@ -94,7 +94,7 @@ class ServerConnection(Connection):
             if self.answered:
                 return False
             self.answered = True
-            self.changed.notify_all()
+            self.carrier.changed.notify_all()
         self.response = response
         self.log_head("<", self.request)
         self.log_head(">", response)
@@ -141,7 +141,7 @@ class ServerConnection(Connection):
         """
         with self.mutex:
             while not (self.answered or self.over or self._is_asking()) and (remaining := deadline - monotonic()) > 0:
-                self._wait_for_change(remaining)
+                self.carrier.wait_for_change(remaining)
         self.refuse_unavailable()
 
     def _is_asking(self) -> bool:

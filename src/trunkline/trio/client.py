@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import trio
 
-from trunkline.client import backoff, process_exception
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
+from trunkline.endpoint.reconnecting import backoff, process_exception
 from trunkline.frames import CloseCode
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response

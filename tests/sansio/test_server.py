@@ -21,8 +21,8 @@ from trunkline.exceptions import InvalidMessage, InvalidState, InvalidStatus, Ne
 from trunkline.extensions import Extension, ServerExtensionFactory
 from trunkline.frames import Frame, Opcode
 from trunkline.http11 import Request, Response
-from trunkline.protocol import SEND_EOF, State
-from trunkline.server import ServerConnection, ServerProtocol
+from trunkline.sansio.protocol import SEND_EOF, State
+from trunkline.sansio.server import ServerConnection, ServerProtocol
 from trunkline.typing import ExtensionName, ExtensionParameter, Origin, Subprotocol
 
 REQUEST = (

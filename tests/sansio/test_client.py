@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 from typing import Any
 
 import pytest
 
-from trunkline.client import ClientConnection, ClientProtocol, backoff
 from trunkline.exceptions import InvalidHeaderValue, InvalidMessage, InvalidStatus
 from trunkline.frames import Frame, Opcode
 from trunkline.http11 import Response
-from trunkline.protocol import SEND_EOF, State
+from trunkline.sansio.client import ClientConnection, ClientProtocol
+from trunkline.sansio.protocol import SEND_EOF, State
 from trunkline.typing import Origin, Subprotocol
 from trunkline.uri import parse_uri
 
@@ -178,9 +177,3 @@ def test_open_from_the_start() -> None:
     client = ClientProtocol(URI, state=State.OPEN)
     client.receive_data(b"\x81\x01a")
     assert client.events_received() == [Frame(Opcode.TEXT, b"a")]
-
-
-def test_backoff() -> None:
-    first, *delays = itertools.islice(backoff(5, 3, 10, 2), 5)
-    assert 0 <= first < 5
-    assert delays == [3, 6, 10, 10]

@@ -15,7 +15,7 @@ from trunkline.endpoint.connection import BaseConnection
 from trunkline.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidState, ProtocolError
 from trunkline.extensions.base import Extension
 from trunkline.frames import Frame, Opcode
-from trunkline.protocol import SEND_EOF, Protocol, Side, State
+from trunkline.sansio.protocol import SEND_EOF, Protocol, Side, State
 
 UNMASKED: dict[str, Any] = {"mask": None}
 
