@@ -1,9 +1,10 @@
 """Check that every module of trunkline imports only what its layer may (docs/explanation/architecture.md, "The house").
 
     python tools/check_layers.py [PACKAGE_DIRECTORY]
+    python tools/check_layers.py --table          write the table of that page anew
 
-Prints each forbidden import with its place and the rule it breaks, and each rule that nothing in the tree needs.
-Exits with 1 if there are any.
+Prints each forbidden import with its place and the rule it breaks, each rule that nothing in the tree needs, and whether
+the table is out of date. Exits with 1 if there are any.
 """
 
 import ast
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = "trunkline"
+PAGE = Path("docs/explanation/architecture.md")
+TABLE = re.compile(r"(?<=<!-- layers -->\n\n).*?(?=\n<!-- /layers -->)", re.DOTALL)
 ANYTHING = "anything"
 _IO = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading"})
 
@@ -237,7 +240,26 @@ def check(root: Path) -> list[str]:
     return forbidden + list(stale_rules({module_name(path, root) for path in paths}, imports))
 
 
+def table() -> str:
+    """The rules as the page on the architecture shows them."""
+    rows = ["| layer | may import |", "| --- | --- |"]
+    for layer, rules in MAY_IMPORT.items():
+        rows.append(f"| {layer} | {', '.join(rules) or 'nothing'} |")
+    return "\n".join(rows) + "\n"
+
+
+def check_page(page: Path) -> list[str]:
+    """Whether the table on the page says what holds."""
+    found = TABLE.search(page.read_text(encoding="utf-8"))
+    if found is not None and found[0] == table():
+        return []
+    return [f"{page}: the table of layers is out of date; run python tools/check_layers.py --table"]
+
+
 if __name__ == "__main__":
-    complaints = check(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("src") / PACKAGE)
+    if "--table" in sys.argv:
+        PAGE.write_text(TABLE.sub(lambda _: table(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.exit()
+    complaints = check(Path(sys.argv[1])) if len(sys.argv) > 1 else check(Path("src") / PACKAGE) + check_page(PAGE)
     print(*(complaints or ["layers: every import is where it may be"]), sep="\n")
     sys.exit(bool(complaints))

@@ -69,3 +69,11 @@ def test_a_rule_about_a_package_that_nothing_imports(tree: Path) -> None:
 def test_an_exception_for_a_module_that_is_gone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(check_layers.MAY_IMPORT, "core", ("asyncio.connection",))
     assert check_layers.check(tree) == ["MAY_IMPORT: asyncio.connection is neither a layer nor a module in the tree"]
+
+
+def test_a_table_that_is_out_of_date(tree: Path) -> None:
+    page = tree / "page.md"
+    page.write_text(f"<!-- layers -->\n\n{check_layers.table()}\n<!-- /layers -->\n", encoding="utf-8")
+    assert check_layers.check_page(page) == []
+    page.write_text("<!-- layers -->\n\n| core | anything |\n\n<!-- /layers -->\n", encoding="utf-8")
+    assert "out of date" in check_layers.check_page(page)[0]
