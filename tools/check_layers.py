@@ -3,8 +3,8 @@
     python tools/check_layers.py [PACKAGE_DIRECTORY]
     python tools/check_layers.py --table          write the table of that page anew
 
-Prints each forbidden import with its place and the rule it breaks, each rule that nothing in the tree needs, and whether
-the table is out of date. Exits with 1 if there are any.
+Prints each forbidden import with its place and the rule it breaks, each rule that nothing in the tree needs, and
+whether the table is out of date. Exits with 1 if there are any.
 """
 
 import ast
