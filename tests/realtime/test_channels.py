@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from trunkline.realtime import Refused
 from trunkline.realtime.channels import LONGEST_NAME, ChannelOptions, Channels, Pattern
 
 
@@ -41,13 +44,70 @@ def test_nothing_is_declared_for_long_names() -> None:
     assert channels.find("chat:" + "x" * (LONGEST_NAME - 4)) is None
 
 
-def test_the_first_pattern_that_matches_counts() -> None:
+def test_a_client_learns_that_a_name_is_too_long() -> None:
+    channels = Channels()
+    channels.declare("chat:{room}", ChannelOptions())
+    assert channels.get("chat:x")[1] == {"room": "x"}
+    with pytest.raises(Refused, match="102: unknown channel"):
+        channels.get("news")
+    with pytest.raises(Refused, match="107: the name of a channel has 256 characters: at most 255 are allowed"):
+        channels.get("chat:" + "x" * 251)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "counts"),
+    [
+        (["chat:{room}", "chat:staff"], "chat:staff", "chat:staff"),
+        (["chat:{room}", "chat:staff"], "chat:staff2", "chat:{room}"),
+        (["{anything}", "chat{x}", "chat:{room}", "chat:s{x}", "chat:{x}f"], "chat:staff", "chat:s{x}"),
+        (["{a}", "{a}{b}"], "xy", "{a}{b}"),
+        (["{a}", "{a}{b}"], "x", "{a}"),
+        (["{a}:{b}", "{a}:staff", "team:{b}"], "team:staff", "{a}:staff"),
+        (["a{x}", "{x}a"], "aba", "a{x}"),
+    ],
+)
+def test_the_pattern_that_says_most_counts(patterns: list[str], name: str, counts: str) -> None:
+    for order in (patterns, patterns[::-1]):
+        channels = Channels()
+        for pattern in order:
+            channels.declare(pattern, ChannelOptions())
+        found = channels.find(name)
+        assert found is not None
+        assert found[0].pattern.text == counts
+
+
+@pytest.mark.parametrize(("known", "again"), [("news", "news"), ("chat:{room}", "chat:{name}"), ("{a}.{b}", "{x}.{y}")])
+def test_patterns_that_match_the_same_names(known: str, again: str) -> None:
+    channels = Channels()
+    channels.declare(known, ChannelOptions())
+    with pytest.raises(ValueError, match=re.escape(f"{again!r} is declared already, as {known!r}")):
+        channels.declare(again, ChannelOptions())
+
+
+def test_each_function_of_a_channel_is_declared_once() -> None:
+    channel = Channels().declare("chat:{room}", ChannelOptions())
+    for declare in (channel, channel.on_publish, channel.on_unsubscribe):
+        declare(lambda client: None)
+        with pytest.raises(ValueError, match="already, and there can only be one"):
+            declare(lambda client: None)
+    for change in (channel.to_plain, channel.from_plain):
+        with pytest.raises(TypeError, match="must take a message"):
+            change(lambda: None)
+        change(lambda message: None)
+        with pytest.raises(ValueError, match="already, and there can only be one"):
+            change(lambda message: None)
+
+
+def test_what_is_found() -> None:
     channels = Channels()
     lobby = channels.declare("chat:lobby", ChannelOptions())
     chat = channels.declare("chat:{room}", ChannelOptions())
     assert channels.find("chat:lobby") == (lobby, {})
     assert channels.find("chat:x") == (chat, {"room": "x"})
     assert channels.find("news") is None
+    first = channels.declare("a{x}b{y}", ChannelOptions())
+    channels.declare("a{x}c{y}", ChannelOptions())
+    assert channels.find("a1b2c3") == (first, {"x": "1", "y": "2c3"})
     with pytest.raises(ValueError, match="'chat:lobby' is declared already"):
         channels.declare("chat:lobby", ChannelOptions())
 

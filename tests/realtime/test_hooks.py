@@ -1,12 +1,15 @@
 import asyncio
 import dataclasses
+import functools
+import inspect
 from typing import Annotated, Any, TypedDict
 
 import msgspec
 import pytest
 
+from trunkline.realtime import Client
 from trunkline.realtime.codes import Refused
-from trunkline.realtime.hooks import Hook, encode
+from trunkline.realtime.hooks import Hook, decoded, encode, only_one, takes
 
 
 class Point(msgspec.Struct):
@@ -69,7 +72,93 @@ def test_arguments_go_by_name_and_position() -> None:
     assert call(Hook(keywords, names), a="1", b="2") == {"a": "1", "b": "2"}
 
 
-@pytest.mark.parametrize("function", [lambda: 1, lambda client, data, more: 1, lambda room: 1])
+def client_first(client: Any, data: dict[str, int], room: str, user: str) -> Any: ...
+def data_last(client: Any, room: str, user: str, data: dict[str, int]) -> Any: ...
+def data_between(client: Any, room: str, data: dict[str, int], user: str) -> Any: ...
+def client_last(room: str, user: str, data: dict[str, int], client: Any) -> Any: ...
+def client_after_data(data: dict[str, int], client: Any, room: str, user: str) -> Any: ...
+def client_by_type(data: dict[str, int], connected: Client, room: str, user: str) -> Any: ...
+def keywords_only(client: Any, data: dict[str, int], *, user: str, room: str) -> Any: ...
+def positions_only(room: str, client: Any, user: str, data: dict[str, int], /) -> Any: ...
+def some_positions_only(room: str, client: Any, /, data: dict[str, int], user: str) -> Any: ...
+def with_defaults(client: Any, room: str = "", data: dict[str, int] = {}, user: str = "") -> Any: ...  # noqa: B006
+def with_everything_else(client: Any, room: str, data: dict[str, int], *rest: Any, **more: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        client_first, data_last, data_between, client_last, client_after_data, client_by_type, keywords_only,
+        positions_only, some_positions_only, with_defaults, with_everything_else,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_async", [False, True])
+def test_parameters_may_stand_in_any_order(shape: Any, is_async: bool) -> None:
+    signature = inspect.signature(shape, eval_str=True)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs).arguments
+        more = bound.pop("more", {})
+        bound["client"] = bound.pop("connected", None) or bound["client"]
+        return [(bound | more)[name] for name in ("client", "data", "room", "user")]
+
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    hook = coroutine if is_async else function
+    hook.__signature__ = signature  # type: ignore[attr-defined]
+    assert call(Hook(hook, ("room", "user")), b'{"x": 1}', room="lobby", user="ada") == (
+        ["client", {"x": 1}, "lobby", "ada"]
+    )
+
+
+class Methods:
+    def method(self, client: Any, room: str, data: int) -> Any:
+        return client, room, data
+
+    def __call__(self, client: Any, room: str, data: int) -> Any:
+        return client, room, data
+
+
+@pytest.mark.parametrize(
+    "function", [Methods().method, Methods(), functools.partial(Methods.method, Methods()), Methods().__call__]
+)
+def test_whatever_can_be_called_may_be_a_hook(function: Any) -> None:
+    assert call(Hook(function, ("room",)), b"1", room="lobby") == ("client", "lobby", 1)
+
+
+@pytest.mark.parametrize("function", [lambda client, data: 1, lambda client, room, data: 1, lambda room: 1])
+def test_a_hook_for_which_nothing_is_sent_takes_no_data(function: Any) -> None:
+    with pytest.raises(TypeError, match="must take a client, and by name perhaps room"):
+        Hook(function, ("room",), sent=False)
+    assert call(Hook(lambda room, client: (client, room), ("room",), sent=False), room="x") == ("client", "x")
+
+
+def test_a_function_whose_arguments_are_counted() -> None:
+    takes(lambda client, token: 1, "a client", "a token")
+    for wrong in (lambda client: 1, lambda: 1, lambda client, token, more: 1, lambda *, client, token: 1):
+        with pytest.raises(TypeError, match="must take a client and a token"):
+            takes(wrong, "a client", "a token")
+
+
+def test_there_is_only_one() -> None:
+    only_one("on_connect", None)
+    for known in (client_first, Hook(client_first, ("room", "user"))):
+        with pytest.raises(ValueError, match="on_connect is client_first already, and there can only be one"):
+            only_one("on_connect", known)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: 1,
+        lambda client, data, more: 1,
+        lambda room: 1,
+        lambda client, *, data: 1,
+        lambda *, client: 1,
+        functools.partial(lambda client: 1, "client"),
+    ],
+)
 def test_functions_that_take_something_else(function: Any) -> None:
     with pytest.raises(TypeError, match="must take a client, perhaps what the client sent, and by name perhaps room"):
         Hook(function, ("room",))
@@ -137,3 +226,10 @@ def test_what_programs_return_becomes_json_unless_it_is_bytes() -> None:
     assert encode(Model(3)) == b'{"data": 3}'
     with pytest.raises(TypeError):
         encode(object())
+
+
+def test_what_was_encoded_is_an_object_again() -> None:
+    assert decoded(None) is None
+    assert decoded(encode({"name": "Ada"})) == {"name": "Ada"}
+    for data in (b"\xff\xfe", b"", b"{"):
+        assert decoded(data) == data

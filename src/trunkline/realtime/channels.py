@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, Self
 
-from trunkline.realtime.hooks import Hook
+from trunkline.realtime.codes import BAD_REQUEST, UNKNOWN_CHANNEL, Refused
+from trunkline.realtime.hooks import Hook, only_one, takes
 from trunkline.realtime.limits import Rate
 from trunkline.realtime.plain import PlainCodec
 
@@ -92,6 +93,7 @@ class Pattern:
         pieces = re.split(r"\{([^{}]*)\}", text)
         self.text = text
         self.parameters: tuple[str, ...] = tuple(pieces[1::2])
+        self.shape: tuple[str, ...] = tuple(pieces[::2])
         for name in self.parameters:
             if not name.isidentifier() or self.parameters.count(name) > 1:
                 raise ValueError(
@@ -105,6 +107,12 @@ class Pattern:
 
     def __repr__(self) -> str:
         return f"Pattern({self.text!r})"
+
+    @property
+    def precision(self) -> tuple[int, ...]:
+        """How much it says of a name: more than any other pattern that all its names match, too."""
+        lengths = [len(text) for text in self.shape]
+        return sum(lengths), len(self.parameters), *lengths
 
     def match(self, channel: str) -> dict[str, str] | None:
         """The values of the parameters in the name of a channel, None if it isn't of this form."""
@@ -153,6 +161,7 @@ class Channel:
         It gets the client, the parameters of the pattern by name, and, if it has one more parameter, what the client
         sent along. It raises `Refused`, or returns what the client shall be told, None for nothing.
         """
+        only_one(f"the function for subscriptions to {self.pattern.text}", self.subscribe_hook)
         self.subscribe_hook = Hook(function, self.pattern.parameters)
         return self
 
@@ -162,12 +171,14 @@ class Channel:
         It gets the client, the message as the type that its parameter is annotated with, and the parameters of the
         pattern by name. It raises `Refused`, or returns what shall be published instead, None for the message as it is.
         """
+        only_one(f"on_publish of {self.pattern.text}", self.publish_hook)
         self.publish_hook = Hook(function, self.pattern.parameters)
         return function
 
     def on_unsubscribe(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Call a function, sync or async, with a client that isn't subscribed any more, and the parameters."""
-        self.unsubscribe_hook = Hook(function, self.pattern.parameters)
+        only_one(f"on_unsubscribe of {self.pattern.text}", self.unsubscribe_hook)
+        self.unsubscribe_hook = Hook(function, self.pattern.parameters, sent=False)
         return function
 
     def to_plain(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -188,33 +199,60 @@ class Channel:
         return function
 
     def _change_plain(self, **functions: Callable[..., Any]) -> None:
+        for name, function in functions.items():
+            only_one(f"{name} of {self.pattern.text}", self._plain[name])
+            takes(function, "a message")
         self._plain.update(functions)
         self.plain = PlainCodec(**self._plain)
 
 
 class Channels:
-    """The channels that are declared. The first pattern that a name matches counts."""
+    """The channels that are declared.
+
+    Of the patterns that a name matches, the one with the most text of its own counts, so "chat:staff" before
+    "chat:{room}"; of two with as much, the one with more parameters; then the one that begins with more text; then the
+    one that was declared first.
+    """
 
     def __init__(self) -> None:
-        self._channels: dict[str, Channel] = {}
+        self._channels: list[Channel] = []  # the most precise first
 
     def declare(self, pattern: str, options: ChannelOptions) -> Channel:
         """Declare the channels of a pattern.
 
         Raises:
-            ValueError: if it is malformed, or declared already.
+            ValueError: if it is malformed, or one that matches the same names is declared already.
         """
-        if pattern in self._channels:
-            raise ValueError(f"the channel {pattern!r} is declared already")
-        channel = self._channels[pattern] = Channel(Pattern(pattern), options)
+        channel = Channel(Pattern(pattern), options)
+        for known in self._channels:
+            if known.pattern.shape == channel.pattern.shape:
+                raise ValueError(f"the channel {pattern!r} is declared already, as {known.pattern.text!r}")
+        self._channels.append(channel)
+        self._channels.sort(key=lambda each: each.pattern.precision, reverse=True)
         return channel
 
     def find(self, name: str) -> tuple[Channel, dict[str, str]] | None:
         """What is declared for the channel of this name, and the parameters in its name. Nothing is for a long name."""
         if len(name) > LONGEST_NAME:
             return None
-        for channel in self._channels.values():
+        for channel in self._channels:
             parameters = channel.pattern.match(name)
             if parameters is not None:
                 return channel, parameters
         return None
+
+    def get(self, name: str) -> tuple[Channel, dict[str, str]]:
+        """The same, for a client.
+
+        Raises:
+            Refused: if nothing is declared.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        raise Refused(BAD_REQUEST, too_long(name)) if len(name) > LONGEST_NAME else Refused(UNKNOWN_CHANNEL)
+
+
+def too_long(name: str) -> str:
+    """What is wrong with a name of more than `LONGEST_NAME` characters."""
+    return f"the name of a channel has {len(name)} characters: at most {LONGEST_NAME} are allowed"

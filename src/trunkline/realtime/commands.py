@@ -604,10 +604,7 @@ class Commands:
         subscription = client.subscriptions.get(name)
         if subscription is not None:
             return subscription.channel, subscription.parameters, subscription
-        found = self.channels.find(name)
-        if found is None:
-            raise Refused(codes.UNKNOWN_CHANNEL)
-        return *found, None
+        return *self.channels.get(name), None
 
     def _may(self, who: Who, client: Client, subscription: Subscription | None) -> bool:
         if who == "subscribers":

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from trunkline import json
 from trunkline.realtime import codes
 
-__all__ = ["Hook", "call", "decoded", "encode", "parameters_of", "type_of", "typed"]
+__all__ = ["Hook", "call", "decoded", "encode", "name_of", "only_one", "parameters_of", "takes", "type_of", "typed"]
+
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Hook:
-    """A function, sync or async, that takes a client, perhaps what it sent, and the parameters of a channel by name.
+    """A function, sync or async, that takes a client, perhaps what it sent, and the parameters of a channel by name, in
+    any order.
 
     Args:
         function: its annotations say which type what the client sent must have: any that msgspec knows, such as a
             Struct, a dataclass or a TypedDict, or a model of pydantic. `bytes` gets it as it came.
         names: of the parameters of the channel.
+        sent: whether the client sends something.
 
     Raises:
         TypeError: if it takes other arguments, or an annotation means nothing where the function is.
     """
 
-    def __init__(self, function: Callable[..., Any], names: Sequence[str] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], names: Sequence[str] = (), *, sent: bool = True) -> None:
         self.function = function
         parameters = parameters_of(function)
-        positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-        own = [each for each in positional if each.name not in names]
-        if not 1 <= len(own) <= 2:
+        own = [each for each in parameters if each.kind in _POSITIONAL and each.name not in names]
+        demanded = [
+            each for each in parameters
+            if each.kind is each.KEYWORD_ONLY and each.default is each.empty and each.name not in names
+        ]  # fmt: skip
+        if demanded or not 1 <= len(own) <= 1 + sent:
+            what = "a client, perhaps what the client sent," if sent else "a client,"
             raise TypeError(
-                f"{function.__qualname__} must take a client, perhaps what the client sent, and by name perhaps "
-                f"{', '.join(names) or 'nothing'}; it takes {', '.join(each.name for each in parameters) or 'nothing'}"
+                f"{name_of(function)} must take {what} and by name perhaps {', '.join(names) or 'nothing'}; "
+                f"it takes {', '.join(each.name for each in parameters) or 'nothing'}"
             )
+        if len(own) == 2 and _is_client(own[1]):
+            own.reverse()
         takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
         taken = {each.name for each in parameters}
-        self.names = tuple(name for name in names if takes_all or name in taken)
-        self.takes_data = len(own) == 2
-        self.type = type_of(own[1]) if self.takes_data else Any
+        first = list(itertools.takewhile(lambda each: each in own or each.kind is each.POSITIONAL_ONLY, parameters))
+        self._client = own[0].name
+        self._data = own[1].name if len(own) == 2 else None
+        self._first = [each.name for each in first]
+        self._names = [name for name in names if takes_all or name in taken]
+        self.type = Any if self._data is None else type_of(own[1])
 
     async def __call__(self, client: object, data: bytes | None, parameters: dict[str, str]) -> Any:
         """Call the function.
@@ -48,9 +62,46 @@ class Hook:
         Raises:
             Refused: if `data` isn't of the type that it wants, or it refuses.
         """
-        arguments = (client, typed(data, self.type)) if self.takes_data else (client,)
-        result = self.function(*arguments, **{name: parameters[name] for name in self.names})
+        arguments: dict[str, Any] = {name: parameters[name] for name in self._names}
+        arguments[self._client] = client
+        if self._data is not None:
+            arguments[self._data] = typed(data, self.type)
+        result = self.function(*[arguments.pop(name) for name in self._first], **arguments)
         return await result if inspect.isawaitable(result) else result
+
+
+def _is_client(parameter: inspect.Parameter) -> bool:
+    from trunkline.realtime.client import Client  # which needs this module
+
+    return parameter.name == "client" or parameter.annotation is Client
+
+
+def takes(function: Callable[..., Any], *names: str) -> None:
+    """Check that a function can be called with so many arguments.
+
+    Raises:
+        TypeError: if it can't.
+    """
+    try:
+        inspect.signature(function).bind(*names)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name_of(function)} must take {' and '.join(names)}: {error}") from None
+
+
+def only_one(what: str, declared: object) -> None:
+    """Check that a function isn't declared yet.
+
+    Raises:
+        ValueError: if it is. The later one would take the place of the earlier, and nobody would notice.
+    """
+    if declared is not None:
+        known = name_of(declared.function if isinstance(declared, Hook) else declared)
+        raise ValueError(f"{what} is {known} already, and there can only be one")
+
+
+def name_of(function: object) -> str:
+    """What a function is called in errors."""
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 async def call(hook: Hook | None, client: object, data: bytes | None, parameters: dict[str, str]) -> bytes | None:
@@ -63,14 +114,16 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters of a function, with annotations that are types.
 
     Raises:
-        TypeError: if an annotation can't be looked up.
+        TypeError: if it has no signature, or an annotation can't be looked up.
     """
     try:
         return list(inspect.signature(function, eval_str=True).parameters.values())
     except NameError as error:
         raise TypeError(
-            f"an annotation of {function.__qualname__} can't be looked up: {error}; define it at the top of a module"
+            f"an annotation of {name_of(function)} can't be looked up: {error}; define it at the top of a module"
         ) from None
+    except ValueError as error:  # of builtins
+        raise TypeError(f"{name_of(function)} doesn't say what it takes: {error}") from None
 
 
 def type_of(parameter: inspect.Parameter) -> Any:

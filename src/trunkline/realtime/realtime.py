@@ -15,16 +15,16 @@ from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages
 from trunkline.realtime.brokers import Broker, History, broker_from_url
 from trunkline.realtime.browser import trunkline_js
-from trunkline.realtime.channels import Channel, ChannelOptions, Channels
+from trunkline.realtime.channels import LONGEST_NAME, Channel, ChannelOptions, Channels, too_long
 from trunkline.realtime.client import Client, State, Timeouts
 from trunkline.realtime.codecs import Codec, codec_for, select_subprotocol
 from trunkline.realtime.commands import Commands, check_json
 from trunkline.realtime.deadlines import Deadlines
-from trunkline.realtime.hooks import Hook, encode
+from trunkline.realtime.hooks import Hook, encode, only_one, takes
 from trunkline.realtime.hub import Hub
 from trunkline.realtime.limits import Rate
 from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
-from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition, as_text
 
 if TYPE_CHECKING:
     from trunkline.core.writer import PreparedMessage
@@ -145,11 +145,18 @@ class Realtime:
         Returns:
             The channel: a decorator for the function that decides who may subscribe.
 
+        Of several patterns that match the name of a channel, the one with the most text of its own counts, in whichever
+        order they are declared: "chat:staff" before "chat:{room}".
+
         Raises:
-            ValueError: if the pattern is malformed or declared already, or an option makes no sense.
+            ValueError: if the pattern is malformed, or matches the same names as one that is declared already, or an
+                option makes no sense, such as subscribe="token" without `tokens`.
             TypeError: if an option is unknown.
         """
-        return self._channels.declare(pattern, ChannelOptions(**options))
+        chosen = ChannelOptions(**options)
+        if chosen.subscribe == "token" and self._commands.tokens is None:
+            raise ValueError(f"{pattern!r} has subscribe='token', but nothing checks tokens: use Realtime(tokens=...)")
+        return self._channels.declare(pattern, chosen)
 
     def on_connect(self, function: F) -> F:
         """Call a function, sync or async, when a client connects.
@@ -157,26 +164,36 @@ class Realtime:
         It gets the client, and, if it has one more parameter, what the client sent along. It may set `client.user`,
         `client.info` and `client.channels`, raise `Refused` or `Disconnected`, and returns what the client shall be
         told, None for nothing.
+
+        Raises:
+            TypeError: if the function takes other arguments. So do the others here.
+            ValueError: if there is such a function already. So do the others here.
         """
+        only_one("on_connect", self._commands.connect_hook)
         self._commands.connect_hook = Hook(function)
         return function
 
     def on_message(self, function: F) -> F:
         """Call a function, sync or async, with a client and a message that it sent outside of channels."""
+        only_one("on_message", self._commands.message_hook)
         self._commands.message_hook = Hook(function)
         return function
 
     def on_disconnect(self, function: F) -> F:
         """Call a function, sync or async, with a client that was connected and is no more."""
-        self._commands.disconnect_hook = Hook(function)
+        only_one("on_disconnect", self._commands.disconnect_hook)
+        self._commands.disconnect_hook = Hook(function, sent=False)
         return function
 
     def on_refresh(self, function: F) -> F:
         """Call a function, sync or async, with a client and the new token that it sent, before `client.ttl` is over.
 
-        It returns the seconds until the next time, None for never, or raises `Refused` or `Disconnected`. Not needed
-        for the tokens that `Realtime` was given `tokens` for.
+        It returns the seconds until the next time, None for never, or raises `Refused` or `Disconnected`. Without any
+        time left, or with `Refused` 109 or 110, the client is disconnected with 3005 and comes back with another token.
+        Not needed for the tokens that `Realtime` was given `tokens` for.
         """
+        only_one("on_refresh", self._commands.refresh_hook)
+        takes(function, "a client", "a token")
         self._commands.refresh_hook = function
         return function
 
@@ -189,6 +206,7 @@ class Realtime:
         """
 
         def register(function: F) -> F:
+            only_one(f"rpc {name!r}", self._commands.procedures.get(name))
             self._commands.procedures[name] = Hook(function)
             return function
 
@@ -275,12 +293,13 @@ class Realtime:
 
         Raises:
             LookupError: if no channel of this name is declared.
+            TypeError: if `user` isn't text, or `info` can't be JSON.
         """
         await self.start()
-        plain = self._declared(channel).plain
+        plain = self._declared(channel)[0].plain
         client = self._new_client(connection, plain, Timeouts(ping=None))
-        client.user, client.info = user, info
         try:
+            client.user, client.info = user, info
             await self._commands.connect_plain(client, channel)
             async for message in connection:
                 await self._commands.receive_plain(client, channel, plain, message)
@@ -344,17 +363,16 @@ class Realtime:
 
         Raises:
             LookupError: if no channel of this name is declared.
-            TypeError: if `obj` can't be JSON.
-            ValueError: if bytes aren't JSON, or there is an id but no history.
+            TypeError: if `obj` can't be JSON, or `key`, `id` or a tag isn't text.
+            ValueError: if bytes aren't JSON, there is an id but no history, or text can't be sent.
             BrokerError: if the store doesn't take it.
         """
+        declared, name = self._declared(channel)
+        data = encode(obj) if declared.options.binary else _encode_json(obj)
+        publication = Publication(data, key=as_text("key", key), tags=_as_tags(tags))
+        id = None if id is None else as_text("id", id)
         await self.start()
-        declared = self._declared(channel)
-        data = encode(obj)
-        if isinstance(obj, bytes) and not declared.options.binary:
-            _must_be_json(data)
-        publication = Publication(data, key=key, tags=tags)
-        return await self._commands.publish(declared, channel, publication, id)
+        return await self._commands.publish(declared, name, publication, id)
 
     async def history(
         self, channel: str, *, since: StreamPosition | None = None, limit: int | None = None, reverse: bool = False
@@ -362,20 +380,32 @@ class Realtime:
         """What was published in a channel, as far as it is kept; see `Broker.history`.
 
         Raises:
+            LookupError: if no channel of this name is declared.
             BrokerError: if it can't be read.
         """
+        _, name = self._declared(channel)
         await self.start()
-        return await self.broker.history(channel, since=since, limit=limit, reverse=reverse)
+        return await self.broker.history(name, since=since, limit=limit, reverse=reverse)
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Who is in a channel, by the id of the client."""
+        """Who is in a channel, by the id of the client.
+
+        Raises:
+            LookupError: if no channel of this name is declared.
+        """
+        _, name = self._declared(channel)
         await self.start()
-        return await self.presence_store.get(channel)
+        return await self.presence_store.get(name)
 
     async def presence_stats(self, channel: str) -> PresenceStats:
-        """How many clients, and distinct users, are in a channel."""
+        """How many clients, and distinct users, are in a channel.
+
+        Raises:
+            LookupError: if no channel of this name is declared.
+        """
+        _, name = self._declared(channel)
         await self.start()
-        return await self.presence_store.stats(channel)
+        return await self.presence_store.stats(name)
 
     async def subscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
         """Subscribe the clients of a user on this node, or one client, to a channel.
@@ -383,9 +413,11 @@ class Realtime:
         Where a client is about to connect, or to subscribe to the channel itself, that comes to its end first.
 
         Raises:
+            LookupError: if no channel of this name is declared.
             Refused: if that can't be.
             TypeError: if neither `user` nor `client` is given.
         """
+        _, channel = self._declared(channel)
         await self._for_each(user, client, lambda found: self._commands.subscriptions.subscribe(found, channel))
 
     async def unsubscribe(self, channel: str, *, user: str | None = None, client: str | None = None) -> None:
@@ -395,8 +427,10 @@ class Realtime:
         store, gets its answer, and is told the end then. A plain client is disconnected with code 1008.
 
         Raises:
+            LookupError: if no channel of this name is declared.
             TypeError: if neither `user` nor `client` is given.
         """
+        _, channel = self._declared(channel)
         await self._for_each(user, client, lambda found: self._commands.subscriptions.unsubscribe(found, channel))
 
     async def send(self, obj: Any, *, user: str | None = None, client: str | None = None) -> int:
@@ -418,9 +452,7 @@ class Realtime:
             ValueError: if bytes aren't JSON.
         """
         await self.start()
-        data = encode(obj)
-        if isinstance(obj, bytes):
-            _must_be_json(data)
+        data = _encode_json(obj)
         frames: dict[Codec, PreparedMessage] = {}
         found = [each for each in self._find(user, client) if each.state is State.CONNECTED and each.codec.events]
         for each in found:
@@ -477,13 +509,23 @@ class Realtime:
     def _find(self, user: str | None, client: str | None) -> list[Client]:
         if user is None and client is None:
             raise TypeError("say who: give user or client")
-        return self._hub.find(user, client)
+        return self._hub.find(None if user is None else as_text("user", user), client)
 
-    def _declared(self, channel: str) -> Channel:
-        found = self._channels.find(channel)
-        if found is None:
-            raise LookupError(f"no channel is declared whose pattern matches {channel!r}: declare one with channel()")
-        return found[0]
+    def _declared(self, channel: str) -> tuple[Channel, str]:
+        """What is declared for a channel, and its name.
+
+        Raises:
+            LookupError: if nothing is.
+            TypeError: if the name isn't text.
+            ValueError: if it is text that can't be sent.
+        """
+        name = as_text("channel", channel)
+        found = self._channels.find(name)
+        if found is not None:
+            return found[0], name
+        if len(name) > LONGEST_NAME:
+            raise LookupError(too_long(name))
+        raise LookupError(f"no channel is declared whose pattern matches {name!r}: declare one with channel()")
 
 
 def now() -> float:
@@ -491,8 +533,25 @@ def now() -> float:
     return clock_of(asyncio.get_running_loop())()
 
 
-def _must_be_json(data: bytes) -> None:
+def _encode_json(obj: Any) -> bytes:
+    """What a program publishes or sends, as JSON. Only what it encoded itself may not be.
+
+    Raises:
+        TypeError: if it can't be JSON.
+        ValueError: if it isn't.
+    """
+    data = encode(obj)
     try:
         check_json(data)
     except codes.Refused as refused:
         raise ValueError(refused.message) from None
+    return data
+
+
+def _as_tags(tags: dict[str, str] | None) -> dict[str, str] | None:
+    """Tags as they go to clients, which the program can't change any more."""
+    if tags is None:
+        return None
+    if not isinstance(tags, dict):
+        raise TypeError(f"tags is {tags!r}: it must be a dict of text")
+    return {as_text("a name in tags", name): as_text(f"the tag {name!r}", value) for name, value in tags.items()}

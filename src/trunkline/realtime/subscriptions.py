@@ -136,9 +136,7 @@ class Subscriptions:
 
     def begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
         """Take a place for a subscription."""
-        found = self.channels.find(name)
-        if found is None:
-            raise Refused(codes.UNKNOWN_CHANNEL)
+        found = self.channels.get(name)
         if name in client.subscriptions:
             raise Refused(codes.ALREADY_SUBSCRIBED)
         if len(client.subscriptions) >= self.limits.channels:
