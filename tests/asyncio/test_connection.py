@@ -329,6 +329,30 @@ def test_send_nowait_takes_what_the_peer_keeps_up_with(run: Callable[[Test], Non
     run(main)
 
 
+@pytest.mark.parametrize("end", ["close frame", "end of stream", "lost", "we close"])
+def test_on_closing_is_called_once_also_before_messages_were_received(run: Callable[[Test], None], end: str) -> None:
+    async def main() -> None:
+        ws, _ = connected()
+        states: list[State] = []
+        ws.on_closing = lambda: states.append(ws.state)
+        await arrive(ws, frames(ws, "a"))
+        assert states == []
+        if end == "close frame":
+            await arrive(ws, peer_frame(ws.session, CLOSE, b"\x03\xe8"))
+        elif end == "end of stream":
+            ws.eof_received()
+        elif end == "we close":
+            ws.start_closing(1000, "")
+        if end != "lost":
+            assert len(states) == 1
+        ws.connection_lost(None)
+        assert len(states) == 1
+        assert states[0] is not State.OPEN
+        assert await ws.recv() == "a"
+
+    run(main)
+
+
 def test_send_nowait_is_corked_as_send_is_and_never_breaks_into_a_fragmented_message(
     run: Callable[[Test], None],
 ) -> None:

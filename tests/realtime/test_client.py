@@ -1,6 +1,8 @@
+from typing import Any
+
 import pytest
 
-from tests.support.rooms import Node
+from tests.support.rooms import Node, Talker
 from trunkline.realtime import Timeouts
 from trunkline.realtime.client import State
 
@@ -29,15 +31,57 @@ def test_pings_are_answered_or_else() -> None:
     client.on_deadline(now + 10)
     assert talker.connection.take() == [{}]
     assert client.deadline() == now + 18
-    [pong] = client.codec.decode("{}")
-    client.admit(pong, now + 12)
+    client.heard()
     assert client.deadline() == now + 30
     client.on_deadline(now + 30)
-    client.busy = True  # the answer may stand behind the command that we are busy with
     client.on_deadline(now + 38)
-    assert client.state is State.CONNECTED
-    client.busy = False
-    client.on_deadline(now + 46)
+    assert talker.connection.closed == (3012, "no pong")
+
+
+def pinged(**attributes: Any) -> tuple[Talker, float]:
+    """A client that got a ping just now."""
+    node = Node(timeouts=TIMEOUTS)
+    talker, now = node.talker(), node.clock.now + 20
+    talker.client.state = State.CONNECTING
+    talker.client.connected(node.clock.now)
+    talker.connection.session.inbox.append("said before")
+    talker.connection.unsent = 100
+    talker.client.on_deadline(now)
+    for name, value in attributes.items():
+        setattr(talker.client, name, value)
+    return talker, now
+
+
+def test_an_answer_may_stand_behind_the_command_that_we_are_busy_with() -> None:
+    talker, now = pinged(busy=True)
+    talker.connection.session.inbox.append("{}")
+    assert talker.client.deadline() == now + 8
+    talker.client.on_deadline(now + 8)
+    assert talker.client.deadline() == now + 20  # for the next ping
+    talker.client.on_deadline(now + 20)
+    talker.connection.session.inbox.paused = True  # then we can't know
+    talker.client.on_deadline(now + 28)
+    assert talker.connection.closed is None
+    talker.connection.session.inbox.paused = False
+    talker.client.on_deadline(now + 40)
+    talker.client.on_deadline(now + 48)
+    assert talker.connection.closed == (3012, "no pong")
+
+
+def test_who_doesnt_answer_while_we_are_busy_with_its_command_is_gone_too() -> None:
+    talker, now = pinged(busy=True)
+    talker.client.on_deadline(now + 8)
+    assert talker.connection.closed == (3012, "no pong")
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_who_reads_what_stands_before_a_ping_is_there(busy: bool) -> None:
+    """On a slow line a long answer takes longer than a client has for its pong."""
+    talker, now = pinged(busy=busy)
+    talker.connection.unsent = 60
+    talker.client.on_deadline(now + 8)
+    assert talker.client.deadline() == now + 16
+    talker.client.on_deadline(now + 16)
     assert talker.connection.closed == (3012, "no pong")
 
 

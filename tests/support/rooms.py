@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from tests.support.protobuf import frame_of, replies_in
@@ -29,10 +30,20 @@ class Clock:
         return self.now
 
 
+class FakeInbox(list[str]):
+    """What the client sent while the server was busy; `paused`: perhaps there is more."""
+
+    paused = False
+
+
 class FakeConnection:
-    """A connection that takes messages until `writable` is False, or for `room` more bytes."""
+    """A connection that takes messages for `room` more bytes, of which the client hasn't read `unsent`."""
 
     def __init__(self) -> None:
+        self.session = SimpleNamespace(inbox=FakeInbox())
+        self.unsent = 0
+        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.unsent)
+        self.on_closing: Callable[[], None] | None = None
         self.sent: list[PreparedMessage] = []
         self.closed: tuple[int, str] | None = None
         self.room: float = float("inf")

@@ -43,7 +43,7 @@ cdef class Connection(BaseConnection):
     cdef bint streaming_broken
     cdef list drains
     cdef object fragmenting
-    cdef public object on_writable
+    cdef public object on_writable, on_closing
     cdef int budget
     cdef public bint corked, writing_paused
     cdef bint eof_sent

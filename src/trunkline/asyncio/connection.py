@@ -304,6 +304,8 @@ class Connection(BaseConnection):
         request, response: the opening handshake (`Request`, `Response`), or None.
         transport: the asyncio transport.
         on_writable: called without arguments when the peer keeps up again, see `send_nowait`; None by default.
+        on_closing: called without arguments, once, when the connection isn't open any more, also while messages that
+            came before are still to be received; None by default.
 
     Iterate over it to receive messages until the peer closes the connection normally::
 
@@ -336,6 +338,7 @@ class Connection(BaseConnection):
         self.drains: list[Waiter] | None = None
         self.fragmenting: asyncio.Future[None] | None = None
         self.on_writable: Callable[[], None] | None = None
+        self.on_closing: Callable[[], None] | None = None
         self.budget = BUDGET
         self.corked = False
         self.writing_paused = False
@@ -745,6 +748,13 @@ class Connection(BaseConnection):
         elif session.eof_wanted and not self.eof_sent and not self.lost:
             self._end_stream()
         self.schedule()
+        if session.phase >= 2 and self.on_closing is not None:
+            self._tell_closing()
+
+    def _tell_closing(self) -> None:
+        on_closing, self.on_closing = self.on_closing, None
+        if on_closing is not None:
+            on_closing()
 
     def _complete_pings(self) -> None:
         acknowledged, self.session.acknowledged = self.session.acknowledged, []
@@ -788,6 +798,7 @@ class Connection(BaseConnection):
             self.shared.deadlines.remove(self, self.due)
             self.due = 0.0
         self._wake_all()
+        self._tell_closing()
 
     def _wake_all(self) -> None:
         if self.receiver is not None:

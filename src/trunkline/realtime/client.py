@@ -9,6 +9,7 @@
     CONNECTED    connect command                        CLOSED, 3501
     CONNECTED    no answer to a ping in time            CLOSED, 3012
     CONNECTED    its time is over, and not refreshed    CLOSED, 3005
+    CONNECTED    the peer closes, or is gone            CLOSED; what it said before is still carried out
 
 The commands themselves are carried out by `commands.Commands`, which may have to wait. What goes to the client leaves
 at once, or, where the client is late, through its outbox.
@@ -44,6 +45,9 @@ class Peer(Protocol):
     """What a client asks of its connection."""
 
     on_writable: Callable[[], None] | None
+    on_closing: Callable[[], None] | None
+    session: Any
+    transport: Any
 
     def send_nowait(self, message: PreparedMessage) -> bool: ...
     def start_closing(self, code: int, reason: str) -> None: ...
@@ -125,11 +129,14 @@ class Client(Identity):
         shown: what others see of the client, once it is connected.
         state: how far it is.
         subscriptions: by name of the channel.
+        leaving: the peer closes the connection, or is gone.
+        past: the subscriptions that it had then, if it was connected.
     """
 
     __slots__ = (
-        "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "next_end", "outbox", "ping_at",
-        "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions", "timeouts", "wake_at",
+        "backlog", "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "leaving", "next_end",
+        "outbox", "past", "ping_at", "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions",
+        "timeouts", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -148,10 +155,13 @@ class Client(Identity):
         self.queue_limit = queue_limit
         self.outbox: Outbox | None = None
         self.busy = False
+        self.leaving = False
+        self.past: dict[str, Subscription] | None = None
         self.caught_up: asyncio.Event | None = None  # set when its queue becomes shorter
         self.stale_at: float | None = now + timeouts.stale
         self.ping_at: float | None = None
         self.pong_due: float | None = None
+        self.backlog = 0, 0  # at the last ping
         self.ends_at: float | None = None
         self.next_end: float | None = None  # of subscriptions
         self.wake_at: float | None = None  # when `Deadlines` looks at it
@@ -210,17 +220,20 @@ class Client(Identity):
 
     # States
 
-    def admit(self, command: Command | Garbled, now: float) -> None:
+    def heard(self) -> None:
+        """A frame came: whatever it says, the client is there."""
+        self.pong_due = None
+
+    def admit(self, command: Command | Garbled) -> None:
         """Check that a command may come now.
 
         Raises:
             Disconnected: if it may not.
         """
-        self.pong_due = None
         if command.connect is not None:
             if self.state is not State.NEW:
                 raise codes.Disconnected(codes.INVALID_REQUEST, "client is connected already")
-        elif self.state is not State.CONNECTED:
+        elif self.state is not State.CONNECTED and self.past is None:
             raise codes.Disconnected(codes.INVALID_REQUEST, "the first command must be connect")
 
     def connecting(self) -> None:
@@ -248,6 +261,7 @@ class Client(Identity):
     def disconnect(self, code: int = codes.FORCE_DISCONNECT, reason: str | None = None) -> None:
         """Close the connection; client libraries go by the code (see `codes.DISCONNECTS` and `codes.reason_for`)."""
         reason = codes.reason_for(code, reason)
+        self.past = None
         if self.state is not State.CLOSED:
             self.closed()
             self.connection.start_closing(code, reason)
@@ -257,8 +271,28 @@ class Client(Identity):
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
             self.outbox = None
-            self.connection.on_writable = None
+            self.connection.on_writable = self.connection.on_closing = None
             self.hub.closed(self)
+
+    def leave(self) -> None:
+        """The peer closes the connection, or is gone: others see that at once, whatever its command waits for.
+
+        What it said before is still carried out. While it connects, that comes to its end first.
+        """
+        self.leaving = True
+        if self.state is State.CONNECTED:
+            self.past = self.subscriptions
+            self.closed()
+
+    @property
+    def standing(self) -> dict[str, Subscription]:
+        """The subscriptions that count for what it may: after it has left, those that it would have."""
+        return self.subscriptions if self.past is None else self.past
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that the client says counts any more."""
+        return self.state is State.CLOSED and self.past is None
 
     # Deadlines
 
@@ -304,13 +338,25 @@ class Client(Identity):
         assert self.pong_due is not None, "the caller checked"
         if now < self.pong_due:
             return
-        if self.busy and self.outbox is None:  # the answer may stand behind the command that we are busy with
-            self.pong_due = now + self.timeouts.pong
+        unsent, unread = self._backlog()
+        inbox = self.connection.session.inbox
+        if self.busy and (unread > self.backlog[1] or inbox.paused):  # its answer is behind what we haven't read yet
+            self.pong_due = None
+        elif unsent < self.backlog[0]:  # it reads: our ping is behind what it hasn't read yet
+            self._expect_pong(now)
         else:
             self.disconnect(codes.NO_PONG)
+
+    def _expect_pong(self, now: float) -> None:
+        self.pong_due = now + self.timeouts.pong
+        self.backlog = self._backlog()
+
+    def _backlog(self) -> tuple[int, int]:
+        """Bytes that wait to leave, and messages of the client that wait for us."""
+        return self.connection.transport.get_write_buffer_size(), len(self.connection.session.inbox)
 
     def _ping(self, now: float) -> None:
         assert self.timeouts.ping is not None, "without it no ping is due"
         self.ping_at = now + self.timeouts.ping
-        self.pong_due = now + self.timeouts.pong
+        self._expect_pong(now)
         self.send_nowait(self.codec.ping)

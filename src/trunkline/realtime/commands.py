@@ -121,12 +121,13 @@ class Commands:
     async def receive(self, client: Client, frame: str | bytes) -> None:
         """Carry out what is in a frame. Faults of the client close its connection, with a code that says why."""
         client.busy = True
+        client.heard()
         try:
             for command in client.codec.decode(frame):
                 await self.hub.wait_read(client)
-                if client.state is State.CLOSED:
+                if client.over:
                     return
-                client.admit(command, self.clock())
+                client.admit(command)
                 await self._handle(client, command)
                 if client in self.subscriptions.postponed:
                     await self.subscriptions.catch_up(client)
@@ -212,6 +213,9 @@ class Commands:
             await self._undo_connect(client)
             raise
         client.connected(self.clock(), random.random())
+        if client.leaving:
+            client.leave()
+            return
         client.reply(id, connect=result)
         subscriptions = list(client.subscriptions.values())
         for subscription in subscriptions:
@@ -547,6 +551,8 @@ class Commands:
             self.subscriptions.tell_end(client, name, ended.code)
         except Gone:
             pass
+        if client.leaving:
+            client.leave()
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""
@@ -601,7 +607,7 @@ class Commands:
     # Permissions and hooks
 
     def _look_up(self, client: Client, name: str) -> tuple[Channel, dict[str, str], Subscription | None]:
-        subscription = client.subscriptions.get(name)
+        subscription = client.standing.get(name)
         if subscription is not None:
             return subscription.channel, subscription.parameters, subscription
         return *self.channels.get(name), None

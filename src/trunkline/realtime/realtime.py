@@ -267,7 +267,7 @@ class Realtime:
         try:
             async for frame in connection:
                 await receive(client, frame)
-                if client.state is State.CLOSED:
+                if client.over:
                     break
         except ConnectionClosed:
             pass
@@ -316,6 +316,9 @@ class Realtime:
     def _new_client(self, connection: ServerConnection, codec: Codec, timeouts: Timeouts) -> Client:
         client = Client(connection, codec, self._hub, now(), timeouts=timeouts, queue_limit=self.limits.queue)
         self._deadlines.watch(client)
+        connection.on_closing = client.leave
+        if not connection.open:
+            client.leave()
         return client
 
     def serve(self, host: str | None = None, port: int | None = None, **kwargs: Any) -> Server:

@@ -136,12 +136,14 @@ class Subscriptions:
 
     def begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
         """Take a place for a subscription."""
+        if client.over:
+            raise Gone
         found = self.channels.get(name)
-        if name in client.subscriptions:
+        if name in client.standing:
             raise Refused(codes.ALREADY_SUBSCRIBED)
-        if len(client.subscriptions) >= self.limits.channels:
+        if len(client.standing) >= self.limits.channels:
             raise Refused(codes.LIMIT_EXCEEDED)
-        subscription = client.subscriptions[name] = Subscription(name, *found, server_side=server_side)
+        subscription = client.standing[name] = Subscription(name, *found, server_side=server_side)
         return subscription
 
     async def enter(
