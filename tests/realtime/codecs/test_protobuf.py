@@ -206,6 +206,8 @@ def test_what_is_read_is_what_the_library_reads(data: bytes) -> None:
         # Stricter than the library only with offsets of 64 bits and with groups, which nobody sends.
         return
     if expected is not None and len({field.number for field, _ in expected.ListFields()} - {1}) <= 1:
+        if len(command.connect.subs if command.connect else ()) > len(expected.connect.subs):
+            return  # the library passes over an entry of a map that has a field which it doesn't know
         expected_fields = of_official(expected, m.Command)
         ours = as_dict(command)
         ours.get("subscribe", {}).pop("type", None)
