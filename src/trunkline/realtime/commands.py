@@ -241,6 +241,7 @@ class Commands:
             raise Gone
         if client.ttl is not None and client.ttl <= 0:
             raise Refused(codes.TOKEN_EXPIRED)
+        client.channels = client.channels  # checked once more: the hook may have changed the list itself
         self._introduce(client)
         subs = await self._put_into_channels(client, request.subs, server_side)
         subs |= await self._resume(client, request.subs)

@@ -35,7 +35,7 @@ class Identity:
         """Be nobody, as at first."""
         self._user = ""
         self._info: Any = None
-        self._channels: tuple[str, ...] = ()
+        self._channels: list[str] = []
         self._ttl: float | None = None
         self.token = ""
         self.meta: bytes | None = None
@@ -78,7 +78,7 @@ class Identity:
         self._info = info
 
     @property
-    def channels(self) -> tuple[str, ...]:
+    def channels(self) -> list[str]:
         """Names of channels that the server subscribes the client to. Set them, as a list, in a connect hook.
 
         Raises:
@@ -91,7 +91,7 @@ class Identity:
     def channels(self, names: Iterable[str]) -> None:
         if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
             raise TypeError(f"client.channels is {names!r}: it must be a list of names")
-        self._channels = tuple(dict.fromkeys(as_text("a name in client.channels", name) for name in names))
+        self._channels = list(dict.fromkeys(as_text("a name in client.channels", name) for name in names))
 
     @property
     def ttl(self) -> float | None:

@@ -68,7 +68,7 @@ async def assert_nothing_stays(node: Node, talker: Talker, hooks: Hooks) -> None
     hooks.then = lambda: None
     hooks.saw.clear()
     result = await talker.connect()
-    assert hooks.saw == [["", None, (), None, None, None]]
+    assert hooks.saw == [["", None, [], None, None, None]]
     assert result.keys() == {"client", "version", "ping", "pong"}
     assert node.hub.by_user.keys() == {""}
     assert client.shown == ClientInfo("", client.id)
@@ -182,6 +182,56 @@ def test_refused_for_its_rate(codec: str) -> None:
         await assert_nothing_stays(node, talker, hooks)
 
     scene(play, limits=Limits(rate=Rate(1, 1)))
+
+
+@CODECS
+def test_refused_and_tried_again_in_one_frame(codec: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff", subscribe="nobody", presence=True, history=1)
+        node.channel("lobby", publish="users")
+        hooks = Hooks(node)
+        hooks.then = refuse(Refused(1000))
+        talker = node.talker(codec)
+        refused, connected, subscribed, published = await talker.say_all(
+            {"id": 1, "connect": {"token": token(node), "name": "js"}},
+            {"id": 2, "connect": {}},
+            {"id": 3, "subscribe": {"channel": "lobby"}},
+            {"id": 4, "publish": {"channel": "lobby", "data": 1}},
+        )
+        assert refused["error"]["code"] == 1000
+        assert connected["connect"].keys() == {"client", "version", "ping", "pong"}
+        assert subscribed == {"id": 3, "subscribe": {}}
+        assert published["error"]["code"] == 103  # for users only
+        assert node.hub.by_user == {"": {talker.client}}
+        hasty = node.talker(codec)
+        await hasty.say_all({"connect": {"token": token(node)}}, {"subscribe": {"channel": "staff"}})
+        assert hasty.connection.closed == (3501, "the first command must be connect")
+        assert node.hub.rooms.keys() == {"lobby"}
+
+    scene(play)
+
+
+@CODECS
+@pytest.mark.parametrize("change", [lambda names: names.append("lobby"), lambda names: names.append(5)])
+def test_a_list_of_channels_that_the_hook_changes(codec: str, change: Callable[[list[Any]], None]) -> None:
+    async def play(node: Node) -> None:
+        node.channel("staff")
+        node.channel("lobby")
+
+        def connect(client: Client) -> None:
+            client.channels = ["staff"]
+            client.channels += ["lobby"]
+            change(client.channels)
+
+        node.commands.connect_hook = Hook(connect)
+        [reply] = await node.talker(codec).say(connect={})
+        if "error" in reply:
+            assert reply["error"]["code"] == 100
+            assert not node.hub.by_user
+        else:
+            assert reply["connect"]["subs"].keys() == {"staff", "lobby"}
+
+    scene(play)
 
 
 @CODECS
