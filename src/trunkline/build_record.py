@@ -1,4 +1,4 @@
-"""What the build of this installation wanted. setup.py puts its own in the place of this one.
+"""The modules that the build of this installation wanted. setup.py puts its own in the place of this one.
 
 This one is that of sources in place, which nobody built, and of TRUNKLINE_EXTENSIONS=off.
 """

@@ -12,8 +12,8 @@ or as the first thing that a program does::
     trunkline.compat.install()
 
 From then on `import websockets`, anywhere in the process, finds trunkline, whether websockets is installed or not. Only
-that name is concerned. What is set in its modules, as by `unittest.mock.patch`, is set in trunkline's. Processes that
-the program starts have to call `install` themselves.
+that name is concerned. A name that is set in its modules, as by `unittest.mock.patch`, is set in trunkline's. Processes
+that the program starts have to call `install` themselves.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class MultipleValuesError(LookupError):
 class Headers(MutableMapping[str, str]):
     """Headers of a request or a response, in order, with their names as they were written.
 
-    ``headers[name]`` finds a header whatever the case of ``name`` and raises :exc:`MultipleValuesError` if there are
+    ``headers[name]`` finds a header whatever the case of ``name``. It raises :exc:`MultipleValuesError` if there are
     several; :meth:`get_all` returns all of them. ``headers[name] = value`` **adds** a header: delete first to replace.
 
     Args:

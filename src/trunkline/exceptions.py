@@ -1,4 +1,4 @@
-"""What can go wrong, and what the caller does next.
+"""The exceptions, and the next step of the caller.
 
 Every exception that trunkline raises on its own account descends from :exc:`WebSocketException`::
 
@@ -228,7 +228,7 @@ class InvalidProxyStatus(ProxyError):
 
 
 class InvalidMessage(InvalidHandshake):
-    """What arrived isn't an HTTP/1.1 message. If ``__cause__`` is an EOFError it ended early: a retry may help."""
+    """The peer's bytes aren't an HTTP/1.1 message. If ``__cause__`` is an EOFError it ended early: a retry may help."""
 
 
 class InvalidMethod(InvalidHandshake):

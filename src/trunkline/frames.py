@@ -19,7 +19,7 @@ __all__ = ["Close", "CloseCode", "Frame", "Opcode"]
 
 
 class Opcode(enum.IntEnum):
-    """What a frame carries (RFC 6455 section 5.2)."""
+    """The kind of a frame (RFC 6455 section 5.2)."""
 
     CONT, TEXT, BINARY = 0x00, 0x01, 0x02
     CLOSE, PING, PONG = 0x08, 0x09, 0x0A
@@ -112,7 +112,7 @@ class Close:
 
     @property
     def explanation(self) -> str:
-        """What the code means, in English (RFC 6455 section 7.4.2 for the ranges)."""
+        """The meaning of the code, in English (RFC 6455 section 7.4.2 for the ranges)."""
         if 3000 <= self.code < 4000:
             return "registered"
         if 4000 <= self.code < 5000:

@@ -56,7 +56,7 @@ _is_chunk_size = re.compile(r"[0-9A-Fa-f]{1,15}+").fullmatch  # RFC 9112 section
 
 
 class Message:
-    """What requests and responses have in common."""
+    """The parts that requests and responses have in common."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "headers" and not isinstance(value, Headers):

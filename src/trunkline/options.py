@@ -1,4 +1,4 @@
-"""What can be set on a connection, in one place for every driver."""
+"""The settings of a connection, in one place for every driver."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def connect_request(proxy: Proxy, host: str, port: int, user_agent_header: str |
 
 
 class Tunnel:
-    """What is said to an HTTP proxy until it has opened a tunnel.
+    """The conversation with an HTTP proxy until it has opened a tunnel.
 
     Attributes:
         request: bytes to send to the proxy.

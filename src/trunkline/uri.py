@@ -41,7 +41,7 @@ class WebSocketURI:
 
     @property
     def resource_name(self) -> str:
-        """What to ask the server for (RFC 6455 section 3)."""
+        """The path and query to ask the server for (RFC 6455 section 3)."""
         path = self.path or "/"
         return f"{path}?{self.query}" if self.query else path
 

@@ -19,7 +19,7 @@ CONTENT_TYPES = {
     "svg": "image/svg+xml",
 }
 
-# Only our own files, nothing inline, nobody else's frame: text that somebody sent can never run as a script.
+# Only our own files, nothing inline, no frame of other sites: text that a person sent can never run as a script.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",

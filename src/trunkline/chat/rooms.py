@@ -29,19 +29,19 @@ ZERO_WIDTH_JOINER = "\u200d"  # not printable, but it holds emoji together
 UNESCAPED = "!'()*"  # what encodeURIComponent of JavaScript leaves alone, and quote does not
 HISTORY_TTL = 30 * 24 * 3600.0  # seconds
 CHANNELS = 8  # of one client: a page has two
-SIGNS = Rate(10, 20)  # that somebody is typing, in a room
+SIGNS = Rate(10, 20)  # of typing, from one client in a room
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the rooms put up with.
+    """The limits of the rooms.
 
     Args:
         max_size: bytes in one message.
         rate: messages per second from one client, in the long run.
         burst: seconds' worth of messages that a client may send at once.
         backlog: bytes that a client may leave unread before it is disconnected.
-        history: messages that somebody who comes in is shown.
+        history: messages that the page shows to a person who comes in.
         memory: seconds for which a room without people is remembered, where there is no store.
     """
 
@@ -60,10 +60,10 @@ class Who(msgspec.Struct):
 
 
 class Message(msgspec.Struct, omit_defaults=True):
-    """What is said in a room.
+    """A message in a room.
 
     Args:
-        id: chosen by whoever says it; the page knows its own message by it when it comes back.
+        id: chosen by the sender; the page knows its own message by it when it comes back.
         text: what was said.
         binary: what was sent by a plain client, if it is no text; in JSON, in Base64.
     """
@@ -148,7 +148,7 @@ class Rooms:
             task.add_done_callback(self._forgetting.discard)
 
     async def _forget(self, channel: str) -> None:
-        """Without this, whoever walks through ever new rooms would fill the memory."""
+        """Without this, a client that walks through ever new rooms would fill the memory."""
         await asyncio.sleep(self.limits.memory)
         if not (await self.realtime.presence_stats(channel)).clients:
             await self.realtime.broker.remove_history(channel)
@@ -193,11 +193,11 @@ def check_name(client: Client, **parameters: str) -> None:
 
 
 def from_plain(message: str | bytes) -> Message:
-    """What is said in the room when a plain client sends a message."""
+    """The message in the room for one that a plain client sends."""
     id = uuid.uuid4().hex
     return Message(id, text=message) if isinstance(message, str) else Message(id, binary=message)
 
 
 def to_plain(message: Message) -> str | bytes:
-    """What a plain client gets when something is said in the room."""
+    """The message that a plain client gets for one in the room."""
     return message.text if message.binary is None else message.binary

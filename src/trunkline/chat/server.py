@@ -22,7 +22,7 @@ __all__ = ["ChatServer", "run"]
 
 logger = logging.getLogger("trunkline.chat")
 
-CLOSE_TIMEOUT = 3.0  # seconds: whoever does not answer a Close frame must not hold up the end
+CLOSE_TIMEOUT = 3.0  # seconds: a client that does not answer a Close frame must not hold up the end
 
 
 class ChatServer:

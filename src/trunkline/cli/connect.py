@@ -31,7 +31,7 @@ GOOD_CLOSE_CODES = (1000, 1001, 1005)
 BINARY_SHOWN = 32  # bytes
 CHUNK = 65_536  # bytes
 
-# What could move the cursor, change the terminal, or reverse the order of what is shown around it.
+# Characters that could move the cursor, change the terminal, or reverse the order of the text around them.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

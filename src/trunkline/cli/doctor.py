@@ -31,7 +31,7 @@ OPTIONAL = (
     ("werkzeug", "routing", "werkzeug"),
 )
 
-PIPE_WIDTH = 200  # columns: whoever reads a pipe wants whole lines
+PIPE_WIDTH = 200  # columns: a program that reads a pipe wants whole lines
 
 Row = tuple[str, str, str]
 

@@ -1,4 +1,4 @@
-"""What pure-mode modules need of the `cython` module when they run uncompiled and Cython is not installed.
+"""The names of the `cython` module that pure-mode modules use when they run uncompiled without Cython.
 
 Modules are written once, in Cython's pure-Python mode. Compiled, `cython` is the compiler's own name space; uncompiled,
 only decorators and the flag `compiled` are evaluated, because annotations of local variables never are.

@@ -1,13 +1,13 @@
 """Deflate and inflate the messages of one connection (RFC 7692 section 7.2).
 
-What a message may refer to are the last bytes of those before it, and a fresh compressor or decompressor that takes
-these bytes for its dictionary goes on as the one before it would have done. So nothing of the compression library need
-stay alive between messages: an idle connection costs its last few KiB and no more, and a message that was compressed
-once for many receivers is no break, its bytes become history like any others.
+A message may refer to the last bytes of the messages before it. A fresh compressor or decompressor that takes these
+bytes for its dictionary goes on as its predecessor would have done. So nothing of the compression library need stay
+alive between messages: an idle connection costs its last few KiB. A message that was compressed once for many receivers
+is no break either: its bytes become history like any others.
 
 ISA-L, through `isal`, does the larger part of the work where it is installed, the standard library all of it elsewhere.
-Making a compressor of the standard library takes a third of the time of a small message, so those that were used last
-are kept, a fixed number for the whole process.
+A compressor of the standard library takes a third of the time of a small message to make. So the process keeps the ones
+that were used last, a fixed number of them.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ ERRORS = (zlib.error,) if isal is None else (zlib.error, isal.error)
 @cython.final
 @cython.cclass
 class SharedHistory:
-    """What many connections remember of one message, joined once for all that remember the same of what came before.
+    """The bytes that many connections remember, joined once for all that share the history before a message.
 
-    Who receives the same broadcasts as others holds the very same bytes, so this saves memory, too.
+    Connections that receive the same broadcasts hold the very same bytes, so this saves memory, too.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -204,7 +204,7 @@ class Inflater:
 
     @cython.ccall
     def inflate(self, data: bytes, fin: cython.bint = True, max_size: Any = None) -> bytes:
-        """What a fragment of a compressed message says; `fin` says that it is the last.
+        """Decompress a fragment of a message; `fin` says that it is the last.
 
         Never makes more than `max_size` bytes, and one, of it.
 

@@ -1,7 +1,7 @@
 """Received messages on their way to the application, whole or in fragments.
 
-Water marks count frames: above `high` the driver stops reading from the peer, at `low` it reads again, so that an
-application which does not keep up slows its peer down instead of growing memory.
+Water marks count frames: above `high` the driver stops reading from the peer, at `low` it reads again. So a program
+that does not keep up slows its peer down, and memory doesn't grow.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def _xor_words(source: bytes | memoryview, key: int) -> bytes:
 
 @lru_cache(maxsize=256)
 def _ones(size: int) -> int:
-    """What a key is multiplied with to cover so many bytes and up to three more."""
+    """The factor that repeats a key over so many bytes and up to three more."""
     return _ONES & ((1 << (8 * ((size + 3) & ~3))) - 1)
 
 
@@ -126,7 +126,7 @@ def payload_fill(payload: Payload, filled: int, source: memoryview, n: int, key:
 
 
 def payload_slice(payload: Payload, start: int, end: int) -> bytes:
-    """What came last, up to `end`."""
+    """The last bytes before `end`."""
     last: list[bytes] = []
     missing = end - start
     for piece in reversed(payload.pieces):

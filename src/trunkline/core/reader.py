@@ -1,12 +1,12 @@
 """Bytes in, frames and messages out: the receiving half of RFC 6455 sections 5.2 to 5.6.
 
 The reader applies every rule that the wire alone can break: header fields, masking direction, order of fragments,
-UTF-8, limits. What it finds goes to a `FrameSink`. What breaks a rule raises; `Session.receive_data` turns that into a
-close code, in one place.
+UTF-8, limits. It gives frames and messages to a `FrameSink`, and raises for a broken rule. `Session.receive_data` turns
+that into a close code, in one place.
 
-It keeps a state instead of a buffer. A header that is cut is kept until it is whole; a payload that is cut is unmasked
-straight into the object that the application will get. So the cost is linear however the bytes are split, text is
-refused at the first wrong byte, and any split of the input gives the same messages.
+It keeps a state instead of a buffer. A header that is cut is kept until it is whole. A payload that is cut is unmasked
+straight into the object that the program will get. So the cost is linear however the bytes are split, and any split of
+the input gives the same messages. Text is refused at the first wrong byte.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ class Reader:
 
     @cython.cfunc
     def _check_compressed_size(self, limit: cython.longlong) -> cython.int:
-        """What can't be compressed gets longer instead, but only by the headers of its blocks."""
+        """Data that can't be compressed gets longer, but only by the headers of its blocks."""
         if self.length > limit + limit // 8 + 64:
             raise PayloadTooBig(self.length, limit)
         return 0

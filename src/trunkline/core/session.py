@@ -10,9 +10,9 @@ A driver moves bytes and keeps the clock; the session holds everything else:
   did.
 
 Nothing here raises for what a peer did: `receive_data` turns a broken rule into a close code (section 7.1.7, `FAULTS`).
-What the peer sent before that still counts: while the application has such messages, the fault is pending, and what it
-answers leaves before the close frame. A driver calls `settle(now)` when the application waits and `inbox` has nothing
-for it; one that is too late (`ANSWER_TIMEOUT`) meets its deadline.
+The messages before the fault still count. While the program has not taken them all, the fault is pending, and the
+program's answers leave before the close frame. A driver calls `settle(now)` when the program waits and `inbox` is
+empty. A program that is too late (`ANSWER_TIMEOUT`) meets its deadline.
 
 The closing handshake (section 7) in one table. "EOF" is the end of our half of the stream; a server sends it first
 (7.1.1):
@@ -240,7 +240,7 @@ class Session(FrameSink):
         return "" if self.close_rcvd is None else self.close_rcvd.reason
 
     def close_exception(self) -> ConnectionClosed:
-        """What calls on a closed connection raise."""
+        """The exception that calls on a closed connection raise."""
         rcvd, sent = self.close_rcvd, self.close_sent
         normal = rcvd is not None and sent is not None and {rcvd.code, sent.code} <= OK_CLOSE_CODES
         kind = ConnectionClosedOK if normal else ConnectionClosedError

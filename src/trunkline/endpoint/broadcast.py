@@ -37,8 +37,8 @@ def broadcast(
 ) -> None:
     """Send one message to many connections, encoded and compressed once, waiting for none of them.
 
-    Connections that aren't open are passed over in silence. One that is in the middle of a fragmented message, or
-    more than 1 MiB behind, misses the message: it is logged as a warning, or raised, and counted in its
+    Connections that aren't open are passed over in silence. A connection misses the message while it sends another one
+    in fragments, and when it is more than 1 MiB behind. That is logged as a warning, or raised, and counted in its
     `skipped_broadcasts`.
 
     Args:

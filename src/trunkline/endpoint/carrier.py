@@ -16,9 +16,12 @@ __all__ = ["Carrier"]
 class Carrier:
     """Carries the bytes of one connection in both directions, in order, without a look at them.
 
-    A carrier has its `Life`, and calls it: `receive_data` and `receive_eof` for each read, `pause_writing` when it has
-    more than the write limit and `resume_writing` when it has room again, `on_due` at the time of `wake_at`, and `lose`
-    once, at the end. Nothing follows `lose`.
+    A carrier has its `Life`, and calls it:
+
+    - `receive_data` and `receive_eof` for each read;
+    - `pause_writing` when it holds more than the write limit, and `resume_writing` when it has room again;
+    - `on_due` at the time of `wake_at`;
+    - `lose` once, at the end. Nothing follows it.
 
     No method waits, and none raises for what the peer or the network did: that is what `lose` is for.
     """

@@ -1,4 +1,4 @@
-"""What a client decides before, between and after its attempts to connect, on every driver."""
+"""The decisions of a client before, between and after its attempts to connect, on every driver."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 
 class BaseConnect:
-    """What `connect` was told, and what follows from it.
+    """The settings of `connect`, and the decisions that follow from them.
 
     Args:
         uri, origin, subprotocols, compression, additional_headers, user_agent_header, proxy, process_exception,
@@ -191,7 +191,7 @@ class BaseConnect:
         self.uri = redirect
 
     def _forget_credentials(self) -> None:
-        """What authenticates at one origin isn't told to another (RFC 9110 section 15.4)."""
+        """The client keeps the credentials for one origin from another (RFC 9110 section 15.4)."""
         if self.additional_headers is not None:
             headers = Headers(self.additional_headers)
             for name in CREDENTIALS:

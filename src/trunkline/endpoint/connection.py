@@ -1,6 +1,6 @@
 """A connection as every driver shows it: attributes, what can be sent, how it opens and ends. No I/O, no clock.
 
-`BaseConnection` holds a `Session` and answers questions about it. What a driver adds moves bytes and waits.
+`BaseConnection` holds a `Session` and answers questions about it. `Life` adds how it lives on a carrier.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class BaseConnection:
 
     @property
     def close_exc(self) -> ConnectionClosed:
-        """What calls on the closed connection raise."""
+        """The exception that calls on the closed connection raise."""
         return self.session.close_exception()
 
     @property

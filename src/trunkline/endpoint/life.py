@@ -71,7 +71,7 @@ class Life(BaseConnection):
         self.due = 0.0  # when the carrier calls `on_due`, 0 for never
         self.drop_at = 0.0  # when to abort the carrier whatever the session says, 0 for never
 
-    # What a driver's connection adds
+    # To be added by a driver's connection
 
     def has_receiver(self) -> bool:
         """Whether a task waits for a message."""

@@ -26,8 +26,8 @@ BACKOFF_FACTOR = float(os.environ.get("WEBSOCKETS_BACKOFF_FACTOR", "1.618"))
 def process_exception(exc: Exception) -> Exception | None:
     """Whether reconnecting makes sense: None for an error that may pass, else the error, to be raised.
 
-    Network errors, timeouts, a stream that ends during the handshake, and HTTP 500, 502, 503 and 504, of the server or
-    of a proxy, may pass.
+    Network errors, timeouts and a stream that ends during the handshake may pass. So may HTTP 500, 502, 503 and 504, of
+    the server or of a proxy.
     """
     if isinstance(exc, OSError):  # TimeoutError is one
         return None

@@ -40,7 +40,7 @@ SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None
 
 
 class BaseServer:
-    """What `serve` was told, and what follows from it.
+    """The settings of `serve`, and the decisions that follow from them.
 
     Args:
         handler, origins, extensions, subprotocols, select_subprotocol, compression, process_request, process_response,
@@ -142,7 +142,7 @@ class BaseServer:
         return response if changed is None else changed
 
     async def _ask(self, name: str, hook: Any, connection: Any, *heads: Request | Response) -> Response | None:
-        """What such a function wants to answer; a fault of it is answered with HTTP 500."""
+        """The answer of such a function, None for none; a fault of it is answered with HTTP 500."""
         if hook is None:
             return None
         try:
@@ -173,7 +173,7 @@ class BaseServer:
 
 
 async def settle(result: Any) -> Any:
-    """What a function of the user returned, which may be a coroutine function or not."""
+    """The result of a function of the user, which may be a coroutine function or not."""
     return await result if inspect.isawaitable(result) else result
 
 

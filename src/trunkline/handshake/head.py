@@ -1,8 +1,8 @@
 """Bytes of HTTP/1.1 in, requests and responses out: their heads, and the body of a refusal (RFC 9112).
 
-llhttp, through httptools, parses the messages. It forgives more than a handshake should, and what one parser forgives
-another reads differently, so that a proxy and a server disagree on where a request ends. Therefore the head of a
-message is checked first: lines of printable characters, each ended by CRLF, none folded, limited in length and number.
+llhttp, through httptools, parses the messages. It forgives more than a handshake should. A proxy and a server that
+forgive differently disagree on where a request ends. Therefore the head of a message is checked first: lines of
+printable characters, each ended by CRLF, none folded, limited in length and number.
 The check is linear in the bytes, however they are split, and its result doesn't depend on the split.
 """
 
@@ -69,7 +69,7 @@ class _Head:
     Args:
         kind: ``"request"`` or ``"response"``.
         first_line: ``"request line"`` or ``"status line"``.
-        pattern: what it looks like. What speaks another protocol is told so at once: it may wait for us to speak next.
+        pattern: what it looks like. A client of another protocol is told so at once, as it may wait for us.
         first_line_too_long: what to raise if it is.
         empty_lines: how many may stand before it.
     """

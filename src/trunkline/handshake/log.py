@@ -1,4 +1,4 @@
-"""What the opening handshake leaves in a log, the same for every driver."""
+"""The records that the opening handshake leaves in a log, the same for every driver."""
 
 from __future__ import annotations
 

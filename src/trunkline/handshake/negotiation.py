@@ -1,7 +1,7 @@
 """The terms that both sides of a connection agree on: origin, extensions, subprotocol. Nothing here is HTTP/1.1.
 
-So the same rules serve whatever carries the request: the opening handshake over HTTP/1.1, which server.py and client.py
-add, an extended CONNECT of HTTP/2 (RFC 8441), or an application server that has read the request already.
+So the same rules serve every carrier of a request: HTTP/1.1, which server.py and client.py add, an extended CONNECT of
+HTTP/2 (RFC 8441), or an application server that has read the request already.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BROWSER_HINT = "\nYou cannot access a WebSocket server directly with a browser.
 
 
 class ServerNegotiation:
-    """What a server accepts of the terms that a client offers.
+    """The terms that a server accepts of those that a client offers.
 
     Args:
         origins: the origins that may connect: strings, patterns that match the whole header, and None for requests

@@ -34,7 +34,7 @@ class ServerHandshake(ServerNegotiation):
         accept_called: whether a request got as far as :meth:`accept`.
         head: the bytes of the request.
         remaining: what followed the request. It belongs to the session.
-        exception: why the request was refused, or None. What isn't an InvalidHandshake is a fault of the program.
+        exception: why the request was refused, or None. If it is no InvalidHandshake, the program is at fault.
     """
 
     def __init__(self, **terms: Any) -> None:

@@ -138,7 +138,7 @@ class Protocol:
     def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at.
 
-        What it is told to send leaves with what the connection sends next. It has no events.
+        Its frames leave together with the next frames of the connection. It has no events.
         """
         protocol = cls.__new__(cls)
         protocol._prepare(connection.session.side, None, connection.logger)
@@ -248,7 +248,7 @@ class Protocol:
 
     @property
     def parser_exc(self) -> BaseException | None:
-        """What the peer did wrong, an :exc:`EOFError` if the stream ended without a close frame, or None."""
+        """The fault of the peer, an :exc:`EOFError` if the stream ended without a close frame, or None."""
         failure: BaseException | None = self._session.failure
         return failure
 
@@ -444,7 +444,7 @@ class Protocol:
             raise InvalidState(f"connection is {self.state.name.lower()}")
 
     def data_to_send(self) -> list[bytes]:
-        """What to write to the network, in order; an empty item (``SEND_EOF``) means to end the stream.
+        """The bytes to write to the network, in order; an empty item (``SEND_EOF``) means to end the stream.
 
         Call it after every ``receive_...``, ``send_...`` and ``fail``.
         """

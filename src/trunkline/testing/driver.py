@@ -40,7 +40,7 @@ class Call:
         return self.future.done()
 
     def result(self, timeout: float = PATIENCE) -> Any:
-        """What it returned, or raises what it raised.
+        """Return the result of the call, or raise its exception.
 
         Raises:
             TimeoutError: if it takes longer than `timeout` seconds.
@@ -74,7 +74,7 @@ class Driver(ABC):
         exceptions: what a scenario expects is looked for in groups of one exception, too.
     """
 
-    #: What not every driver has.
+    #: Features that not every driver has.
     FEATURES: ClassVar[dict[str, str]] = {
         "cancellation": "a call that waits can be cancelled",
         "cancelled close": "closing can be cancelled, and waited for again",

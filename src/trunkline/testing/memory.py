@@ -1,9 +1,9 @@
 """A program in memory: connections without sockets, and waiting that takes no time.
 
 `run` is `asyncio.run` on a loop whose network is inside of it: `serve` listens and `connect` connects as ever, on any
-host and port, but nothing leaves the process. When nothing is left to do, the clock goes forward to the next timer, so
-a test of a keepalive after 20 s is over at once, and gives the same result each time. When there is no timer either,
-everybody waits for somebody else: that is an error, at once.
+host and port, but nothing leaves the process. When nothing is left to do, the clock goes forward to the next timer.
+So a test of a keepalive after 20 s is over at once, and gives the same result each time. When there is no timer either,
+every task waits for another one: that is an error, at once.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class MemoryServer:
 
 
 class MemorySocket:
-    """What of a listening socket a program may look at."""
+    """The part of a listening socket that a program may look at."""
 
     def __init__(self, address: Address) -> None:
         self.family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET

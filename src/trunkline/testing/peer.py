@@ -7,8 +7,8 @@ It blocks, so the test that drives it is a plain function, and what it talks to 
         peer.send_frame(TEXT, b"caf\\xc3", fin=False)
         assert peer.read_close() == 1007
 
-It reads only when told to: a peer that doesn't read is a test that doesn't call a method that reads. Whatever takes
-longer than `PATIENCE` counts as hung, and raises TimeoutError.
+It reads only when told to: a peer that doesn't read is a test that doesn't call a method that reads. A call
+that takes longer than `PATIENCE` counts as hung, and raises TimeoutError.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every broker and every presence must do, as scenarios that your own tests run.
+"""The duties of every broker and every presence, as scenarios that your own tests run.
 
 ::
 

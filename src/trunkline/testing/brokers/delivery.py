@@ -128,7 +128,7 @@ async def has_one_order_for_all(stage: Stage) -> None:
 
 @broker_scenario()
 async def remembers_what_it_delivered(stage: Stage) -> None:
-    """Who asks for the history in the moment of a delivery finds the publication in it."""
+    """A subscriber that asks for the history in the moment of a delivery finds the publication in it."""
     channel = stage.channel()
     await stage.broker.subscribe(channel)
     looks: list[asyncio.Task[None]] = []
@@ -149,7 +149,7 @@ async def remembers_what_it_delivered(stage: Stage) -> None:
 
 @broker_scenario()
 async def leaves_no_hole_between_history_and_delivery(stage: Stage) -> None:
-    """Who subscribes while others publish has each publication from the history, from delivery, or from both."""
+    """A node that subscribes while others publish has each publication from the history, from delivery, or both."""
     channel = stage.channel()
     start = await stage.position(channel)
     data = [b"%d" % number for number in range(60)]

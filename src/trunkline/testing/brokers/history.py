@@ -94,7 +94,7 @@ async def keeps_the_newest(stage: Stage) -> None:
 
 @broker_scenario()
 async def forgets_with_time(stage: Stage) -> None:
-    """What is older than the ttl is gone; positions stay."""
+    """Publications older than the ttl are gone; positions stay."""
     channel = stage.channel()
     start = await stage.position(channel)
     [first] = await stage.publish(channel, b"1", ttl=10)

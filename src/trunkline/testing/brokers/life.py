@@ -36,7 +36,7 @@ async def refuses_calls_after_close(stage: Stage) -> None:
 
 @broker_scenario()
 async def finishes_before_it_closes(stage: Stage) -> None:
-    """What was accepted before `close` is delivered; what is on its way is, or raises BrokerError."""
+    """Publications accepted before `close` are delivered; one on its way is, or raises BrokerError."""
     channel = stage.channel()
     await stage.broker.subscribe(channel)
     calls = [asyncio.create_task(stage.publish(channel, b"%d" % number, size=50)) for number in range(20)]
@@ -90,7 +90,7 @@ async def forgets_over_a_restart(stage: Stage) -> None:
 
 @broker_scenario(needs="durable")
 async def knows_ids_over_a_restart(stage: Stage) -> None:
-    """Who repeats a publication after a restart, not knowing whether it was accepted, does no harm."""
+    """A caller that repeats a publication after a restart, in doubt whether it was accepted, does no harm."""
     channel = stage.channel()
     first = await stage.broker.publish(channel, Publication(b"1"), size=9, ttl=60, id="a")
     await stage.reopen()

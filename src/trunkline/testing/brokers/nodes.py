@@ -75,7 +75,7 @@ async def subscribes_each_node_for_itself(stage: Stage) -> None:
 
 @broker_scenario(needs="shared")
 async def knows_ids_on_every_node(stage: Stage) -> None:
-    """Who doesn't know whether one node accepted a publication can repeat it at the other."""
+    """A caller in doubt whether one node accepted a publication can repeat it at the other."""
     channel, other = stage.channel(), await stage.another_node()
     calls = (node.broker.publish(channel, Publication(b"1"), size=9, ttl=60, id="a") for node in (stage, other) * 3)
     equal(len(set(await asyncio.gather(*calls))), 1, "number of positions")

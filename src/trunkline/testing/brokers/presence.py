@@ -11,7 +11,7 @@ from trunkline.testing.brokers.stage import ADA, BOB, PresenceStage, equal, pres
 
 @presence_scenario()
 async def knows_who_is_there(stage: PresenceStage) -> None:
-    """Who was added and not removed is there; channels are apart."""
+    """An entry that was added and not removed is there; channels are apart."""
     presence, channel = stage.presence, stage.channel
     await presence.add(channel, "c1", ADA)
     await presence.add(channel, "c2", BOB)
@@ -74,7 +74,7 @@ async def takes_many_at_once(stage: PresenceStage) -> None:
 
 @presence_scenario()
 async def expires(stage: PresenceStage) -> None:
-    """Who isn't added again within the ttl is gone; without a ttl everybody stays."""
+    """An entry that isn't added again within the ttl expires; without a ttl every entry stays."""
     presence, clock, channel = stage.presence, stage.clock, stage.channel
     await presence.add(channel, "c1", ADA)
     await presence.add(channel, "c2", BOB)
@@ -92,7 +92,7 @@ async def expires(stage: PresenceStage) -> None:
 
 @presence_scenario(needs="shared")
 async def is_the_same_on_every_node(stage: PresenceStage) -> None:
-    """What one node adds, changes and removes, the other sees within seconds."""
+    """A node sees within seconds the entries that another adds, changes and removes."""
     presence, clock, channel = stage.presence, stage.clock, stage.channel
     other = await stage.another_node()
     await presence.add(channel, "c1", ADA)

@@ -120,7 +120,7 @@ def close_reads_to_the_close_frame(world: World) -> None:
 
 @scenario(*BOTH)
 def messages_are_given_after_the_end(world: World) -> None:
-    """What arrived before the connection closed is received before ConnectionClosed is raised."""
+    """Messages that arrived before the connection closed are received before ConnectionClosed is raised."""
     with world.link() as (ws, peer):
         peer.send_frame(TEXT, b"a")
         peer.send_frame(TEXT, b"b")

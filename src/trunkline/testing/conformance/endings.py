@@ -83,7 +83,7 @@ def peer_that_ended_its_half_and_does_not_read_is_dropped(world: World) -> None:
 
 @scenario(*BOTH)
 def pings_end_with_the_connection(world: World) -> None:
-    """Who waits for a pong doesn't wait for ever: it gets ConnectionClosed, or an event that tells nothing."""
+    """A task that waits for a pong doesn't wait for ever: it gets ConnectionClosed, or an event that tells nothing."""
     with world.link() as (ws, peer):
         ws.ping(b"1")
         assert peer.read_frame().payload == b"1"
@@ -91,7 +91,7 @@ def pings_end_with_the_connection(world: World) -> None:
         ws.wait_closed()
 
 
-#: What a client may have sent when it vanishes.
+#: The bytes that a client may have sent when it vanishes.
 STAGES = {
     "connected": b"",
     "within the head": request()[:50],

@@ -1,4 +1,4 @@
-"""What a peer may not do, and the close code that answers it (RFC 6455 sections 7.1.7 and 7.4.1)."""
+"""The faults of a peer, and the close code that answers each (RFC 6455 sections 7.1.7 and 7.4.1)."""
 
 from __future__ import annotations
 

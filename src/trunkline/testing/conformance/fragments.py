@@ -69,7 +69,7 @@ def fragments_leave_as_they_come(world: World) -> None:
 
 @scenario(*BOTH)
 def fragments_of_two_types_fail_the_connection(world: World) -> None:
-    """What began can't be taken back: TypeError for the caller, 1011 for the peer."""
+    """A message that began can't be taken back: TypeError for the caller, 1011 for the peer."""
     with world.link() as (ws, peer):
         sending = ws.start("send", ["a", b"b"])
         assert unmasked(peer.read_frame()) == RawFrame(TEXT, b"a", False)

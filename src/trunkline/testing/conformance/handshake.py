@@ -138,7 +138,7 @@ def follows_redirects(world: World) -> None:
 
 @scenario(CLIENT, needs=("cancellation",))
 def cancelled_connecting_leaves_nothing(world: World) -> None:
-    """Whatever `connect` was doing when it was cancelled, its socket is closed."""
+    """Wherever `connect` is when it is cancelled, its socket is closed."""
     for stage in range(3):
         with world.listen() as listener:
             connecting = world.start_connecting(listener.uri)

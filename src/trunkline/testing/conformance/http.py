@@ -93,7 +93,7 @@ def treats_a_later_version_as_http_1_1(world: World) -> None:
 
 @scenario(SERVER)
 def answers_head_without_a_body(world: World) -> None:
-    """RFC 9110 section 9.3.2: whatever the answer is, and whoever gives it."""
+    """RFC 9110 section 9.3.2: any answer, of the server and of a hook alike."""
 
     def process_request(connection, request):  # type: ignore[no-untyped-def]
         return connection.respond(200, "fine\n") if request.path == "/health" else None
@@ -166,7 +166,7 @@ def hooks_may_give_headers_in_any_form(world: World) -> None:
 
 @scenario(SERVER)
 def responses_that_are_none_are_answered_with_500(world: World) -> None:
-    """What a hook returns and HTTP can't say is a fault of the hook: it is logged, and nothing of it is sent."""
+    """A response that HTTP can't carry is a fault of the hook: it is logged, and nothing of it is sent."""
     wrong: list[Any] = [
         lambda: Response(200, "OK", [(b"secret", b"a")], b""),  # type: ignore[arg-type]
         lambda: Response(200, "OK", {"secret": b"a"}, b""),  # type: ignore[arg-type]
@@ -218,7 +218,7 @@ def switching_protocols_has_no_body(world: World) -> None:
 
 
 def refused(world: World, response: bytes, **options: Any) -> Any:
-    """What a client makes of a response that refuses it."""
+    """The exceptions of a client for a response that refuses it."""
     with world.listen() as listener:
         uri = listener.uri
         if "proxy" in options:

@@ -251,7 +251,7 @@ def timed_out_receiving_loses_nothing(world: World) -> None:
 
 @scenario(*BOTH, needs=("cancellation",))
 def cancelled_sending_leaves_whole_frames(world: World) -> None:
-    """Whatever `send` was doing when it was cancelled, the peer receives frames that end."""
+    """Wherever `send` is when it is cancelled, the peer receives frames that end."""
     size = 100_000
     with world.link(ping_interval=None) as (ws, peer):
         calls = [ws.start("send", bytes([i]) * size) for i in range(40)]

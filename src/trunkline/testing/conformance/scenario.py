@@ -1,4 +1,4 @@
-"""What a scenario is, and the list of them."""
+"""The scenarios, and the list of them."""
 
 from __future__ import annotations
 

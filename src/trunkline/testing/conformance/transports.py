@@ -1,4 +1,4 @@
-"""What connections go over, besides plain TCP."""
+"""Connections over other transports than plain TCP."""
 
 from __future__ import annotations
 

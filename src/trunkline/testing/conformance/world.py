@@ -59,7 +59,7 @@ class expect:  # noqa: N801  # used like a function
 
 
 class Connection:
-    """A connection of the driver; each method waits for its end, `start` doesn't. What isn't here comes from `raw`."""
+    """A connection of the driver; each method waits for its end, `start` doesn't. Other names are those of `raw`."""
 
     def __init__(self, world: World, raw: Any) -> None:
         self.world = world
