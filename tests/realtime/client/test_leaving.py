@@ -26,7 +26,7 @@ class House:
 
     def __init__(self, **arguments: Any) -> None:
         self.rt = rt = Realtime(**arguments)
-        self.gate, self.reached, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.gate, self.reached, self.gone, self.served = [asyncio.Event() for _ in range(4)]
         self.gate.set()
         self.clients: list[Client] = []
         self.published: list[Any] = []
@@ -39,6 +39,10 @@ class House:
         rt.on_refresh(self.refresh)
         rt.on_disconnect(self.disconnect)
         rt.rpc("slow")(self.wait)
+
+    async def handle(self, connection: ServerConnection) -> None:
+        await self.rt.handler(connection)
+        self.served.set()
 
     async def connect(self, client: Client, slow: bool) -> None:
         self.clients.append(client)
@@ -68,7 +72,7 @@ class House:
     @contextlib.asynccontextmanager
     async def open(self, engine: Any = "auto") -> AsyncIterator[Callable[[], Awaitable[RawPeer]]]:
         """Serve; gives what lets a client in."""
-        serving = self.rt.serve("127.0.0.1", 0, engine=engine)
+        serving = serve(self.handle, "127.0.0.1", 0, engine=engine)
         async with self.rt, serving as server, contextlib.AsyncExitStack() as peers:
 
             async def enter() -> RawPeer:
@@ -193,16 +197,10 @@ def test_what_a_client_said_before_it_left_is_carried_out(engine: str) -> None:
             found = (await house.rt.history("publish")).publications
             assert [json.loads(each.data) for each in found] == house.published == list(range(5))
             assert {each.info.client for each in found if each.info is not None} == {house.clients[0].id}
-            await say_nothing_more(house)
+            await house.served.wait()
+            assert not house.rt.stats().channels
 
     play(scene)
-
-
-async def say_nothing_more(house: House) -> None:
-    """Wait until the server has forgotten its only client."""
-    await settled(lambda: house.clients[0].connection.task is None)
-    assert not house.rt.stats().channels
-    assert not house.rt.clients()
 
 
 def test_a_client_that_left_can_subscribe_to_nothing_and_be_disconnected() -> None:
@@ -215,8 +213,9 @@ def test_a_client_that_left_can_subscribe_to_nothing_and_be_disconnected() -> No
             await say(peer, SUBSCRIBE, publication(1), again, publication("kick me"), publication(2), and_close=True)
             await house.gone.wait()
             house.gate.set()
-            await say_nothing_more(house)
+            await house.served.wait()
             assert house.published == [1]
+            assert not house.rt.stats().channels
             assert await house.present() == 0
 
     play(scene)
