@@ -212,8 +212,12 @@ class Subscriptions:
             raise Gone
 
     async def announce(self, client: Client, subscription: Subscription) -> None:
+        """Tell others of a subscription. Its command is answered: that this failed is no second answer."""
         if subscription.options.join_leave and subscription.info is not None:
-            await self.broker.publish_join(subscription.name, subscription.info)
+            try:
+                await self.broker.publish_join(subscription.name, subscription.info)
+            except Exception as error:
+                logger.error("client %s joined %s unannounced", client.id, subscription.name, exc_info=error)
 
     async def end(self, client: Client, subscription: Subscription) -> None:
         """End a subscription, if nobody else did."""

@@ -9,6 +9,7 @@ import pytest
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Limits, MemoryBroker, Refused
 from trunkline.realtime.brokers import BrokerError, History
+from trunkline.realtime.hooks import Hook
 from trunkline.realtime.tokens import Key, Tokens
 
 BOTH = pytest.mark.parametrize("codec", ["json", "protobuf"])
@@ -160,3 +161,23 @@ def test_by_being_cancelled(codec: str) -> None:
             await subscribing
 
     play(codec, refused)
+
+
+@BOTH
+def test_a_join_that_cannot_be_told_is_no_second_answer(codec: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Mute(MemoryBroker):
+        async def publish_join(self, channel: str, info: Any) -> None:
+            raise BrokerError("out of order")
+
+    async def main() -> None:
+        async with Node(broker=Mute()) as node:
+            node.channel("a", join_leave=True)
+            node.commands.connect_hook = Hook(lambda client: setattr(client, "channels", ["a"]))
+            talker = node.talker(codec)
+            assert (await talker.connect())["subs"].keys() == {"a"}
+            node.commands.connect_hook = None
+            other = await node.connected(codec=codec)
+            assert await other.subscribe("a") == {}
+            assert caplog.text.count("joined a unannounced") == 2
+
+    asyncio.run(main())
