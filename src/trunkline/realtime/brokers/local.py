@@ -26,16 +26,16 @@ class Stream:
 
     Attributes:
         top: the same, kept up to date.
-        touched: when the stream was last of use, in milliseconds since 1970.
         whole: whether these are all that are kept anywhere, and not only the newest of them.
+        due: when `Expiry` looks at it, in milliseconds since 1970; None if never.
     """
 
-    __slots__ = ("_publications", "_ttl", "top", "touched", "whole")
+    __slots__ = ("_publications", "_ttl", "due", "top", "whole")
 
-    def __init__(self, top: int, touched: int = 0) -> None:
+    def __init__(self, top: int) -> None:
         self.top = top
-        self.touched = touched
         self.whole = True
+        self.due: int | None = None
         self._publications: deque[Publication] | None = None  # many channels never see one, and a deque is large
         self._ttl = 0
 
@@ -59,6 +59,11 @@ class Stream:
         """Offset up to which publications are forgotten."""
         return self.top - self.kept
 
+    @property
+    def expires_at(self) -> int:
+        """When the oldest publication is too old, in milliseconds since 1970; 0 if there is none."""
+        return self._publications[0].time + self._ttl if self._publications else 0
+
     def append(self, publication: Publication, size: int, ttl: float) -> None:
         """Add a publication, whose offset and time are set; forget those beyond `size`, or older than `ttl` seconds."""
         publications = self._publications
@@ -68,7 +73,6 @@ class Stream:
             publications.clear()
         publications.append(publication)
         self.top = publication.offset
-        self.touched = publication.time
         self._ttl = milliseconds(ttl)
         self.expire(publication.time)
 
@@ -161,8 +165,8 @@ def retained(size: int, ttl: float, id: str | None) -> bool:
 
 
 def milliseconds(seconds: float) -> int:
-    """Seconds in milliseconds; forever is three centuries."""
-    return round(min(seconds, 1e10) * 1000)
+    """Seconds in milliseconds, at least one unless there are none; forever is three centuries."""
+    return max(round(min(seconds, 1e10) * 1000), 1 if seconds > 0 else 0)
 
 
 def found(

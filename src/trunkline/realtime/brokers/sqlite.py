@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from trunkline.realtime.brokers.base import BrokerError, BrokerEvents, History
+from trunkline.realtime.brokers.expiry import Expiry
 from trunkline.realtime.brokers.local import LocalBroker, Stream, found, retained
 from trunkline.realtime.brokers.sqlite_store import Appended, Slice, SQLiteStore, Synchronous, describe
 from trunkline.realtime.publication import Publication, StreamPosition
@@ -89,6 +90,7 @@ class SQLiteBroker(LocalBroker):
         self._epoch = ""
         self._places = asyncio.Semaphore()
         self._streams: dict[str, Stream] = {}  # of the channels that are subscribed to
+        self._expiry = Expiry(self._now, lambda channel: None)
         self._stored: dict[str, list[Publication]] = {}  # by channel, and not yet delivered
 
     async def start(self, events: BrokerEvents) -> None:
@@ -99,6 +101,7 @@ class SQLiteBroker(LocalBroker):
 
     async def close(self) -> None:
         self._open = False
+        self._expiry.stop()
         await self._writer.stop()
         self._streams.clear()
         await super().close()
@@ -222,12 +225,14 @@ class SQLiteBroker(LocalBroker):
         stream = self._streams.get(channel)
         if stream is not None:
             stream.append(publication, min(size, RING), ttl)
+            self._expiry.watch(channel, stream)
             stream.whole = stream.kept >= size or (stream.whole and stream.kept < RING)
 
     def _load(self, channel: str, newest: Slice) -> None:
         """Have in memory what is stored; in order with what is published meanwhile, as one thread does both."""
         if channel in self._subscribed and channel not in self._streams:
-            self._streams[channel] = Stream.of(newest.publications, newest.top, newest.ttl, newest.base)
+            stream = self._streams[channel] = Stream.of(newest.publications, newest.top, newest.ttl, newest.base)
+            self._expiry.watch(channel, stream)
 
 
 class Writer:
