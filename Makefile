@@ -3,7 +3,7 @@
 #   make run      start the chat room on http://localhost:8765
 #   make test     run the tests          make lint    check style, types and layers
 #   make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
-#   make build    build the wheel        make clean   remove what was made
+#   make build    build wheel and sdist  make clean   remove what was made
 #   make lock     bring requirements.lock up to date; every other command installs what it says
 #   make test-newest                     the tests with the newest release of each dependency instead
 #   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
@@ -60,6 +60,7 @@ docs: $(VENV)/.requirements $(VENV)/.installed
 
 build: $(VENV)/.run-requirements
 	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' > /dev/null
 
 # UPGRADE= keeps the versions that the file has, and adds only what is missing.
 lock:

@@ -3,9 +3,15 @@
 import importlib.machinery
 import importlib.util
 import os
+import signal
 
 import hypothesis
 import pytest
+
+# A shell that runs `make test &` without job control has us ignore Ctrl-C. The servers that tests start would inherit
+# that, and never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example times itself against the wall: a machine is as slow as it is. What hypothesis does for CI stays.
 hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)

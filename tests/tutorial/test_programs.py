@@ -137,10 +137,11 @@ def test_echo_server_with_the_client_of_websockets() -> None:
 def test_broadcast_server_sends_to_every_client() -> None:
     async def main(server: Program) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            clients = [await join(stack, server) for _ in range(5)]
-            for n, speaker in enumerate(clients):
-                await speaker.send(f"我是 {n}")
-                assert [await client.recv() for client in clients] == [f"广播消息: 我是 {n}"] * 5
+            clients = []
+            for n in range(5):
+                clients.append(await join(stack, server))
+                await clients[-1].send(f"我是 {n}")
+                assert [await client.recv() for client in clients] == [f"广播消息: 我是 {n}"] * (n + 1)
             left = clients.pop()
             await left.close()
             # The program sends to a client that left until its handler has seen the end; a round trip later it has.
@@ -199,11 +200,12 @@ def test_json_server_with_the_client_of_websockets() -> None:
 def test_chat_server_sends_to_every_client() -> None:
     async def main(server: Program) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            clients = [await join(stack, server) for _ in range(3)]
-            await clients[1].send("大家好")
-            await clients[2].send("你好!")
-            for client in clients:
-                assert {await client.recv(), await client.recv()} == {"大家好", "你好!"}
+            clients = []
+            for message in ("大家好", "你好!", "再见"):
+                clients.append(await join(stack, server))
+                await clients[-1].send(message)
+                for client in clients:
+                    assert await client.recv() == message
 
     with running("chat_server") as server:
         asyncio.run(main(server))
