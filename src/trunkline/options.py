@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from typing import Any
 
-__all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression"]
+__all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression", "check_timeout"]
+
+LONGEST_TIMEOUT = 100 * 365 * 86400  # seconds; not all clocks and event loops can count further
 
 #: "deflate" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
 Compression = str | None
@@ -75,13 +76,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"):
-            seconds = getattr(self, name)
-            if not isinstance(seconds, int | float | None):
-                raise TypeError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
-            if seconds is not None and seconds < 0:
-                raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
-            if seconds == math.inf:
-                self._keep(name, None)
+            self._keep(name, check_timeout(name, getattr(self, name)))
         message, frame = _integers(self.max_size, "max_size")
         for size in (message, frame):
             if size is not None and size < 0:
@@ -93,6 +88,20 @@ class Options:
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # frozen for everybody else
+
+
+def check_timeout(name: str, seconds: float | None) -> float | None:
+    """A timeout, or None for one that nobody lives to see.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative, or not a number as `math.nan`.
+    """
+    if not isinstance(seconds, int | float | None):
+        raise TypeError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"{name} is {seconds!r}: it must be a number of seconds, or None for no limit")
+    return None if seconds is None or seconds > LONGEST_TIMEOUT else seconds
 
 
 def check_arguments(function: str, kwargs: dict[str, Any], known: frozenset[str]) -> None:

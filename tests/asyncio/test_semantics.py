@@ -982,6 +982,30 @@ async def check_both_ends(client: ClientConnection, server: ServerConnection, fa
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("local_host", ["localhost", "127.0.0.1", "::1"])
+def test_local_address(world: World, host: str, local_host: str) -> None:
+    """`local_addr` may be a name; an address of another family is of no use."""
+
+    async def main() -> None:
+        accepted = Accepted()
+        uri_host = f"[{host}]" if ":" in host else host
+        async with trunkline.serve(accepted, host, 0, engine=world.engine) as server:
+            uri = f"ws://{uri_host}:{port_of(server)}"
+            options: dict[str, Any] = {"local_addr": (local_host, 0), "proxy": None, "engine": world.engine}
+            if local_host not in (host, "localhost"):
+                with pytest.raises(OSError):  # noqa: PT011  # each loop says it in its own way
+                    await trunkline.connect(uri, **options)
+                return
+            try:
+                async with trunkline.connect(uri, **options) as ws:
+                    assert ws.local_address[0] == host
+            except OSError:
+                assert (host, local_host) == ("::1", "localhost")  # which may have no address of this family
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_tcp(world: World, host: str) -> None:
     async def main() -> None:
         accepted = Accepted()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import random
@@ -487,10 +488,24 @@ def test_connecting_tries_all_addresses() -> None:
     run_clean(main)
 
 
-def test_local_address_is_bound() -> None:
+@pytest.mark.parametrize(("host", "expected"), [("127.0.0.2", "127.0.0.2"), (None, "127.0.0.1")])
+def test_local_address_is_bound(host: str | None, expected: str) -> None:
+    """Without a host, `local_addr` says which port, as for `loop.create_connection`."""
+
     async def main() -> None:
-        async with serve(echo, engine="reactor") as server, connect(server, local_addr=("127.0.0.2", 0)) as ws:
-            assert ws.local_address[0] == "127.0.0.2"
+        async with serve(echo, engine="reactor") as server, connect(server, local_addr=(host, 0)) as ws:
+            assert ws.local_address[0] == expected
+
+    run_clean(main)
+
+
+def test_local_address_that_is_taken() -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            async with serve(echo, engine="reactor") as server:
+                with pytest.raises(OSError) as caught:  # noqa: PT011
+                    await connect(server, local_addr=other.getsockname())
+        assert caught.value.errno == errno.EADDRINUSE
 
     run_clean(main)
 

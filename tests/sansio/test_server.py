@@ -282,6 +282,20 @@ def test_refuse_twice() -> None:
         protocol.send_response(protocol.reject(500, ""))
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+def test_answer_to_a_client_that_is_gone(accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Programs answer when they are ready, and can't know that nobody waits any more."""
+    protocol = ServerProtocol()
+    found = received(protocol, request())
+    protocol.receive_eof()
+    assert protocol.data_to_send() == [SEND_EOF]
+    with caplog.at_level(logging.INFO):
+        protocol.send_response(protocol.accept(found) if accepted else protocol.reject(403, ""))
+    assert protocol.data_to_send() == []
+    assert protocol.state is State.CLOSED
+    assert not caplog.records
+
+
 OFFER = b"Sec-WebSocket-Protocol: a, b"
 
 

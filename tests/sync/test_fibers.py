@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -103,6 +104,20 @@ def test_timeouts() -> None:
 
     with running(handler, threads=1) as server, client(server) as one, client(server) as two:
         assert [one.recv(10), two.recv(10)] == ["enough", "enough"]
+
+
+@pytest.mark.parametrize("seconds", [30 * 86400, math.inf])
+def test_timeouts_may_be_of_any_length(seconds: float) -> None:
+    def handler(websocket: Any) -> None:
+        websocket.send(websocket.recv(timeout=seconds))
+        assert websocket.ping().wait(seconds)
+        websocket.send("pong")
+
+    with running(handler, threads=1) as server, client(server) as one, client(server) as two:
+        for websocket in (two, one):
+            websocket.send("a")
+            assert websocket.recv(10) == "a"
+            assert websocket.recv(10) == "pong"
 
 
 def test_a_handler_that_fails(caplog: pytest.LogCaptureFixture) -> None:

@@ -334,6 +334,29 @@ def test_shutdown_during_the_opening_handshake() -> None:
         assert status_of(peer.read_to_eof()) == 503
 
 
+@pytest.mark.parametrize("outcome", ["let in", "refuse", "fail"])
+def test_shutdown_while_a_hook_runs(outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is answered once the server closes is told so, whatever the hook says, and before `shutdown` comes by."""
+    comes_by = threading.Event()
+
+    def process_request(ws: ServerConnection, request: Request) -> Response | None:
+        in_thread(server.shutdown)
+        eventually(server.is_closing)
+        if outcome == "fail":
+            raise RuntimeError("the server closes")
+        return ws.respond(403, "no") if outcome == "refuse" else None
+
+    def close(self: Server, connection: ServerConnection) -> None:
+        comes_by.wait()
+
+    monkeypatch.setattr(Server, "_close", close)
+    server = serve(echo, "127.0.0.1", 0, process_request=process_request)
+    with running(server), BlockingPeer.connect(port_of(server)) as peer:
+        peer.send(request())
+        assert status_of(peer.read_to_eof()) == 503
+        comes_by.set()
+
+
 PROGRAM = """
 import signal
 from trunkline.sync.server import serve

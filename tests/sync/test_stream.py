@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -10,7 +11,18 @@ from typing import Any
 import pytest
 
 from tests.support.threads import in_thread
-from trunkline.sync.stream import Deadline, SocketStream, Stream, push_all, read_some, shut_down, start_tls, wait_for
+from trunkline.sync.stream import (
+    Deadline,
+    Readable,
+    SocketStream,
+    Stream,
+    push_all,
+    read_some,
+    shut_down,
+    start_tls,
+    wait_for,
+    wait_in_parts,
+)
 from trunkline.testing.tls import tls_contexts
 
 
@@ -74,6 +86,33 @@ def test_deadline(layers: int) -> None:
         push_all(client, Deadline(0.01))
     assert Deadline(None).remaining() is None
     close(client, server)
+
+
+@pytest.mark.parametrize("seconds", [30 * 86400, 1e300, math.inf])
+def test_long_waits(seconds: float) -> None:
+    """poll(2) takes milliseconds in an int, which are 24.8 days at most."""
+    client, server = pair(0)
+    assert wait_for(client.sock, True, seconds)
+    client.write([b"a"])
+    push_all(client, Deadline(seconds))
+    assert wait_for(server.sock, False, seconds)
+    assert Readable(server.sock).wait(seconds)
+    assert read_some(server, Deadline(seconds)) == b"a"
+    assert Deadline(seconds).remaining() == 86400
+    close(client, server)
+
+
+@pytest.mark.parametrize(("found", "expected"), [([], False), ([[], [], ["x"]], True)])
+def test_waits_in_parts(found: list[list[str]], expected: bool) -> None:
+    """What is found in a part of the time is found; without it, the parts are the whole time."""
+    waited: list[float | None] = []
+
+    def wait(seconds: float | None) -> list[str]:
+        waited.append(seconds)
+        return found.pop(0) if found else []
+
+    assert wait_in_parts(wait, 3.5 * 86400) is expected
+    assert waited == [86400, 86400, 86400] + [0.5 * 86400] * (not expected)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+from collections import deque
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,7 @@ from tests.support.raw import PONG, TEXT, encode_frame
 from tests.support.threads import client_of_raw_server, echo, eventually, in_thread, served
 from trunkline.sync.carrier import SocketCarrier
 from trunkline.sync.client import connect
-from trunkline.sync.watcher import watcher
+from trunkline.sync.watcher import SPARE_TIMERS, Watcher, watcher
 
 
 def test_there_is_one() -> None:
@@ -43,6 +48,27 @@ def test_sleeps_when_there_is_nothing_to_do() -> None:
     with client_of_raw_server(ping_interval=None) as (ws, _):
         eventually(lambda: ws.carrier.watched and not ws.carrier.noted)
         eventually(lambda: not watcher().recent and watcher().wakes_at > 0)
+
+
+@pytest.mark.parametrize("seconds", [30 * 86400, math.inf])
+def test_deadlines_may_be_far_away(seconds: float) -> None:
+    """Its system call can't wait for a month: it waits for a day, again and again."""
+    idle: Any = SimpleNamespace(lock=threading.RLock(), timers=[], recent=set(), requests=deque(), next_round=0.0)
+    assert Watcher._pause(idle) is None
+    idle.timers.append((monotonic() + seconds, 0, []))
+    assert Watcher._pause(idle) in (86400, None)
+
+
+def test_timers_that_are_no_longer_needed_take_no_memory() -> None:
+    """Connections that last a moment, with keepalive pings once a month."""
+    with client_of_raw_server(ping_interval=None) as (ws, _):
+        before = len(watcher().timers)
+        kept = watcher().schedule(ws.carrier, monotonic() + 30 * 86400)
+        for _ in range(10_000):
+            watcher().schedule(ws.carrier, monotonic() + 30 * 86400)()
+        assert len(watcher().timers) <= 2 * (before + 1 + SPARE_TIMERS) + 1
+        assert any(box for _, _, box in watcher().timers)
+        kept()
 
 
 def test_survives_an_error(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -509,11 +509,12 @@ def serve(
     check_arguments("serve", kwargs, LISTEN_ARGUMENTS)
     if "path" not in kwargs:
         kwargs.update(host=host, port=port)
+    options = Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit)
     if kwargs.get("ssl") is not None:
-        kwargs.setdefault("ssl_handshake_timeout", open_timeout or None)
+        kwargs.setdefault("ssl_handshake_timeout", options.open_timeout or None)
     return Server(
         handler,
-        Options(open_timeout, ping_interval, ping_timeout, close_timeout, max_size, max_queue, write_limit),
+        options,
         origins=origins,
         extensions=extensions,
         subprotocols=subprotocols,

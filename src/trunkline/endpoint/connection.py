@@ -16,7 +16,7 @@ from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolErr
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
 from trunkline.handshake.head import request_of, response_of
 from trunkline.handshake.log import log_fault, log_head
-from trunkline.options import Options
+from trunkline.options import Options, check_timeout
 
 try:
     import cython
@@ -225,7 +225,7 @@ class BaseConnection:
 
     @ping_interval.setter
     def ping_interval(self, seconds: float | None) -> None:
-        self.session.ping_interval = seconds
+        self.session.ping_interval = check_timeout("ping_interval", seconds)
 
     @property
     def ping_timeout(self) -> float | None:
@@ -234,7 +234,7 @@ class BaseConnection:
 
     @ping_timeout.setter
     def ping_timeout(self, seconds: float | None) -> None:
-        self.session.ping_timeout = seconds
+        self.session.ping_timeout = check_timeout("ping_timeout", seconds)
 
     @property
     def close_timeout(self) -> float | None:
@@ -243,7 +243,7 @@ class BaseConnection:
 
     @close_timeout.setter
     def close_timeout(self, seconds: float | None) -> None:
-        self.session.close_timeout = seconds
+        self.session.close_timeout = check_timeout("close_timeout", seconds)
 
     # From the opening handshake to the end
 

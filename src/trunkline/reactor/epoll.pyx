@@ -766,10 +766,11 @@ async def connected_socket(loop, unix, *, sock=None, path=None, host=None, port=
 async def _connect_any(loop, host, port, family, proto, flags, local_addr):
     """Try the addresses of a host one after the other."""
     infos = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+    local = None if local_addr is None else await _local_addresses(loop, local_addr, family, proto, flags)
     errors = []
     for info_family, kind, info_proto, _, address in infos:
         try:
-            return await _connect_one(loop, info_family, kind, info_proto, address, local_addr)
+            return await _connect_one(loop, info_family, kind, info_proto, address, local)
         except OSError as error:
             errors.append(error)
     if len(errors) == 1:
@@ -777,12 +778,33 @@ async def _connect_any(loop, host, port, family, proto, flags, local_addr):
     raise OSError(f"connecting to {host} port {port} failed: " + ", ".join(map(str, errors)))
 
 
-async def _connect_one(loop, family, kind, proto, address, local_addr):
+async def _local_addresses(loop, local_addr, family, proto, flags):
+    """The addresses that a client may bind, as pairs of family and address; None for the host means any."""
+    host, port = local_addr[:2]
+    infos = await loop.getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags | socket.AI_PASSIVE
+    )
+    return [(info_family, address) for info_family, _, _, _, address in infos]
+
+
+def _bind(sock, local):
+    """Bind the first address of the socket's family that can be had."""
+    error = OSError(errnos.EADDRNOTAVAIL, f"no local address of family {sock.family.name}")
+    for family, address in local:
+        if family == sock.family:
+            try:
+                return sock.bind(address)
+            except OSError as failure:
+                error = failure
+    raise error
+
+
+async def _connect_one(loop, family, kind, proto, address, local):
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
-        if local_addr is not None:
-            sock.bind(local_addr)
+        if local is not None:
+            _bind(sock, local)
         await loop.sock_connect(sock, address)
     except BaseException:
         sock.close()

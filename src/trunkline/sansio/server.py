@@ -13,7 +13,7 @@ from trunkline.handshake.log import log_fault, log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
-from trunkline.sansio.protocol import CONNECTING, OPEN, Protocol, Side, State
+from trunkline.sansio.protocol import CLOSED, CONNECTING, OPEN, Protocol, Side, State
 from trunkline.typing import Origin
 
 if TYPE_CHECKING:
@@ -129,17 +129,21 @@ class ServerProtocol(Protocol):
         return self._handshake.reject(status, text)
 
     def send_response(self, response: Response) -> None:
-        """Answer the request: 101 opens the connection, anything else ends it.
+        """Answer the request: 101 opens the connection, anything else ends it. A client that is gone gets no answer.
 
         Raises:
             InvalidState: if the request was answered before.
+            TypeError, ValueError: if the response can't be sent.
         """
+        data = self._handshake.serialize(response)
+        if self.state is CLOSED:
+            return
         self._check_state(CONNECTING)
         if self._session.eof_wanted:
             raise InvalidState("the request is answered already")
         if self.debug:
             log_head(self.logger, ">", response)
-        self._session.outgoing.append(self._handshake.serialize(response))
+        self._session.outgoing.append(data)
         if response.status_code == 101:
             self.state = OPEN
             self.logger.info("connection open")

@@ -97,7 +97,7 @@ class SocketCarrier(Carrier):
         """Wait until another thread changes something; False if that takes too long."""
         self.waiting += 1
         try:
-            return bool(self.changed.wait(timeout))
+            return bool(self.changed.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)))
         finally:
             self.waiting -= 1
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from trunkline.sync.stream import Waits, here
+from trunkline.sync.stream import LONGEST_WAIT, Waits, here
 
 try:
     from greenlet import getcurrent, greenlet
@@ -111,7 +111,7 @@ class Carrier:
             heapq.heappop(self.timers)
         if self.jobs:
             return 0
-        return max(0.0, self.timers[0][0] - monotonic()) if self.timers else None
+        return min(max(0.0, self.timers[0][0] - monotonic()), LONGEST_WAIT) if self.timers else None
 
     def _ready(self, fd: int, events: int) -> None:
         for event, wait in list(self.waits.get(fd, {}).items()):

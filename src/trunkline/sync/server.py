@@ -95,6 +95,8 @@ class ServerConnection(Connection):
                 return False
             self.answered = True
             self.carrier.changed.notify_all()
+        if self.server.is_closing() and self._is_asking():  # whatever the hooks say
+            response = self.server.unavailable(self.handshake)
         self.response = response
         self.log_head("<", self.request)
         self.log_head(">", response)
@@ -238,6 +240,10 @@ class Server(BaseServer):
     def connections(self) -> set[ServerConnection]:
         """The open connections."""
         return {connection for connection in list(self._connections) if connection.session.state is State.OPEN}
+
+    def is_closing(self) -> bool:
+        """Whether `shutdown` was called."""
+        return self._closing
 
     def fileno(self) -> int:
         """The descriptor of the listening socket; -1 after `shutdown`."""

@@ -15,7 +15,7 @@ import select
 import socket
 import ssl as ssl_module
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Literal, Protocol
 
@@ -24,6 +24,7 @@ __all__ = ["Deadline", "SecureSocket", "SocketStream", "Stream", "TLSStream", "s
 TIMED_OUT = "timed out during opening handshake"
 RECEIVE_SIZE = 1 << 16  # bytes
 VECTORS = 64  # buffers that leave in one system call
+LONGEST_WAIT = 86400.0  # seconds that one system call waits; the milliseconds of poll(2) end after 24.8 days
 TOLD_OF_TLS = frozenset(
     {
         "cipher",
@@ -56,7 +57,7 @@ class Deadline:
         self.at = None if timeout is None else monotonic() + timeout
 
     def remaining(self) -> float | None:
-        """Seconds that are left, None if there is no limit.
+        """Seconds to wait before the next question, None if there is no limit.
 
         Raises:
             TimeoutError: if none are left.
@@ -66,7 +67,7 @@ class Deadline:
         seconds = self.at - monotonic()
         if seconds <= 0:
             raise TimeoutError(TIMED_OUT)
-        return seconds
+        return min(seconds, LONGEST_WAIT)
 
 
 @contextlib.contextmanager
@@ -141,10 +142,29 @@ def wait_for(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
         return bool(here.carrier.wait_for(sock, writing, timeout))
     if not hasattr(select, "poll"):  # Windows
         readers, writers = ([], [sock]) if writing else ([sock], [])
-        return any(select.select(readers, writers, [], timeout))
+        return wait_in_parts(lambda seconds: select.select(readers, writers, [], seconds), timeout)
     poll = select.poll()
     poll.register(sock, select.POLLOUT if writing else select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+    return wait_in_parts(lambda seconds: poll.poll(milliseconds(seconds)), timeout)
+
+
+def wait_in_parts(wait: Callable[[float | None], Iterable[object]], timeout: float | None) -> bool:
+    """Wait with a system call that can't wait as long as the caller may; whether it found anything.
+
+    Args:
+        wait: waits for so many seconds, None for no limit, and returns what it found.
+        timeout: seconds to wait altogether, None for no limit.
+    """
+    while timeout is not None and timeout > LONGEST_WAIT:
+        if any(wait(LONGEST_WAIT)):
+            return True
+        timeout -= LONGEST_WAIT
+    return any(wait(timeout))
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """A timeout as poll(2) has it."""
+    return None if seconds is None else max(0.0, seconds) * 1000
 
 
 class Readable:
@@ -160,7 +180,10 @@ class Readable:
         """Whether there is something to read, the end of the stream included, within so many seconds."""
         if self.poll is None:
             return wait_for(self.sock, False, timeout)
-        return bool(self.poll.poll(None if timeout is None else timeout * 1000))
+        if timeout is None or timeout <= LONGEST_WAIT:  # without a function for each message
+            return bool(self.poll.poll(milliseconds(timeout)))
+        poll = self.poll
+        return wait_in_parts(lambda seconds: poll.poll(milliseconds(seconds)), timeout)
 
 
 class SocketStream:

@@ -24,7 +24,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from trunkline.sync.stream import shut_down
+from trunkline.sync.stream import LONGEST_WAIT, shut_down
 
 if TYPE_CHECKING:
     from trunkline.sync.carrier import SocketCarrier
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Watcher", "watcher"]
 
 ROUND = 0.05  # seconds
+SPARE_TIMERS = 64  # that were cancelled and are kept
 
 
 class Watcher:
@@ -42,6 +43,7 @@ class Watcher:
         self.requests: deque[tuple[Any, ...]] = deque()  # (carrier, function, arguments...)
         self.recent: set[SocketCarrier] = set()  # from which a thread received not long ago
         self.timers: list[tuple[float, int, list[SocketCarrier]]] = []
+        self.num_cancelled = 0  # of the timers
         self.serial = itertools.count()
         self.wakes_at = 0.0
         self.next_round = 0.0
@@ -74,7 +76,21 @@ class Watcher:
         with self.lock:
             heapq.heappush(self.timers, (deadline, next(self.serial), box))
             self._wake_by(deadline)
-        return box.clear
+
+        def cancel() -> None:
+            with self.lock:
+                box.clear()
+                self.num_cancelled += 1
+                self._drop_cancelled_timers()
+
+        return cancel
+
+    def _drop_cancelled_timers(self) -> None:
+        """Keep about as many as there are others, since their time may be far away."""
+        if self.num_cancelled > SPARE_TIMERS + len(self.timers) // 2:
+            self.timers = [timer for timer in self.timers if timer[2]]
+            heapq.heapify(self.timers)
+            self.num_cancelled = 0
 
     def watch(self, carrier: SocketCarrier, events: int) -> None:
         """Wait, also, for `connection` to become readable or writable."""
@@ -137,7 +153,7 @@ class Watcher:
                 now if self.requests else inf,
             )
             self.wakes_at = moment
-        return None if moment == inf else max(0.0, moment - now)
+        return None if moment == inf else min(max(0.0, moment - now), LONGEST_WAIT)
 
     def wait_for(self, carrier: SocketCarrier, events: int) -> None:
         """Wait for events of a socket, and no others."""
@@ -161,8 +177,11 @@ class Watcher:
                 if not self.timers or self.timers[0][0] > now:
                     return
                 _, _, box = heapq.heappop(self.timers)
-            if box:
-                self._guard(box[0], box[0].on_deadline)
+                carrier = box[0] if box else None
+                self.num_cancelled -= carrier is None
+            if carrier is not None:
+                self._guard(carrier, carrier.on_deadline)
+                del carrier  # it would be kept alive until the next timer
 
     def _make_round(self, now: float) -> None:
         with self.lock:

@@ -67,7 +67,7 @@ class ServerConnection(Connection):
             self.hurry()
         with self.opening:
             response = await self._receive_and_answer()
-        if self.server.closing and self.opening.cancel_called and (response is None or response.status_code == 101):
+        if self.server.closing and self.opening.cancel_called:
             await self._refuse_unavailable()
             return False
         if response is None:

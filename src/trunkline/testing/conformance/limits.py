@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from trunkline.exceptions import ConnectionClosedError, PayloadTooBig
 from trunkline.testing.conformance.scenario import BOTH, SERVER, scenario
 from trunkline.testing.conformance.world import World, expect
 from trunkline.testing.wire import BINARY, CONT, PING, TEXT
 
 MIB = 1 << 20
+
+
+@scenario(*BOTH)
+def timeouts_may_be_of_any_length(world: World) -> None:
+    """A month, which no system call can wait, and more seconds than clocks can count."""
+    for seconds in (30 * 86400, 1e300, math.inf):
+        timeouts: dict[str, Any] = dict.fromkeys(
+            ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"), seconds
+        )
+        with world.link(**timeouts) as (ws, peer):
+            ws.raw.ping_interval = ws.raw.ping_timeout = ws.raw.close_timeout = seconds
+            wait = {"timeout": seconds} if "timeouts" in world.driver.features else {}
+            receiving = ws.start("recv", **wait)
+            ws.send("go on")
+            assert peer.read_frame().opcode == TEXT
+            peer.send_frame(TEXT, b"yes")
+            assert receiving.result() == "yes"
+            peer.send_close()
+            assert peer.read_close() == 1000
+            peer.close()
+            ws.wait_closed()
+        assert not world.log
 
 
 @scenario(*BOTH)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import threading
 
 from trunkline.core.session import State
+from trunkline.datastructures import Headers
 from trunkline.exceptions import ConnectionClosedOK
+from trunkline.http11 import Response
 from trunkline.testing.conformance.scenario import PAIR, SERVER, scenario
 from trunkline.testing.conformance.world import World, eventually, expect, unmasked
 from trunkline.testing.peer import PATIENCE, Peer
@@ -132,6 +136,31 @@ def closing_may_leave_connections_alone(world: World) -> None:
         peer.send_close()
         peer.close()
         closing.result()
+
+
+@scenario(SERVER)
+def closing_outweighs_what_hooks_say(world: World) -> None:
+    """A handshake whose `process_request` or `process_response` runs gets 503, also if the hook refuses or fails."""
+    for hook in ("process_request", "process_response"):
+        for outcome in ("let in", "refuse", "fail"):
+            entered, leave = threading.Event(), concurrent.futures.Future[Response | None]()
+
+            def wait(connection, *heads):  # type: ignore[no-untyped-def]
+                entered.set()  # noqa: B023
+                return world.driver.wait(leave)  # noqa: B023
+
+            with world.serve(**{hook: wait}) as server, world.peer_of(server) as peer:
+                peer.send(request())
+                assert entered.wait(PATIENCE)
+                closing = server.start_closing()
+                eventually(lambda: not accepts(server.address), "the server stops listening")
+                if outcome == "fail":
+                    leave.set_exception(ValueError("the server closes"))
+                else:
+                    leave.set_result(None if outcome == "let in" else Response(403, "No", Headers()))
+                assert status_of(peer.read_to_eof()) == 503
+                peer.close()
+                closing.result()
 
 
 def accepts(address: tuple[str, int]) -> bool:
