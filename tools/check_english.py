@@ -22,11 +22,11 @@ SUFFIXES = frozenset({".py", ".pyx", ".pxd", ".md"})
 
 VAGUE_SUBJECT = re.compile(r"(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)\s+(?!if\b)[a-z]")
 VAGUE_WORD = re.compile(r"\b(?:whoever|somebody|someone)\b", re.IGNORECASE)
-END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*[A-Z0-9])")
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*(?:[A-Z0-9]|trunkline|uvicorn|websockets))")
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|No)\.\s")
 CODE = re.compile(r"`+[^`]*`+|\[([^\]]*)\]\([^)]*\)|https?://\S+")
 LABEL = re.compile(r"^[\w*`., |()\[\]]+:\s+")  # "name: meaning", as in a list of arguments
-MARKDOWN_ASIDE = re.compile(r"\s*(?:[|#>!]|---|===|\?\?\?|<)")
+MARKDOWN_ASIDE = re.compile(r"    |\s*(?:[|#>!]|---|===|\?\?\?|<)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -110,7 +110,7 @@ def of_markdown(source: str) -> Iterator[Block]:
 
 def complaints_about(text: str) -> Iterator[str]:
     """What is hard to read in one paragraph."""
-    plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda found: found[1] or "code", text))
+    plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda found: found[1] or "Code", text))
     for sentence in END_OF_SENTENCE.split(LABEL.sub("", plain)):
         words = re.findall(r"[\w'’./-]*\w[\w'’./-]*", sentence)
         if CHINESE.search(sentence):
