@@ -6,12 +6,15 @@ import dataclasses
 import sys
 from typing import Any
 
-__all__ = ["Compression", "Limit", "Options", "check_arguments", "check_compression", "check_timeout"]
+__all__ = ["Compression", "Limit", "Options", "Timeout", "check_arguments", "check_compression", "check_timeout"]
 
 LONGEST_TIMEOUT = 100 * 365 * 86400  # seconds; not all clocks and event loops can count further
 
 #: "deflate" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
 Compression = str | None
+
+#: Seconds, or None for no limit; under this name, compiled code takes an int, too.
+Timeout = float | None
 
 #: A high water mark, None for none, or (high, low).
 Limit = int | None | tuple[int | None, int | None]

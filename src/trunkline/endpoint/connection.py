@@ -16,7 +16,7 @@ from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolErr
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
 from trunkline.handshake.head import request_of, response_of
 from trunkline.handshake.log import log_fault, log_head
-from trunkline.options import Options, check_timeout
+from trunkline.options import Options, Timeout, check_timeout
 
 try:
     import cython
@@ -224,7 +224,7 @@ class BaseConnection:
         return self.session.ping_interval
 
     @ping_interval.setter
-    def ping_interval(self, seconds: float | None) -> None:
+    def ping_interval(self, seconds: Timeout) -> None:
         self.session.ping_interval = check_timeout("ping_interval", seconds)
 
     @property
@@ -233,7 +233,7 @@ class BaseConnection:
         return self.session.ping_timeout
 
     @ping_timeout.setter
-    def ping_timeout(self, seconds: float | None) -> None:
+    def ping_timeout(self, seconds: Timeout) -> None:
         self.session.ping_timeout = check_timeout("ping_timeout", seconds)
 
     @property
@@ -242,7 +242,7 @@ class BaseConnection:
         return self.session.close_timeout
 
     @close_timeout.setter
-    def close_timeout(self, seconds: float | None) -> None:
+    def close_timeout(self, seconds: Timeout) -> None:
         self.session.close_timeout = check_timeout("close_timeout", seconds)
 
     # From the opening handshake to the end
