@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 
 from trunkline.realtime.codes import BAD_REQUEST, UNKNOWN_CHANNEL, Refused
 from trunkline.realtime.hooks import Hook, only_one, takes
-from trunkline.realtime.limits import Rate
+from trunkline.realtime.limits import Rate, check_count, check_rate, check_seconds
 from trunkline.realtime.plain import PlainCodec
 
 __all__ = ["Channel", "ChannelOptions", "Channels", "Pattern", "Slow", "Who"]
@@ -54,7 +54,7 @@ class ChannelOptions:
         binary: whether payloads may be other than JSON. Then only clients that speak Protobuf can subscribe.
 
     Raises:
-        ValueError: if a value makes no sense.
+        TypeError, ValueError: if a value makes no sense.
     """
 
     history: int = 0
@@ -70,8 +70,9 @@ class ChannelOptions:
     binary: bool = False
 
     def __post_init__(self) -> None:
-        if self.history < 0 or self.ttl < 0:
-            raise ValueError(f"history is {self.history!r} and ttl {self.ttl!r}: they can't be negative")
+        check_count("history", self.history)
+        check_seconds("ttl", self.ttl)
+        check_rate("rate", self.rate)
         for name, values in (_NAMES | _WHO).items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(map(repr, values))}")

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trunkline.realtime import codes
 from trunkline.realtime.identity import Identity
+from trunkline.realtime.limits import check_seconds
 from trunkline.realtime.messages import Command, Error, Garbled, Push, Reply
 from trunkline.realtime.outbox import Outbox
 from trunkline.realtime.publication import ClientInfo, Publication
@@ -74,6 +75,18 @@ class Timeouts:
     ping: float | None = 25
     pong: float = 8
     expired: float = 25
+
+    def check(self) -> None:
+        """Check that they make sense; `Realtime` does it.
+
+        Raises:
+            TypeError, ValueError: if a value doesn't.
+        """
+        check_seconds("stale", self.stale, positive=True)
+        if self.ping is not None:
+            check_seconds("ping", self.ping, positive=True)
+        check_seconds("pong", self.pong, positive=True)
+        check_seconds("expired", self.expired)
 
 
 class Subscription:

@@ -1,10 +1,12 @@
-"""How often something may happen."""
+"""How often something may happen, and what settings may be. What makes no sense is refused where it is set."""
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import NamedTuple
 
-__all__ = ["Buckets", "Rate", "TokenBucket"]
+__all__ = ["Buckets", "Rate", "TokenBucket", "check_count", "check_rate", "check_seconds"]
 
 
 class Rate(NamedTuple):
@@ -19,18 +21,70 @@ class Rate(NamedTuple):
     burst: float
 
 
+def check_rate(name: str, rate: Rate | None) -> None:
+    """Check a rate that a program sets; None is no limit.
+
+    Args:
+        name: of the setting.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if it is below zero, or less than one event may happen at once.
+    """
+    if rate is None:
+        return
+    if not isinstance(rate, Rate):
+        raise TypeError(f"{name} is {rate!r}: it must be a Rate(per_second, burst), or None for no limit")
+    if not all(_is_number(each) for each in rate):
+        raise TypeError(f"{name} is {rate!r}: per_second and burst must be numbers")
+    if not (rate.per_second >= 0 and rate.burst >= 1):
+        raise ValueError(f"{name} is {rate!r}, which lets nothing happen: per_second must be at least 0, burst 1")
+
+
+def check_count(name: str, value: int) -> None:
+    """Check a setting that counts something.
+
+    Raises:
+        TypeError: if it isn't an int.
+        ValueError: if it is below zero, or larger than any collection.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}: it must be an int")
+    if not 0 <= value <= sys.maxsize:
+        raise ValueError(f"{name} is {value!r}: it must be 0 or more")
+
+
+def check_seconds(name: str, value: float, *, positive: bool = False) -> None:
+    """Check a setting in seconds.
+
+    Args:
+        positive: whether 0 makes no sense, either.
+
+    Raises:
+        TypeError: if it isn't a number.
+        ValueError: if it is too small.
+    """
+    if not _is_number(value):
+        raise TypeError(f"{name} is {value!r}: it must be a number of seconds")
+    if not (value > 0 if positive else value >= 0):
+        raise ValueError(f"{name} is {value!r}: it must be {'more than 0' if positive else '0 or more'} seconds")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
 class TokenBucket:
     """Counts events of one kind against a rate. The bucket starts full.
 
     Raises:
-        ValueError: if the rate is below zero, or less than one event may happen at once.
+        TypeError, ValueError: as `check_rate`.
     """
 
     __slots__ = ("_filled_at", "_tokens", "rate")
 
     def __init__(self, rate: Rate) -> None:
-        if rate.per_second < 0 or rate.burst < 1:
-            raise ValueError(f"{rate} lets nothing happen: per_second must be 0 or more, burst 1 or more")
+        check_rate("rate", rate)
         self.rate = rate
         self._tokens = rate.burst
         self._filled_at: float | None = None

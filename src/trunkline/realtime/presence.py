@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
+from trunkline.realtime.limits import check_seconds
 from trunkline.realtime.publication import ClientInfo
 
 __all__ = ["MemoryPresence", "Presence", "PresenceStats"]
@@ -78,9 +79,14 @@ class MemoryPresence(Presence):
         ttl: seconds after which an entry that isn't renewed expires; None: never. What removes the members of a node
             that crashed isn't needed where they vanish with the process.
         clock: seconds, never going back.
+
+    Raises:
+        TypeError, ValueError: if `ttl` makes no sense.
     """
 
     def __init__(self, ttl: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        if ttl is not None:
+            check_seconds("ttl", ttl, positive=True)
         self.ttl = ttl
         self._clock = clock
         self._channels: dict[str, _Members] = {}

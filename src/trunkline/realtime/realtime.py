@@ -22,7 +22,7 @@ from trunkline.realtime.commands import Commands, check_json
 from trunkline.realtime.deadlines import Deadlines
 from trunkline.realtime.hooks import Hook, encode, only_one, takes
 from trunkline.realtime.hub import Hub
-from trunkline.realtime.limits import Rate
+from trunkline.realtime.limits import Rate, check_count, check_rate
 from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition, as_text
 
@@ -55,6 +55,16 @@ class Limits:
     queue: int = 1 << 20
     calls: int = 16
     rate: Rate | None = Rate(100, 1000)  # noqa: RUF009  # a tuple, which nobody can change
+
+    def check(self) -> None:
+        """Check that they make sense; `Realtime` does it.
+
+        Raises:
+            TypeError, ValueError: if a value doesn't.
+        """
+        for name in ("channels", "history", "queue", "calls"):
+            check_count(name, getattr(self, name))
+        check_rate("rate", self.rate)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,6 +119,9 @@ class Realtime:
             have one.
         limits: what one client may.
         timeouts: for how long to wait for clients.
+
+    Raises:
+        TypeError, ValueError: if a limit or a timeout makes no sense.
     """
 
     def __init__(
@@ -124,6 +137,8 @@ class Realtime:
         self.presence_store = MemoryPresence() if presence is None else presence
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
+        self.limits.check()
+        self.timeouts.check()
         self._hub = Hub()
         self._channels = Channels()
         self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, now)

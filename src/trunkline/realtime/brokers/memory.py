@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from trunkline.realtime.brokers.base import ID_TTL, BrokerEvents, History
 from trunkline.realtime.brokers.expiry import Expiry
-from trunkline.realtime.brokers.local import LocalBroker, Stream, found, retained
+from trunkline.realtime.brokers.local import LocalBroker, Stream, found, milliseconds, retained
+from trunkline.realtime.limits import check_count, check_seconds
 from trunkline.realtime.publication import Publication, StreamPosition
 
 __all__ = ["MemoryBroker"]
@@ -27,12 +28,17 @@ class MemoryBroker(LocalBroker):
         idle: seconds.
         channels: without subscribers and publications, to remember the positions of.
         clock: seconds since 1970.
+
+    Raises:
+        TypeError, ValueError: if `idle` or `channels` makes no sense.
     """
 
     def __init__(self, *, idle: float = 3600, channels: int = 10_000, clock: Callable[[], float] = time.time) -> None:
+        check_seconds("idle", idle)
+        check_count("channels", channels)
         super().__init__()
         self._clock = clock
-        self._idle = round(idle * 1000)
+        self._idle = milliseconds(idle)
         self._most = channels
         self._epoch = secrets.token_urlsafe(6)
         self._floor = 0  # offset at which channels begin that aren't in _streams

@@ -17,6 +17,7 @@ from trunkline.realtime.brokers.base import BrokerError, BrokerEvents, History
 from trunkline.realtime.brokers.expiry import Expiry
 from trunkline.realtime.brokers.local import LocalBroker, Stream, found, retained
 from trunkline.realtime.brokers.sqlite_store import Appended, Slice, SQLiteStore, Synchronous, describe
+from trunkline.realtime.limits import check_seconds
 from trunkline.realtime.publication import Publication, StreamPosition
 
 __all__ = ["SQLiteBroker"]
@@ -66,6 +67,7 @@ class SQLiteBroker(LocalBroker):
 
     Raises:
         ValueError: if `synchronous` is something else.
+        TypeError, ValueError: if `idle` or `patience` makes no sense.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class SQLiteBroker(LocalBroker):
         super().__init__()
         if synchronous not in get_args(Synchronous):
             raise ValueError(f"synchronous is {synchronous!r}; it must be full or normal")
+        check_seconds("idle", idle)
+        check_seconds("patience", patience)
         self.path = path
         self.synchronous = synchronous
         self._clock = clock
