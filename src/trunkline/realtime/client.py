@@ -273,6 +273,7 @@ class Client(Identity):
 
     def disconnect(self, code: int = codes.FORCE_DISCONNECT, reason: str | None = None) -> None:
         """Close the connection; client libraries go by the code (see `codes.DISCONNECTS` and `codes.reason_for`)."""
+        self.hub.home.check_thread()
         reason = codes.reason_for(code, reason)
         self.past = None
         if self.state is not State.CLOSED:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from trunkline.realtime import codes, messages
 from trunkline.realtime.client import Client, State, Subscription
 from trunkline.realtime.codecs.base import Codec, InvalidPayload
+from trunkline.realtime.home import Home
 from trunkline.realtime.messages import Join, Leave, Push, Reply
 from trunkline.realtime.publication import ClientInfo, Publication
 
@@ -75,9 +76,14 @@ class Room:
 
 
 class Hub:
-    """The clients of this node, and the rooms they are in. It is told by the broker (`BrokerEvents`)."""
+    """The clients of this node, and the rooms they are in. It is told by the broker (`BrokerEvents`).
+
+    Attributes:
+        home: the event loop that all of this happens in.
+    """
 
     def __init__(self) -> None:
+        self.home = Home()
         self.rooms: dict[str, Room] = {}
         self.clients: dict[str, Client] = {}  # by id
         self.by_user: dict[str, set[Client]] = {}

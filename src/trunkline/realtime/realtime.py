@@ -140,6 +140,7 @@ class Realtime:
         self.limits.check()
         self.timeouts.check()
         self._hub = Hub()
+        self._home = self._hub.home
         self._channels = Channels()
         self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, now)
         self._commands.tokens = tokens
@@ -229,18 +230,36 @@ class Realtime:
 
     # Serving
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it was started, None while it isn't. Its coroutines run in no other."""
+        return self._home.loop
+
     async def start(self) -> None:
         """Start the broker. The first connection and the first call do it, too.
 
         Raises:
             BrokerError: if that fails.
+            RuntimeError: if it was started in another event loop, as all coroutines say then. From other threads,
+                `publish_sync` publishes, and `asyncio.run_coroutine_threadsafe(rt.disconnect(...), rt.loop)` does the
+                rest.
         """
+        if self._home.lost:
+            self._start_over()
+        self._home.check()
         if self._starting is None:
+            self._home.enter()
             self._starting = asyncio.get_running_loop().create_task(self._start())
         if not self._starting.done():
             await asyncio.shield(self._starting)
         else:
             self._starting.result()
+
+    def _start_over(self) -> None:
+        """Our event loop was closed before we were, and nothing goes on that belonged to it."""
+        self._starting = self._renewing = None
+        self._deadlines.close()
+        self._home.leave()
 
     async def _start(self) -> None:
         await self.broker.start(self._hub)
@@ -250,6 +269,13 @@ class Realtime:
 
     async def close(self) -> None:
         """Disconnect all clients, which connect again elsewhere, and close the broker."""
+        self._home.check()
+        try:
+            await self._close()
+        finally:
+            self._home.leave()
+
+    async def _close(self) -> None:
         for client in list(self._hub.clients.values()):
             client.disconnect(codes.SHUTDOWN)
         await self._commands.settle()
@@ -392,6 +418,35 @@ class Realtime:
         await self.start()
         return await self._commands.publish(declared, name, publication, id)
 
+    def publish_sync(
+        self,
+        channel: str,
+        obj: Any,
+        *,
+        key: str = "",
+        id: str | None = None,
+        tags: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> StreamPosition:
+        """Publish from another thread, and wait until that is done: for threads, and functions that aren't coroutines.
+
+        What one thread publishes, one after the other, is in that order for all.
+
+        Args:
+            channel, obj, key, id, tags: as for `publish`.
+            timeout: seconds to wait at most, None for as long as it takes.
+
+        Returns:
+            Where it stands in the history.
+
+        Raises:
+            RuntimeError: if this is the thread of the event loop, which has `publish`; or if this `Realtime` isn't
+                started, or was closed meanwhile.
+            TimeoutError: if it isn't done in time; perhaps it will be.
+            LookupError, TypeError, ValueError, BrokerError: as `publish` does.
+        """
+        return self._home.wait(lambda: self.publish(channel, obj, key=key, id=id, tags=tags), timeout)
+
     async def history(
         self, channel: str, *, since: StreamPosition | None = None, limit: int | None = None, reverse: bool = False
     ) -> History:
@@ -506,21 +561,22 @@ class Realtime:
         await self._for_each(user, client, disconnect)
 
     def clients(self) -> list[Client]:
-        """The clients connected to this node."""
+        """The clients connected to this node. May be called by any thread."""
         return list(self._hub.clients.values())
 
     def stats(self) -> Stats:
-        """What this node is doing."""
+        """What this node is doing. May be called by any thread."""
         return Stats(
             len(self._hub.clients),
             len(self._hub.by_user),
             {
                 name: ChannelStats(len(room), room.published, room.delivered, room.dropped, room.slow)
-                for name, room in self._hub.rooms.items()
+                for name, room in list(self._hub.rooms.items())
             },
         )
 
     async def _for_each(self, user: str | None, client: str | None, act: Callable[[Client], Awaitable[None]]) -> None:
+        self._home.check()
         for found in self._find(user, client):
             await act(found)
 
