@@ -581,10 +581,10 @@ def test_payloads_are_json_unless_the_channel_is_for_others() -> None:
             [reply] = talker.connection.sent
             refusals.append(b"data must be JSON" in bytes(reply.payload))
         assert refusals == [True, False]
-        json_client = await node.connected("binary")
-        declared = node.channels.find("binary")
+        json_client = await node.connected("text")
+        declared = node.channels.find("text")
         assert declared is not None
-        await node.commands.publish(declared[0], "binary", Publication(b"\xff"))
+        await node.commands.publish(declared[0], "text", Publication(b"\xff"))  # as another program may do in the store
         assert json_client.connection.closed == (3506, "inappropriate protocol")
 
     scene(play)

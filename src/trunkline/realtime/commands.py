@@ -33,7 +33,7 @@ from trunkline.realtime.identity import as_ttl
 from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, Garbled, SubscribeRequest, SubscribeResult, as_bytes
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
-from trunkline.realtime.subscriptions import Gone, Subscriptions, Unsubscribed
+from trunkline.realtime.subscriptions import Gone, Subscriptions, Unsubscribed, as_told
 from trunkline.version import __version__
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ class Commands:
                     subscription.options = overridden(subscription.options, granted.override)
                     request = named.get(name, SubscribeRequest())
                     subs[name] = await self.subscriptions.enter(client, subscription, request, granted.info)
-                    subs[name].data = client.codec.payload(granted.data)
+                    subs[name].data = client.codec.extra(granted.data)
         return subs
 
     async def _resume(self, client: Client, named: Mapping[str, SubscribeRequest]) -> dict[str, SubscribeResult]:
@@ -437,6 +437,8 @@ class Commands:
         if not channel.options.binary:
             check_json(data)
         changed = await call(channel.publish_hook, client, data, parameters)
+        if changed is not None and not channel.options.binary:
+            _check_returned(changed, channel)
         info = client.shown if subscription is None else subscription.info
         await self.publish(channel, name, Publication(data if changed is None else changed, info=info), by=client)
 
@@ -473,7 +475,7 @@ class Commands:
         client.reply(
             id,
             history=messages.HistoryResult(
-                [client.codec.publication(each) for each in found.publications],
+                as_told(client, found.publications),
                 found.position.epoch,
                 found.position.offset,
             ),
@@ -633,8 +635,21 @@ def _refuse_what_is_for_later(request: SubscribeRequest) -> None:
 
 
 def seconds(ttl: float | None) -> int:
-    """Whole seconds, as messages have them: at least one, as 0 would be none at all."""
-    return 0 if ttl is None else max(1, math.floor(ttl))
+    """Whole seconds, as messages have them: at least one, as 0 would be none at all, and as many as 32 bits can say."""
+    return 0 if ttl is None else max(1, math.floor(min(ttl, 2**32 - 1)))
+
+
+def _check_returned(data: bytes, channel: Channel) -> None:
+    """Check what a publish hook returns. A client isn't told of a fault of the program.
+
+    Raises:
+        ValueError: if it isn't JSON.
+    """
+    try:
+        check(data)
+    except InvalidPayload as error:
+        name = channel.pattern.text
+        raise ValueError(f"the publish hook of {name!r} returned bytes that aren't JSON: {error}") from None
 
 
 def check_json(data: bytes) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages, recovery
 from trunkline.realtime.client import Client, State, Subscription
+from trunkline.realtime.codecs.base import InvalidPayload
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.hooks import call
 from trunkline.realtime.messages import SubscribeRequest, SubscribeResult
-from trunkline.realtime.publication import ClientInfo, StreamPosition
+from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
 if TYPE_CHECKING:
     from trunkline.realtime.brokers.base import Broker
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from trunkline.realtime.presence import Presence
     from trunkline.realtime.realtime import Limits
 
-__all__ = ["Gone", "Subscriptions", "Unsubscribed"]
+__all__ = ["Gone", "Subscriptions", "Unsubscribed", "as_told"]
 
 logger = logging.getLogger("trunkline.realtime")
 
@@ -139,6 +140,8 @@ class Subscriptions:
         if client.over:
             raise Gone
         found = self.channels.get(name)
+        if found[0].options.binary and not client.codec.binary:
+            raise Refused(codes.NOT_AVAILABLE, "only clients that speak Protobuf can subscribe to this channel")
         if name in client.standing:
             raise Refused(codes.ALREADY_SUBSCRIBED)
         if len(client.standing) >= self.limits.channels:
@@ -173,7 +176,7 @@ class Subscriptions:
             positioned=options.recover == "stream",
             epoch=found.position.epoch,
             offset=found.position.offset,
-            publications=[client.codec.publication(each) for each in found.publications],
+            publications=as_told(client, found.publications),
             recovered=found.recovered,
             was_recovering=request.recover,
         )
@@ -249,3 +252,16 @@ class Subscriptions:
                 await self.broker.unsubscribe(room.name)
             if not len(room) and self.hub.rooms.get(room.name) is room:
                 del self.hub.rooms[room.name]
+
+
+def as_told(client: Client, publications: list[Publication]) -> list[messages.Publication]:
+    """Publications as they go into a reply.
+
+    Raises:
+        Refused: if one can't be said in the client's encoding. The client library would try again for ever after an
+            error that is temporary.
+    """
+    try:
+        return [client.codec.publication(each) for each in publications]
+    except InvalidPayload as error:
+        raise Refused(codes.NOT_AVAILABLE, str(error)) from None

@@ -10,12 +10,15 @@ from trunkline.realtime.codecs.base import MOST_COMMANDS, InvalidFrame, InvalidP
 from trunkline.realtime.codecs.json import JSONCodec
 from trunkline.realtime.messages import (
     Command,
+    ConnectRequest,
     ConnectResult,
     Garbled,
+    HistoryRequest,
     Ping,
     PublishRequest,
     Reply,
     RPCRequest,
+    StreamPosition,
     SubscribeRequest,
     SubscribeResult,
     UnsubscribeResult,
@@ -47,8 +50,39 @@ def test_unknown_fields_mean_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("frame", "command"),
+    [
+        ('{"id":null}', Command()),
+        ('{"id":1,"subscribe":{"channel":null,"offset": null }}', Command(1, subscribe=SubscribeRequest())),
+        ('{"id":1,"connect":null,"ping":{}}', Command(1, ping=Ping())),
+        ('{"id":1,"rpc":{"method":null,"data": null}}', Command(1, rpc=RPCRequest(msgspec.Raw(b"null")))),
+        ('{"id":1,"rpc":{"method":null,"data":{"a":null}}}', Command(1, rpc=RPCRequest(msgspec.Raw(b'{"a":null}')))),
+        (
+            '{"id":1,"connect":{"token":null,"subs":{"a":{"epoch":null,"offset":5},"b":null},"headers":{"x":null,"y":"z"}}}',
+            Command(1, connect=ConnectRequest(subs={"a": SubscribeRequest(offset=5)}, headers={"y": "z"})),
+        ),
+        (
+            '{"id":1,"history":{"since":{"offset":null,"epoch":"x"}}}',
+            Command(1, history=HistoryRequest(since=StreamPosition(epoch="x"))),
+        ),
+        ('{"id":1,"map_publish":null,"ping":{"x":null}}', Command(1, ping=Ping())),
+    ],
+)
+def test_fields_that_are_null_are_absent_and_payloads_may_be_null(frame: str, command: Command) -> None:
+    """As in the JSON form of Protobuf."""
+    assert codec.decode(frame) == [command]
+    assert codec.decode(f'{{"id":1,"ping":{{}}}}\n{frame}\n{{}}') == [Command(1, ping=Ping()), command, Command()]
+
+
+@pytest.mark.parametrize(
     "frame",
     [
+        "null",
+        "[null]",
+        '{"id":1,"subscribe":[null]}',
+        '{"id":1,"subscribe":{"channel":null,"offset":"null"}}',
+        '{"id":1,"connect":{"token":null,"subs":{"a":1}}}',
+        '{"id":1,"rpc":{"method":null,"data":{]}}',
         "{",
         "x",
         "[]",

@@ -41,11 +41,13 @@ class Codec(ABC):
         name: "json" or "protobuf".
         events: whether it can say more than publications, such as who joined.
         several: whether a frame can have more than one publication.
+        binary: whether it can say payloads other than JSON.
     """
 
     name: str
     events = True
     several = True
+    binary = True
 
     @functools.cached_property
     def ping(self) -> PreparedMessage:
@@ -92,12 +94,15 @@ class Codec(ABC):
         )
 
     def info(self, info: ClientInfo) -> messages.ClientInfo:
-        """Who somebody is, as it goes into messages.
+        """Who somebody is, as it goes into messages."""
+        return messages.ClientInfo(info.user, info.client, self.extra(info.conn_info), self.extra(info.chan_info))
 
-        Raises:
-            InvalidPayload: if this encoding can't say what is known of them.
-        """
-        return messages.ClientInfo(info.user, info.client, self.payload(info.conn_info), self.payload(info.chan_info))
+    def extra(self, data: bytes | None) -> Data:
+        """A payload that says something besides: it is left out if this encoding can't say it."""
+        try:
+            return self.payload(data)
+        except InvalidPayload:
+            return msgspec.UNSET
 
 
 def too_many() -> InvalidFrame:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import typing
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,6 +17,7 @@ from trunkline.realtime.messages import Command, Data, Garbled, Reply
 __all__ = ["JSONCodec", "check"]
 
 _commands = msgspec.json.Decoder(Command)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any = msgspec.json.Decoder(msgspec.Raw)  # checks that it is JSON, and makes nothing of it
 _replies = msgspec.json.Encoder()
 
@@ -22,6 +26,7 @@ class JSONCodec(Codec):
     """Payloads stand in it as the JSON that they are."""
 
     name = "json"
+    binary = False
 
     def decode(self, frame: str | bytes) -> Sequence[Command | Garbled]:
         try:
@@ -69,12 +74,50 @@ def check(data: bytes) -> None:
 
 def _decode_line(line: str) -> Command | Garbled:
     try:
-        return _commands.decode(line)
+        return _commands.decode(_without_nulls(line, Command))
     except msgspec.DecodeError:
         found = _read_with_halves(line)
         if found is None:
             raise
         return msgspec.convert(found, Garbled)
+
+
+def _without_nulls(message: str | msgspec.Raw, kind: Any) -> bytes:
+    """A message without fields that are null: they are as good as absent (protobuf.dev/programming-guides/json).
+
+    Args:
+        message: its JSON.
+        kind: its class, or `dict[str, X]`.
+    """
+    kinds = _kinds(kind)
+    members: list[bytes] = []
+    for name, value in _members.decode(message).items():
+        inner = kinds.get(name, kinds.get(None))
+        if inner is Data or bytes(value) != b"null":  # a payload may be null
+            is_message = isinstance(inner, type) or typing.get_origin(inner) is dict
+            said = _without_nulls(value, inner) if is_message else bytes(value)
+            members.append(_replies.encode(name) + b":" + said)
+    return b"{" + b",".join(members) + b"}"
+
+
+@functools.cache
+def _kinds(kind: Any) -> dict[str | None, Any]:
+    """What may be in the fields of a message: other messages, `Data`, or something simple (None).
+
+    By None it is what may be in any field.
+    """
+    if typing.get_origin(kind) is dict:
+        return {None: _kind(typing.get_args(kind)[1])}
+    return {name: _kind(hint) for name, hint in typing.get_type_hints(kind).items()}
+
+
+def _kind(hint: Any) -> Any:
+    if hint == Data:
+        return Data
+    if typing.get_origin(hint) is dict:
+        return hint
+    candidates = typing.get_args(hint) or (hint,)
+    return next((each for each in candidates if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
 
 
 def _read_with_halves(text: str | bytes) -> object | None:
