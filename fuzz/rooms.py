@@ -77,15 +77,17 @@ async def _talk(draw: random.Random) -> str | None:
         talkers = [node.talker(draw.choice(("json", "json", "protobuf"))) for _ in range(3)]
         for talker in talkers:
             if draw.random() < 0.8:
-                await node.commands.receive(talker.client, _hello(talker))
+                await _say(node, talker, _hello(talker))
         for _ in range(draw.randrange(1, 60)):
             talker = draw.choice(talkers)
             talker.connection.room = draw.choice((float("inf"), float("inf"), 100, 0))
-            await node.commands.receive(talker.client, _frame(draw, talker))
+            await _say(node, talker, _frame(draw, talker))
             if draw.random() < 0.2:
                 talker.connection.make_room()
             if draw.random() < 0.05:
                 talker.client.closed()
+            if draw.random() < 0.1:  # more than those who don't read can have waiting
+                await node.commands.publish(room, "room:a", Publication(b'"%s"' % (b"x" * 2000)))
         finding = _judge(talkers)
         listener.connection.take()
         await node.commands.publish(room, "room:a", Publication(b'"still here"'))
@@ -97,6 +99,19 @@ async def _talk(draw: random.Random) -> str | None:
         await node.commands.settle()
         left = (dict(node.hub.rooms), dict(node.hub.clients), await node.presence.get("room:a"))
         return finding or (f"left behind: {left}" if any(left) else None)
+
+
+async def _say(node: Node, talker: Talker, frame: str | bytes) -> None:
+    """Let a client say a frame. It reads the answers at the latest when it isn't heard before it did."""
+    hearing = asyncio.ensure_future(node.commands.receive(talker.client, frame))
+    for _ in range(100):
+        await asyncio.sleep(0)
+        if hearing.done():
+            break
+    while not hearing.done():
+        talker.connection.make_room()
+        await asyncio.sleep(0)
+    hearing.result()
 
 
 def _hello(talker: Talker) -> str | bytes:
