@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import gc
 import itertools
 import os
@@ -492,11 +491,6 @@ def test_handler_that_raises_harms_no_other(world: World, caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_exit_leaves_the_loop(world: World, error: type[BaseException]) -> None:
-    if world.engine == "transports" and world.loop_factory is uv_loop:
-        # uvloop's transports take what comes out of a protocol for an error of the connection: only that ends.
-        world.run(functools.partial(connection_of_an_exiting_handler_ends, world, error))
-        return
-
     async def main() -> None:
         async def handler(ws: ServerConnection) -> None:
             await ws.recv()
@@ -510,17 +504,6 @@ def test_exit_leaves_the_loop(world: World, error: type[BaseException]) -> None:
         runner.get_loop().set_exception_handler(lambda loop, context: None)  # "Task exception was never retrieved"
         with pytest.raises(error):
             runner.run(main())
-
-
-async def connection_of_an_exiting_handler_ends(world: World, error: type[BaseException]) -> None:
-    async def handler(ws: ServerConnection) -> None:
-        await ws.recv()
-        raise error
-
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    async with world.serve(handler) as server, world.connect(server) as client:
-        await client.send("quit")
-        await client.wait_closed()
 
 
 def test_sending_within_the_task_of_another_connection(world: World) -> None:

@@ -136,6 +136,42 @@ def test_a_stream_that_the_program_ended_loses_the_connection(way: str, caplog: 
     assert warnings == ["skipped broadcast: failed to write message: RuntimeError: " + ENDED] * (way == "broadcast")
 
 
+@pytest.mark.parametrize("call", ["abort", "close", "write_eof", "write", "socket"])
+def test_what_waits_in_the_connection_was_sent_before(call: str) -> None:
+    """Frames may wait in batches of a handler that was quick: whatever is done to the transport comes behind them."""
+    behind = b"\x81\x01!"
+
+    def act(transport: Any) -> None:
+        if call == "socket":
+            os.write(transport.get_extra_info("socket").fileno(), behind)
+        elif call == "write":
+            transport.write(behind)
+        else:
+            getattr(transport, call)()
+
+    async def handler(ws: ServerConnection) -> None:
+        async for message in ws:
+            await ws.send(message)
+            if message == "act":
+                act(ws.transport)
+
+    async def main() -> None:
+        async with (
+            serve(handler, engine="reactor", close_timeout=0.05) as server,
+            await RawPeer.open(port_of(server)) as peer,
+        ):
+            batch = encode_frame(Opcode.TEXT, b"quick") * 8
+            for _ in range(50):
+                await peer.send(batch)
+                for _ in range(8):
+                    assert (await peer.read_frame()).payload == b"quick"
+            await peer.send(*(encode_frame(Opcode.TEXT, text) for text in (b"1", b"2", b"act", b"4")))
+            expected = [b"1", b"2", b"act"] + ([b"!", b"4"] if call in ("write", "socket") else [])
+            assert [(await peer.read_frame()).payload for _ in expected] == expected
+
+    run_clean(main)
+
+
 def test_abort_drops_what_waits() -> None:
     async def test(peer: RawPeer, transport: Any) -> None:
         transport.write(bytes(10_000_000))

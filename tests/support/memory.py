@@ -90,9 +90,10 @@ def frames(connection: Connection, *messages: str | bytes) -> bytes:
 
 
 async def arrive(connection: Connection, data: bytes) -> None:
-    """Let the event loop deliver data as a transport does, while no task runs."""
+    """Let the event loop deliver data as a transport does, while no task runs, and wake the task that waits for it."""
     asyncio.get_running_loop().call_soon(connection.data_received, data)
-    await asyncio.sleep(0)
+    for _ in range(3):  # it is received, then connections are woken, then in debug mode tasks
+        await asyncio.sleep(0)
 
 
 # Event loops

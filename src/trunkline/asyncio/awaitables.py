@@ -27,7 +27,15 @@ if cython.compiled:
     from cython.cimports.cpython.contextvars import PyContext_Enter, PyContext_Exit
     from cython.cimports.cpython.object import PyObject
     from cython.cimports.cpython.ref import Py_INCREF
-    from cython.cimports.trunkline.asyncio.awaiting import PYGEN_NEXT, PYGEN_RETURN, install, stop, wakes_task
+    from cython.cimports.trunkline.asyncio.awaiting import (
+        PYGEN_NEXT,
+        PYGEN_RETURN,
+        enter_context,
+        install,
+        leave_context,
+        stop,
+        wakes_task,
+    )
 
 __all__ = ["Pause", "Sent", "Waiter"]
 
@@ -98,11 +106,15 @@ class Waiter:
         if not cython.compiled:
             context.run(callback, self)
             return
+        # The loop has entered a context to call us. If the task runs the loop itself, as with nest_asyncio, that enters
+        # it again, which only works for a context that was left.
+        outer: cython.pointer[PyObject] = leave_context()
         PyContext_Enter(context)
         try:
             callback(DONE if wakes_task(callback) else self)
         finally:
             PyContext_Exit(context)
+            enter_context(outer)
 
     @cython.ccall
     def wake_soon(self) -> None:
@@ -113,8 +125,11 @@ class Waiter:
             loop.call_soon(callback, self, context=self.context)
 
     def resume(self) -> None:
-        """`wake_now` for the event loop to call."""
-        self.wake_now()
+        """`wake_now` for the event loop to call; its log of slow callbacks shall name the task."""
+        if self.get_loop().get_debug():
+            self.wake_soon()
+        else:
+            self.wake_now()
 
     @cython.cfunc
     def _wake(self) -> Any:

@@ -25,6 +25,28 @@ static inline PyObject *tl_stop(PyObject *value) {
     return NULL;
 }
 
+/* Leave the current context, and return it; NULL if there is none. */
+static inline PyObject *tl_leave_context(void) {
+    PyObject *context = PyThreadState_Get()->context;
+    if (context == NULL)
+        return NULL;
+    Py_INCREF(context);
+    if (PyContext_Exit(context) == 0)
+        return context;
+    PyErr_Clear();
+    Py_DECREF(context);
+    return NULL;
+}
+
+/* Enter again what tl_leave_context returned. */
+static inline void tl_enter_context(PyObject *context) {
+    if (context == NULL)
+        return;
+    if (PyContext_Enter(context) < 0)
+        PyErr_WriteUnraisable(context);
+    Py_DECREF(context);
+}
+
 /* Whether a callback is the one with which a task of asyncio waits for a future. */
 static inline int tl_wakes_task(PyObject *callback) {
     return PyCFunction_CheckExact(callback) &&

@@ -8,5 +8,7 @@ cdef extern from "awaiting.h":
     void install "tl_install"(object type, tl_send send, tl_next next)
     PyObject* stop "tl_stop"(object value) noexcept
     bint wakes_task "tl_wakes_task"(object callback) noexcept
+    PyObject* leave_context "tl_leave_context"() noexcept
+    void enter_context "tl_enter_context"(PyObject* context) noexcept
     enum:
         PYGEN_RETURN, PYGEN_NEXT

@@ -3,8 +3,25 @@ from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
 from trunkline.endpoint.connection cimport BaseConnection
 
-cdef Py_ssize_t CORK_LIMIT
-cdef int BUDGET
+cdef Py_ssize_t AT_ONCE, MOST_WAITING
+cdef int BUDGET, QUICK_BATCHES
+cdef double QUICK, LONGEST_WAIT
+
+cdef class Shared:
+    cdef object __weakref__
+    cdef object get_loop, sent, clock, deadlines, turn
+    cdef readonly Py_ssize_t connections
+    cdef list line
+    cdef Py_ssize_t next
+    cdef Connection holder
+    cdef double held_since
+
+    cdef object put_in_line(self, Connection connection)
+    cpdef object wake_line(self)
+    cdef object wake(self, Connection connection)
+    cdef bint may_wake_now(self)
+    cdef object _wake(self, Connection connection, bint may_wake_now)
+    cdef object ask_for_turn(self)
 
 cdef class Receive(Waiter):
     cdef Connection connection
@@ -36,7 +53,8 @@ ctypedef object (*write_chunks)(object transport, list chunks, bint last)
 cdef class Connection(BaseConnection):
     cdef readonly object loop
     cdef unsigned long thread
-    cdef object shared, get_loop, sent, clock
+    cdef Shared shared
+    cdef object get_loop, sent, clock
     cdef public object transport
     cdef write_chunks write_chunks
     cdef public Receive receiver
@@ -45,16 +63,23 @@ cdef class Connection(BaseConnection):
     cdef object fragmenting
     cdef public object on_writable, on_closing
     cdef int budget
-    cdef public bint corked, writing_paused
+    cdef int quick_batches
+    cdef bint in_line, corked
+    cdef public bint writing_paused
     cdef bint eof_sent
     cdef readonly bint lost
     cdef object closed_waiter
     cdef double drop_at, due
 
     cdef object after_receiving(self, bint may_wake_now)
-    cdef object _wake_receiver(self, bint may_wake_now)
+    cdef object _wake_receiver(self, Receive receiver, bint may_wake_now)
+    cdef object _wake_for_batch(self, Receive receiver)
+    cdef object _cork(self, Shared shared)
+    cdef object _uncork(self, Shared shared)
     cdef object leave(self)
+    cdef object _when_taken(self)
     cdef object flush(self)
     cpdef bint send_nowait(self, PreparedMessage message)
     cdef object _send_now(self, PreparedMessage message)
     cdef object _flush_unless_corked(self)
+    cdef bint _must_leave(self)

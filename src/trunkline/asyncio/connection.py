@@ -3,9 +3,9 @@
 `Connection` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and
 keeps the session's deadline; what the bytes mean is none of its business.
 
-What is sent while received bytes are handled is corked: it leaves in one write when the batch is done, which is a batch
-of connections if there are several on the loop. Reading stops when the application doesn't keep up (`max_queue`), and
-`send` waits when the peer doesn't (`write_limit`).
+What is sent has left: `send` writes before it returns. Frames wait for others in one case only, see `_wake_for_batch`.
+Reading stops when the application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't
+(`write_limit`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ if cython.compiled:
     from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident
     from cython.cimports.cpython.ref import Py_REFCNT as refcount
     from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
+    from cython.cimports.trunkline.core.clock import read_clock
     from cython.cimports.trunkline.core.inbox import Inbox
 else:
     from threading import get_ident
+    from time import monotonic as read_clock
 
 if TYPE_CHECKING:
     from trunkline.sansio.protocol import Protocol
@@ -50,15 +52,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "broadcast"]
 
-CORK_LIMIT = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
+AT_ONCE = 8192  # bytes; the messages of more are handled while they are in the caches of the CPU
+
+# When frames may wait for those behind them: see `_wake_for_batch`.
+QUICK = 50e-6  # seconds; a task that takes no more for each message of a batch is quick
+QUICK_BATCHES = 4  # so many in a row earn the connection that its frames wait
+LONGEST_WAIT = 200e-6  # seconds; a send that finds an older frame waiting writes it
+MOST_WAITING = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
 
 # CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so nothing limits memory.
 WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
 
 
+@cython.final
+@cython.cclass
 class Shared:
-    """What the connections on one loop have in common."""
+    """What the connections on one loop have in common, and the order in which their tasks are woken.
+
+    An engine works in two phases. In the first one it receives and parses what all ready sockets have, and puts their
+    connections in line. In the second one it wakes their tasks, one behind the other. So answers leave close to each
+    other: while others were read in between, the process that receives them would fall asleep again.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.get_loop: Callable[[], Any] = weakref.ref(loop)
@@ -66,26 +81,71 @@ class Shared:
         self.clock = clock_of(loop)
         self.deadlines = Deadlines(loop)
         self.connections = 0
-        self.corked: list[Connection] = []  # with answers that leave together
+        self.line: list[Connection] = []  # those whose tasks are to be woken
+        self.next = 0  # the first of them that is still to come
+        self.turn: Any = None  # handle of `take_turn`, or None
+        self.holder: Connection | None = None  # the connection whose frames may wait just now
+        self.held_since = 0.0  # when the first of them was sent, 0 for none
 
-    def cork(self, connection: Connection) -> None:
-        """Let answers leave in the next turn of the loop, with those of other connections.
+    @cython.cfunc
+    def put_in_line(self, connection: Connection) -> None:
+        """End the first phase for a connection."""
+        if not connection.in_line:
+            connection.in_line = True
+            self.line.append(connection)
 
-        One behind the other they wake up once whoever waits for them; while others were read in between, it would fall
-        asleep again.
-        """
-        connection.corked = True
-        if not self.corked:
-            self.get_loop().call_soon(self.uncork)
-        self.corked.append(connection)
+    @cython.ccall
+    def wake_line(self) -> None:
+        """The second phase: wake the tasks of all connections in line."""
+        if self.next + 1 < len(self.line):
+            self.ask_for_turn()
+        may_wake_now: cython.bint = self.may_wake_now()
+        while self.next < len(self.line):
+            connection: Connection = self.line[self.next]
+            self.next += 1
+            self._wake(connection, may_wake_now)
+        if self.line:
+            self.line.clear()
+            self.next = 0
+        if self.turn is not None:
+            self.turn.cancel()
+            self.turn = None
 
-    def uncork(self) -> None:
-        connection: Connection
-        corked, self.corked = self.corked, []
-        for connection in corked:
-            connection.corked = False
-        for connection in corked:
-            connection.flush()
+    @cython.cfunc
+    def wake(self, connection: Connection) -> None:
+        """Both phases at once."""
+        if self.line:
+            self.ask_for_turn()
+        self._wake(connection, self.may_wake_now())
+
+    @cython.cfunc
+    def may_wake_now(self) -> cython.bint:
+        """In its debug mode the loop wakes all tasks, so that its log of slow callbacks names the slow task, not us."""
+        return not self.get_loop().get_debug()
+
+    @cython.cfunc
+    def _wake(self, connection: Connection, may_wake_now: cython.bint) -> None:
+        connection.in_line = False
+        if connection.lost:  # a task that was woken before it has ended it
+            return
+        try:
+            connection.after_receiving(may_wake_now)
+        except Exception as error:
+            context = {"message": "unexpected error in a connection", "exception": error}
+            self.get_loop().call_exception_handler(context)
+            connection.transport.abort()
+
+    @cython.cfunc
+    def ask_for_turn(self) -> None:
+        """Let the loop call us. If a task that we wake runs the loop itself, it must find what we have not done yet."""
+        if self.turn is None:
+            self.turn = self.get_loop().call_soon(self.take_turn)
+
+    def take_turn(self) -> None:
+        self.turn = None
+        if self.holder is not None:
+            self.holder.flush()
+        self.wake_line()
 
 
 # It refers to its loop: with a strong reference here no loop would ever be freed.
@@ -155,7 +215,7 @@ class Receive(Waiter):
         session: Session = connection.session
         if self.fragment:
             return session.inbox.size() > 0
-        return session.inbox.ready() or (self.iterating and session.attention and session.ended_normally())
+        return session.inbox.ready() or (self.iterating and session.phase != 1 and session.ended_normally())
 
     @cython.cfunc
     def _wait_a_turn(self) -> object:
@@ -340,7 +400,9 @@ class Connection(BaseConnection):
         self.on_writable: Callable[[], None] | None = None
         self.on_closing: Callable[[], None] | None = None
         self.budget = BUDGET
-        self.corked = False
+        self.in_line = False
+        self.quick_batches = 0
+        self.corked = False  # frames wait for those behind them
         self.writing_paused = False
         self.eof_sent = False
         self.lost = False
@@ -489,6 +551,11 @@ class Connection(BaseConnection):
     def leave(self) -> Any:
         """Let what was sent leave; the awaitable of `send`."""
         self._flush_unless_corked()
+        return self._when_taken()
+
+    @cython.cfunc
+    def _when_taken(self) -> Any:
+        """An awaitable: it waits for the peer to read, if that is necessary."""
         if self.writing_paused:
             return Drain(self)
         self.budget -= 1
@@ -560,7 +627,8 @@ class Connection(BaseConnection):
             self.session.ping(payload, waiter, self.clock())
         except ValueError as error:
             raise ConcurrencyError(str(error)) from None
-        await self.leave()
+        self.flush()
+        await self._when_taken()
         return waiter
 
     async def pong(self, data: DataLike = b"") -> None:
@@ -572,7 +640,8 @@ class Connection(BaseConnection):
         payload = control_payload(data)
         await self._ready_to_send()
         self.session.send(10, payload)
-        await self.leave()
+        self.flush()
+        await self._when_taken()
 
     async def _ready_to_send(self) -> None:
         if self.session.phase != 1:
@@ -666,40 +735,77 @@ class Connection(BaseConnection):
 
     def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, self.clock())
-        self.after_receiving(asyncio.current_task(self.loop) is None)
-        if self.session.outgoing_size > 0 and not self.corked:
-            if self.shared.connections > 1:
-                self.shared.cork(self)
-            else:
-                self.flush()
+        if self.session.attention:
+            self.attend()
+        # The task isn't woken here: it would run in the context of the transport, and a task that runs the loop itself,
+        # as with nest_asyncio, would keep the loop from entering that context again.
+        shared: Shared = self.shared
+        shared.put_in_line(self)
+        shared.ask_for_turn()
 
     @cython.cfunc
     def after_receiving(self, may_wake_now: cython.bint) -> None:
-        """Received bytes went through the session: wake who waits, look after the rest. Answers leave with a flush."""
+        """Received bytes went through the session: wake the task that waits for them, and write."""
         session: Session = self.session
         receiver: Receive | None = self.receiver
         self.budget = BUDGET
         if receiver is not None:
             if receiver.has_something():
-                self._wake_receiver(may_wake_now)
+                self._wake_receiver(receiver, may_wake_now)
             elif session.pending_fault is not None:
                 session.settle(session.now)
         if session.inbox.overflows():
             self._pause_reading()
         if session.attention:
             self.attend()
+        elif session.outgoing_size > 0:
+            self.flush()
 
     @cython.cfunc
-    def _wake_receiver(self, may_wake_now: cython.bint) -> None:
-        receiver: Receive = self.receiver  # type: ignore[assignment]
+    def _wake_receiver(self, receiver: Receive, may_wake_now: cython.bint) -> None:
         if not may_wake_now:
             receiver.wake_soon()
-            return
-        self.corked = True
+        elif self.session.inbox.size() < 2:
+            receiver.wake_now()
+        else:
+            self._wake_for_batch(receiver)
+
+    @cython.cfunc
+    def _wake_for_batch(self, receiver: Receive) -> None:
+        """Wake the task for messages that came together.
+
+        Here, and nowhere else, frames may wait: as long as there are messages left, so that the answers to them leave
+        in one write. A connection earns that by `QUICK_BATCHES` batches in which its task took no more than `QUICK` for
+        a message, and loses it by one that took longer.
+        """
+        shared: Shared = self.shared
+        inbox: Inbox = self.session.inbox
+        messages: cython.Py_ssize_t = inbox.size()
+        if self.quick_batches >= QUICK_BATCHES and shared.holder is None:
+            self._cork(shared)
+        began: cython.double = read_clock()
         try:
             receiver.wake_now()
         finally:
-            self.corked = False
+            self._uncork(shared)
+            messages -= inbox.size()
+            if read_clock() - began > QUICK * max(messages, 1):
+                self.quick_batches = 0
+            elif self.quick_batches < QUICK_BATCHES:
+                self.quick_batches += 1
+
+    @cython.cfunc
+    def _cork(self, shared: Shared) -> None:
+        self.corked = True
+        shared.holder = self
+        shared.held_since = 0.0
+        shared.ask_for_turn()
+
+    @cython.cfunc
+    def _uncork(self, shared: Shared) -> None:
+        self.corked = False
+        if shared.holder is self:
+            shared.holder = None
 
     def _pause_reading(self) -> None:
         if self.session.phase != 1:
@@ -711,6 +817,8 @@ class Connection(BaseConnection):
     def flush(self) -> object:
         """Write what the session has to send; an error of the transport ends the connection, and is returned."""
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
+        if self.corked:
+            self.shared.held_since = 0.0
         if not outgoing or self.lost:
             return None
         try:
@@ -787,6 +895,8 @@ class Connection(BaseConnection):
         self.drop_after(timeout)
 
     def eof_received(self) -> None:
+        if self.in_line and asyncio.current_task(self.loop) is None:
+            self.shared.wake(self)  # what came before the end can still be answered
         self.session.receive_eof(self.clock())
         self.attend()
 
@@ -901,7 +1011,7 @@ class Connection(BaseConnection):
 
     @cython.cfunc
     def _send_now(self, message: PreparedMessage) -> object:
-        """Send a message, or put it behind the answers that leave together; returns the error, as `flush` does."""
+        """Send a message; returns the error, as `flush` does."""
         if cython.compiled and not self.corked and not self.lost and self.write_chunks != cython.NULL:
             buffers: list | None = self.session.shared_buffers(message)  # type: ignore[type-arg]
             if buffers is not None:
@@ -915,9 +1025,24 @@ class Connection(BaseConnection):
 
     @cython.cfunc
     def _flush_unless_corked(self) -> object:
-        if not self.corked or self.session.outgoing_size > CORK_LIMIT:
+        if not self.corked or self.session.outgoing_size > MOST_WAITING or self._must_leave():
             return self.flush()
         return None
+
+    @cython.cfunc
+    def _must_leave(self) -> cython.bint:
+        """Whether what was sent in a batch can't wait: no message is left to answer, or a frame has waited too long."""
+        shared: Shared = self.shared
+        if self.session.inbox.size() == 0:
+            return True
+        now: cython.double = read_clock()
+        if shared.held_since == 0.0:
+            shared.held_since = now
+        if now - shared.held_since <= LONGEST_WAIT:
+            return False
+        self.quick_batches = 0
+        self._uncork(shared)
+        return True
 
 
 async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:

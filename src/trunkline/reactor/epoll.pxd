@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from trunkline.asyncio.connection cimport Connection
+from trunkline.asyncio.connection cimport Connection, Shared
 
 cdef enum:
     RECEIVE_BUFFER = 262144
@@ -27,7 +27,7 @@ cdef class Reactor:
     cdef Py_ssize_t count
     cdef Transport alone  # if there is nothing else
     cdef double now  # when this batch began
-    cdef list corked  # transports with answers that leave at the end of this batch
+    cdef Shared shared  # that of its connections; None before the first one
     cdef unsigned char* buffer
 
     cdef object add(self, Watched watched)
@@ -36,7 +36,6 @@ cdef class Reactor:
     cdef object control(self, int operation, Watched watched, uint32_t interest)
     cdef object _choose_polled(self)
     cdef Transport _find_alone(self)
-    cdef object _uncork(self)
     cdef int _handle_batch(self) except -1
     cdef int _on_event(self, uint64_t key, uint32_t events) except -1
     cdef int _handle(self, Watched watched, uint32_t events) except -1
@@ -65,6 +64,7 @@ cdef class Transport(Watched):
     cdef int _limit_backlog(self) except -1
     cdef object _send_backlog(self)
     cdef object backlog_sent(self)
+    cdef object _write_held(self)
     cdef object fail(self, error)
     cdef object lose(self, error)
     cdef object ended(self, error)

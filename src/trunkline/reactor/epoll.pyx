@@ -2,7 +2,8 @@
 
 An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
 walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
-as fast as any other. Bytes are received into one buffer for all connections and parsed in place; a large payload is received
+as fast as any other. First it receives and parses what all of them have, then the tasks that wait for it are woken (`Shared` of
+asyncio/connection.py). Bytes are received into one buffer for all connections and parsed in place; a large payload is received
 straight into the object that the application gets. A socket that is alone on its loop, as that of most clients is, is
 registered with the loop itself: two epolls, one in the other, take longer to wake up.
 
@@ -34,7 +35,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from trunkline.asyncio.connection cimport Connection
+from trunkline.asyncio.connection cimport AT_ONCE, Connection, Shared
 from trunkline.core.reader cimport Reader
 from trunkline.core.session cimport Session
 
@@ -92,7 +93,6 @@ cdef enum:
     BATCH = 256  # events that the kernel is asked for at a time
     BATCHES = 3  # handled in one turn of the loop, because a turn of stock asyncio costs as much as some messages
     COALESCE = 16384  # up to so much is copied together, to leave in one buffer
-    CORK = 8192  # answers up to so much wait for the end of the batch; more leave while they are in the cache
     VECTORS = 64
     ACCEPTS = 128  # connections accepted in one turn
 
@@ -155,7 +155,6 @@ cdef class Reactor:
         self.loop = weakref.ref(loop)
         self.pid = getpid()
         self.watched = []
-        self.corked = []
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise os_error()
@@ -230,16 +229,12 @@ cdef class Reactor:
         """Called by the event loop, which means that no task is running."""
         cdef int batch
         self.now = monotonic()
-        try:
-            if self.alone is not None:  # as most clients are: there is nothing to ask
-                self._handle(self.alone, self.alone.interest)
+        if self.alone is not None:  # as most clients are: there is nothing to ask
+            self._handle(self.alone, self.alone.interest)
+            return
+        for batch in range(BATCHES):
+            if self._handle_batch() == 0 or self.alone is not None:
                 return
-            for batch in range(BATCHES):
-                if self._handle_batch() == 0 or self.alone is not None:
-                    return
-        finally:
-            if self.corked:
-                self._uncork()
 
     cdef int _handle_batch(self) except -1:
         """Handle what there is; return the number of events."""
@@ -248,24 +243,9 @@ cdef class Reactor:
         n = epoll_wait(self.epoll, events, BATCH, 0) if self.epoll >= 0 else 0
         for i in range(n):
             self._on_event(events[i].data.u64, events[i].events)
-        if self.corked:
-            self._uncork()
+        if self.shared is not None:
+            self.shared.wake_line()
         return max(n, 0)
-
-    cdef object _uncork(self):
-        """Send all answers, one behind the other: peers that wait for them wake up once, not for each anew."""
-        cdef Transport transport
-        cdef list corked = self.corked
-        self.corked = []
-        corked = [transport for transport in corked if transport.connection is not None]
-        for transport in corked:
-            transport.connection.corked = False
-        for transport in corked:
-            try:
-                transport.connection.flush()
-            except Exception as error:
-                self._report(error)
-                transport.abort()
 
     cdef int _on_event(self, uint64_t key, uint32_t events) except -1:
         cdef Watched watched = self.watched[<int><uint32_t>key]
@@ -305,6 +285,7 @@ cdef class Transport(Watched):
 
     cdef object start(self, Connection connection):
         self.connection = connection
+        self.reactor.shared = connection.shared
         connection.write_chunks = write_chunks
         connection.connection_made(self)
         self.update()
@@ -355,12 +336,12 @@ cdef class Transport(Watched):
         else:
             session.now = self.reactor.now
             session.receive_memory(data, n)
-        connection.after_receiving(True)
-        if session.outgoing_size > CORK or (session.outgoing_size > 0 and self.reactor.alone is self):
-            connection.flush()
-        elif session.outgoing_size > 0 and not connection.corked:
-            connection.corked = True
-            self.reactor.corked.append(self)
+        if session.attention:
+            connection.attend()
+        if n > AT_ONCE or self.reactor.alone is self:
+            connection.shared.wake(connection)
+        else:
+            connection.shared.put_in_line(connection)
         return 0
 
     cdef object receive_eof(self):
@@ -389,9 +370,11 @@ cdef class Transport(Watched):
     # Writing
 
     def write(self, bytes data not None):
+        self._write_held()
         self.send([data])
 
     def writelines(self, list chunks not None):
+        self._write_held()
         self.send(chunks)
 
     cdef int send(self, list chunks, bint last=False) except -1:
@@ -484,6 +467,7 @@ cdef class Transport(Watched):
         return True
 
     def write_eof(self):
+        self._write_held()
         if self.eof_wanted or self.closing:
             return
         self.eof_wanted = True
@@ -497,6 +481,7 @@ cdef class Transport(Watched):
 
     def close(self):
         """Send what is waiting, then close."""
+        self._write_held()
         if self.closing:
             return
         self.closing = True
@@ -507,8 +492,14 @@ cdef class Transport(Watched):
 
     def abort(self):
         """Close at once."""
+        self._write_held()
         self.closing = True
         self.lose(None)
+
+    cdef object _write_held(self):
+        """Frames that wait in their connection were sent before the call that is about to do something to the socket."""
+        if self.connection is not None and self.connection.corked:
+            self.connection.flush()
 
     cdef object fail(self, error):
         """The socket broke."""
@@ -549,6 +540,7 @@ cdef class Transport(Watched):
             own = self.own if self.fd < 0 else own_address(self.fd)
             return default if own is None else parse_address(own)
         if name == "socket" and (self.fd >= 0 or self.sock is not None):
+            self._write_held()
             return TransportSocket(self._socket())
         return default
 

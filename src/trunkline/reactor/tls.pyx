@@ -1,8 +1,8 @@
 """TLS on the reactor: OpenSSL, as the ssl module of Python has it, between the socket and the connection.
 
 A transport owns an `ssl.SSLObject` and its two memory BIOs. What the socket gives goes into one of them, and what OpenSSL makes of
-that is written straight into the memory where messages are parsed; what is sent goes through OpenSSL and leaves, corked like
-everything, in one system call. Between two batches a BIO holds less than a record, so an idle connection costs what OpenSSL
+that is written straight into the memory where messages are parsed; what is sent together goes through OpenSSL and leaves in one
+system call. Between two batches a BIO holds less than a record, so an idle connection costs what OpenSSL
 needs and little more.
 
 `SSLObject.read` and `write` are Python methods around those of an object in C. We call the latter, which saves a microsecond a
@@ -246,6 +246,7 @@ cdef class TlsTransport(Transport):
 
     def close(self):
         """Send what is waiting and close_notify, then wait for the peer to do the same."""
+        self._write_held()
         if self.closing:
             return
         if self.connection is None:

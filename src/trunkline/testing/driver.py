@@ -114,6 +114,11 @@ class Driver(ABC):
 
     # Functions for `start`, in the driver's own way of waiting
 
+    def in_sequence(self, *steps: Callable[[], Any]) -> Any:
+        """Call functions in one task or thread, one behind the other; those of the test may block it."""
+        for step in steps:
+            step()
+
     @abstractmethod
     def open_client(self, uri: str, **options: Any) -> Any:
         """Connect; returns the connection, which stays open. `path` is that of a Unix socket."""
@@ -169,6 +174,10 @@ class AsyncDriver(Driver):
     """A driver with coroutines, whichever runs them; what is left to define is `start` and the world around it."""
 
     features = frozenset(Driver.FEATURES) - {"timeouts"}
+
+    async def in_sequence(self, *steps: Callable[[], Any]) -> None:
+        for step in steps:
+            await self.run(step, (), {})
 
     async def collect(self, iterable: AsyncIterable[Any], put: Callable[[Any], object]) -> None:
         async for item in iterable:
