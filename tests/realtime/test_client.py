@@ -119,3 +119,18 @@ def test_a_reason_fits_a_close_frame() -> None:
     assert talker.connection.closed == (4000, "é" * 61)
     talker.client.disconnect(4001)
     assert talker.connection.closed == (4000, "é" * 61)
+
+
+def test_a_close_that_cannot_be_sent_changes_nothing() -> None:
+    node = Node()
+    talker = node.talker()
+    client = talker.client
+    client.connecting()
+    client.connected(node.clock.now)
+    for code, reason in ((5000, None), (1005, None), (3503, "\ud83d")):
+        with pytest.raises(ValueError):  # noqa: PT011  # tests/realtime/test_codes.py has the texts
+            client.disconnect(code, reason)
+    assert client.state is State.CONNECTED
+    assert talker.connection.closed is None
+    client.disconnect(4000)
+    assert talker.connection.closed == (4000, "")

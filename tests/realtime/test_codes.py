@@ -56,6 +56,39 @@ def test_errors_that_clients_cannot_be_told(code: Any, message: Any, error: type
 
 
 @pytest.mark.parametrize(
+    ("code", "reason", "error"),
+    [
+        (5000, None, ValueError),
+        (999, None, ValueError),
+        (0, None, ValueError),
+        (-1, None, ValueError),
+        (1004, None, ValueError),
+        (1005, None, ValueError),
+        (1006, None, ValueError),
+        (1015, None, ValueError),
+        (2999, None, ValueError),
+        (1 << 16, None, ValueError),
+        ("3503", None, TypeError),
+        (3503.0, None, TypeError),
+        (None, None, TypeError),
+        (True, None, TypeError),
+        (3503, b"no", TypeError),
+        (3503, "half an emoji: \ud83d", ValueError),
+    ],
+)
+def test_closes_that_cannot_be_sent(code: Any, reason: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        codes.reason_for(code, reason)
+    with pytest.raises(error):
+        Disconnected(code, reason)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 3999, 4000, 4999, http.HTTPStatus.OK * 20])
+def test_closes_that_can_be_sent(code: int) -> None:
+    Close(code, Disconnected(code).reason).serialize()
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "told"),
     [
         (4501, None, "disconnected"),

@@ -896,3 +896,38 @@ def test_hooks_hear_of_those_who_go() -> None:
         assert heard == ["unsubscribe", "disconnect"]
 
     scene(play)
+
+
+@pytest.mark.parametrize("how", ["refused", "gone", "disconnected"])
+def test_hooks_do_not_hear_of_those_who_never_were_connected(how: str) -> None:
+    async def play(node: Node) -> None:
+        heard: list[str] = []
+        node.channel("a")
+
+        def connect(client: Any) -> None:
+            client.channels = ["a", "nowhere"] if how == "refused" else ["a"]
+            if how == "disconnected":
+                client.disconnect(4000)
+
+        node.commands.connect_hook = Hook(connect)
+        node.commands.disconnect_hook = Hook(lambda client: heard.append("disconnect"))
+        entered = asyncio.Event()
+
+        async def subscribe(channel: str) -> None:
+            entered.set()
+            await asyncio.sleep(0)
+
+        if how == "gone":
+            node.broker.subscribe = subscribe  # type: ignore[method-assign]
+        talker = node.talker()
+        connecting = asyncio.create_task(talker.say(connect={}))
+        if how == "gone":
+            await entered.wait()
+            talker.client.closed()
+        await connecting
+        talker.client.closed()
+        await node.commands.settle()
+        assert heard == []
+        assert not node.hub.rooms
+
+    scene(play)

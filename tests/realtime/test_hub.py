@@ -123,6 +123,45 @@ def test_only_the_newest_of_a_key_waits() -> None:
     scene(play)
 
 
+@pytest.mark.parametrize("slow", ["drop_oldest", "conflate", "disconnect", "block"])
+def test_what_waits_or_was_dropped_is_not_counted_as_delivered(slow: str) -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", slow=slow, history=100)
+        fast, late = await node.connected("a"), await node.connected("a")
+        room = room_of(node, "a")
+        late.connection.room = 150
+        node.hub.on_publications("a", published(1, 3))
+        sent = len(heard(fast)) + len(heard(late))
+        node.hub.on_publications("a", published(4, 9))
+        waiting = 12 + 6 - (len(heard(fast)) + len(heard(late)) + sent) - room.dropped
+        assert waiting > 0
+        assert room.delivered == 18 - room.dropped - waiting
+        late.connection.make_room()
+        assert room.delivered == 18 - room.dropped
+        assert len(heard(late)) == waiting
+        late.connection.room = 0
+        node.hub.on_publications("a", published(10, 10))
+        late.client.closed()
+        assert room.delivered == 18 - room.dropped + 1
+
+    scene(play, queue=1000)
+
+
+def test_what_waits_for_a_client_that_just_came_is_not_counted_either() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=10)
+        await publish(node, "a", 1, 2)
+        ada = await node.connected("a")
+        room = room_of(node, "a")
+        ada.connection.room = 0
+        node.hub.on_publications("a", published(1, 3))  # she has the first two
+        assert room.delivered == 0
+        ada.connection.make_room()
+        assert room.delivered == len(heard(ada)) == 1
+
+    scene(play)
+
+
 def test_publishers_wait_for_the_slowest() -> None:
     async def play(node: Node) -> None:
         node.channel("a", slow="block", history=100)

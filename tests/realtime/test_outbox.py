@@ -33,6 +33,21 @@ def test_messages_leave_in_order_as_far_as_they_are_taken() -> None:
     assert outbox.size == 0
 
 
+def test_what_left_is_told_and_what_was_dropped_is_not() -> None:
+    outbox, left = Outbox(3), []
+    outbox.append(message("a"), lambda: left.append("a"))
+    for text in "bcde":
+        outbox.append_droppable(message(text), "room", sent=lambda text=text: left.append(text))  # type: ignore[misc]
+    outbox.append_droppable(message("x"), "room", "key", lambda: left.append("x"))
+    outbox.append_droppable(message("y"), "room", "key", lambda: left.append("y"))
+    outbox.append_answer(message("answer"))
+    assert left == []
+    assert drain(outbox, 1) == ["a"]
+    assert left == ["a"]
+    assert drain(outbox) == ["e", "y", "answer"]
+    assert left == ["a", "e", "y"]
+
+
 def test_full_is_what_is_more_than_the_limit() -> None:
     outbox = Outbox(4)
     outbox.append(message("1234"))

@@ -567,6 +567,8 @@ def test_calls_that_make_no_sense() -> None:
                 await rt.publish("a", 1, id="x")
             with pytest.raises(TypeError, match="give user or client"):
                 await rt.disconnect()
+            with pytest.raises(ValueError, match="code is 5000: it must be one of DISCONNECTS"):
+                await rt.disconnect(user="nobody", code=5000)
             with pytest.raises(TypeError):
                 rt.channel("c", hitsory=1)
 

@@ -141,6 +141,7 @@ class Client(Identity):
         name, version: what the client library calls itself.
         shown: what others see of the client, once it is connected.
         state: how far it is.
+        was_connected: whether a connect command was accepted.
         subscriptions: by name of the channel.
         leaving: the peer closes the connection, or is gone.
         past: the subscriptions that it had then, if it was connected.
@@ -149,7 +150,7 @@ class Client(Identity):
     __slots__ = (
         "backlog", "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "leaving", "next_end",
         "outbox", "past", "ping_at", "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions",
-        "timeouts", "wake_at",
+        "timeouts", "wake_at", "was_connected",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +164,7 @@ class Client(Identity):
         self.codec = codec
         self.hub = hub
         self.state = State.NEW
+        self.was_connected = False
         self.subscriptions: dict[str, Subscription] = {}
         self.timeouts = timeouts
         self.queue_limit = queue_limit
@@ -261,6 +263,7 @@ class Client(Identity):
             spread: where in the first interval the first ping falls, 0 to 1, so that clients aren't pinged all at once.
         """
         self.state = State.CONNECTED
+        self.was_connected = True
         if self.timeouts.ping is not None:
             self.ping_at = now + self.timeouts.ping * spread
 

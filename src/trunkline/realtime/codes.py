@@ -10,6 +10,7 @@ from typing import Final
 
 from trunkline.core.session import shorten
 from trunkline.exceptions import WebSocketException
+from trunkline.frames import EXTERNAL_CLOSE_CODES
 from trunkline.realtime.publication import as_text
 
 __all__ = [
@@ -96,7 +97,16 @@ def reason_for(code: int, reason: str | None = None) -> str:
 
     Args:
         reason: what the program says; None or "": what the code means.
+
+    Raises:
+        TypeError: if `code` isn't a number, or `reason` isn't text.
+        ValueError: if the code can't be sent (RFC 6455 section 7.4), or the text can't.
     """
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"code is {code!r}: it must be a number")
+    if code not in EXTERNAL_CLOSE_CODES and not 3000 <= code <= 4999:
+        raise ValueError(f"code is {code!r}: it must be one of DISCONNECTS, or one of yours, 4000 to 4999")
+    reason = None if reason is None else as_text("reason", reason)
     known = DISCONNECTS.get(code, "disconnected")
     said = shorten(reason or ("" if code not in DISCONNECTS and reconnects(code) else known))
     return shorten(f"{known}: {said}") if _is_json(said) else said
@@ -156,6 +166,9 @@ class Disconnected(WebSocketException):  # a decision, no error
     Args:
         code: one of `DISCONNECTS`, or a code of yours: 4000 to 4499 if the client may connect again, else 4500 to 4999.
         reason: at most 123 bytes in UTF-8; by default that of `DISCONNECTS`. See `reason_for`.
+
+    Raises:
+        TypeError, ValueError: if the code or the reason can't be sent.
     """
 
     def __init__(self, code: int = FORCE_DISCONNECT, reason: str | None = None) -> None:

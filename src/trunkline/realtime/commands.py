@@ -601,7 +601,7 @@ class Commands:
 
     async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
         await self._take_leave(client, subscriptions)
-        if client.shown is not None:
+        if client.was_connected:
             try:
                 await call(self.disconnect_hook, client, None, {})
             except Exception as error:

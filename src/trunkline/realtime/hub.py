@@ -8,6 +8,7 @@ publications that come together. Whoever is late, or has just come, is dealt wit
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -45,8 +46,8 @@ class Room:
         starting: subscribers that aren't in `audience` yet: they wait for their reply, or have something that is still
             to be delivered.
         full: subscribers whose queue is full, in a channel that makes publishers wait.
-        published, delivered, dropped, slow: publications that came; that were sent to somebody; that were dropped
-            because somebody was late; subscribers that were disconnected because they were too late.
+        published, delivered, dropped, slow: publications that came; that were sent to a client; that were dropped
+            because a client was late; subscribers that were disconnected because they were too late.
     """
 
     __slots__ = (
@@ -65,6 +66,10 @@ class Room:
         self.full: set[Client] = set()
         self.writable: asyncio.Event | None = None
         self.published = self.delivered = self.dropped = self.slow = 0
+
+    def sent(self, publications: int = 1) -> None:
+        """So many publications were sent to a client."""
+        self.delivered += publications
 
     def __len__(self) -> int:
         """How many subscribers it has."""
@@ -172,9 +177,9 @@ class Hub:
                 message = self._say(room, codec, some, audience)
                 if message is not None:
                     late = [client for client, send in audience.items() if not send(message)]
-                    room.delivered += len(audience) * len(some)
+                    room.sent((len(audience) - len(late)) * len(some))
                     for client in late:
-                        self._queue(room, client, some[0], message)
+                        self._queue(room, client, some, message)
         for client in started:
             if client in room.starting:  # it may have been too late, and is gone
                 self._join_audience(room, client)
@@ -223,9 +228,10 @@ class Hub:
         for some in _frames(room, client.codec, new):
             message = self._say(room, client.codec, some, [client])
             if message is not None:
-                room.delivered += len(some)
-                if not client.connection.send_nowait(message):
-                    self._queue(room, client, some[0], message)
+                if client.connection.send_nowait(message):
+                    room.sent(len(some))
+                else:
+                    self._queue(room, client, some, message)
 
     def _say(
         self, room: Room, codec: Codec, publications: Sequence[Publication], clients: Collection[Client]
@@ -241,17 +247,19 @@ class Hub:
             logger.error("a publication in %s can't be sent as %s", room.name, codec.name, exc_info=error)
         return None
 
-    def _queue(self, room: Room, client: Client, publication: Publication, message: PreparedMessage) -> None:
-        """Let a publication wait for a late client, by the policy of the channel."""
+    def _queue(
+        self, room: Room, client: Client, publications: Sequence[Publication], message: PreparedMessage
+    ) -> None:
+        """Let publications wait for a late client, by the policy of the channel."""
         if client.state is State.CLOSED:
             return
         outbox = client.late()
         slow = room.channel.options.slow
         if slow in ("drop_oldest", "conflate"):
-            key = publication.key if slow == "conflate" else ""
-            room.dropped += outbox.append_droppable(message, room.name, key)
+            key = publications[0].key if slow == "conflate" else ""  # a frame has one
+            room.dropped += outbox.append_droppable(message, room.name, key, room.sent)
             return
-        outbox.append(message)
+        outbox.append(message, functools.partial(room.sent, len(publications)))
         if slow == "block" and outbox.full:
             room.full.add(client)
         if outbox.overflowing if slow == "block" else outbox.full:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox"]
 
+Sent = Callable[[], None] | None
+
 
 class Outbox:
     """Messages in the order in which they will leave.
@@ -37,8 +39,8 @@ class Outbox:
         self.size = 0
         self.answers = 0
         self._number = 0
-        # Messages with the channel that may drop them, "" if none may, None for an answer.
-        self._entries: OrderedDict[object, tuple[PreparedMessage, str | None]] = OrderedDict()
+        # Messages; the channel that may drop them, "" if none may, None for an answer; what to call when they left.
+        self._entries: OrderedDict[object, tuple[PreparedMessage, str | None, Sent]] = OrderedDict()
         self._droppable: dict[str, OrderedDict[object, None]] = {}  # by channel, names of entries, oldest first
 
     def __len__(self) -> int:
@@ -55,25 +57,31 @@ class Outbox:
         """Whether even those who waited for room have filled it: twice as much waits as may."""
         return self.size > 2 * self.limit
 
-    def append(self, message: PreparedMessage) -> None:
-        """Add a message that mustn't get lost; `full` and `overflowing` tell whether that was too much."""
+    def append(self, message: PreparedMessage, sent: Sent = None) -> None:
+        """Add a message that mustn't get lost; `full` and `overflowing` tell whether that was too much.
+
+        Args:
+            message: what must get through.
+            sent: called when it was sent.
+        """
         self._number += 1
-        self._entries[self._number] = message, ""
+        self._entries[self._number] = message, "", sent
         self.size += len(message)
 
     def append_answer(self, message: PreparedMessage) -> None:
         """Add the answer to a command."""
         self._number += 1
-        self._entries[self._number] = message, None
+        self._entries[self._number] = message, None, None
         self.answers += 1
 
-    def append_droppable(self, message: PreparedMessage, channel: str, key: str = "") -> int:
+    def append_droppable(self, message: PreparedMessage, channel: str, key: str = "", sent: Sent = None) -> int:
         """Add a publication of a channel that may lose some, the oldest first.
 
         Args:
             message: the publication.
             channel: name of its channel.
             key: it takes the place of the one that waits with the same key; "" for none.
+            sent: called when it was sent.
 
         Returns:
             How many were dropped, perhaps this one among them.
@@ -85,7 +93,7 @@ class Outbox:
         if name in waiting:
             self._remove(name)
             dropped += 1
-        self._entries[name] = message, channel
+        self._entries[name] = message, channel, sent
         waiting[name] = None
         self.size += len(message)
         while self.size > self.limit and waiting:
@@ -94,7 +102,7 @@ class Outbox:
         return dropped
 
     def _remove(self, name: object) -> None:
-        message, channel = self._entries.pop(name)
+        message, channel, _ = self._entries.pop(name)
         if channel is None:
             self.answers -= 1
             return
@@ -105,7 +113,9 @@ class Outbox:
     def flush(self, send: Callable[[PreparedMessage], bool]) -> None:
         """Send until all is sent, or `send` returns False: it didn't take the message."""
         while self._entries:
-            name, (message, _) = next(iter(self._entries.items()))
+            name, (message, _, sent) = next(iter(self._entries.items()))
             if not send(message):
                 return
             self._remove(name)
+            if sent is not None:
+                sent()

@@ -74,7 +74,7 @@ class ChannelStats:
     Attributes:
         subscribers: clients in it.
         published: publications that arrived.
-        delivered: times that one was sent to a client.
+        delivered: times that one was sent to a client. What waits for a client that reads slowly isn't among them yet.
         dropped: times that one was dropped because a client read too slowly.
         slow: clients that were disconnected because they read too slowly.
     """
@@ -552,8 +552,10 @@ class Realtime:
             reason: at most 123 bytes in UTF-8.
 
         Raises:
-            TypeError: if neither `user` nor `client` is given.
+            TypeError: if neither `user` nor `client` is given, `code` isn't a number, or `reason` isn't text.
+            ValueError: if the code or the reason can't be sent.
         """
+        codes.reason_for(code, reason)  # raises before a connection is closed
 
         async def disconnect(found: Client) -> None:
             found.disconnect(code, reason)
