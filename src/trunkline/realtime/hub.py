@@ -73,7 +73,7 @@ class Room:
 
     def __len__(self) -> int:
         """How many subscribers it has."""
-        return len(self.starting) + sum(map(len, self.audience.values()))
+        return len(self.starting) + sum(map(len, list(self.audience.values())))  # the list: other threads may ask
 
     def clients(self) -> list[Client]:
         """All subscribers."""
