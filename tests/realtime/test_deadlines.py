@@ -1,9 +1,12 @@
 import asyncio
 
+import pytest
+
 from tests.support.rooms import Node
 from trunkline.realtime import Timeouts
 from trunkline.realtime.client import Client, State
 from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.tokens import Key, Tokens
 from trunkline.testing import memory
 
 
@@ -47,5 +50,45 @@ def test_closed_clients_are_forgotten() -> None:
             deadlines.forget()
         assert len(deadlines._heap) < 200
         deadlines.close()
+
+    memory.run(play())
+
+
+@pytest.mark.parametrize("how", ["unsubscribed", "by the server", "replaced", "expired"])
+def test_a_subscription_that_was_left_needs_no_timer(how: str) -> None:
+    """With a token, it had an end: nothing may be due for it when that has come."""
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        async with Node(timeouts=Timeouts(ping=None, expired=5)) as node:
+            node.channel("a", subscribe="token")
+            commands, clock = node.commands, loop.time
+            commands.clock = commands.wall_clock = clock
+            tokens = commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=clock)
+            runs: list[float] = []
+
+            def on_deadline(client: Client, now: float) -> None:
+                runs.append(now)
+                for subscription in client.on_deadline(now):
+                    subscription.ends_at = None
+                    commands.spawn(commands.expire(client, subscription))
+
+            deadlines = Deadlines(on_deadline, clock)
+            commands.on_deadline_moved = deadlines.watch
+            talker = node.talker()
+            await talker.connect(token=tokens.connection("ada"))
+            await talker.subscribe("a", token=tokens.subscription("ada", "a", ttl=60))
+            if how == "unsubscribed":
+                await talker.say(unsubscribe={"channel": "a"})
+            elif how == "by the server":
+                await commands.subscriptions.unsubscribe(talker.client, "a")
+            elif how == "replaced":
+                refresh = {"channel": "a", "token": tokens.subscription("ada", "a")}
+                await talker.say(sub_refresh=refresh)
+            await asyncio.sleep(1000)
+            assert runs == ([pytest.approx(65)] if how == "expired" else [])
+            assert not deadlines._heap
+            assert bool(talker.client.subscriptions) is (how == "replaced")
+            deadlines.close()
 
     memory.run(play())

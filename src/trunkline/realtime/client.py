@@ -148,7 +148,7 @@ class Client(Identity):
     """
 
     __slots__ = (
-        "backlog", "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "leaving", "next_end",
+        "backlog", "bucket", "busy", "caught_up", "codec", "connection", "ends_at", "hub", "id", "leaving",
         "outbox", "past", "ping_at", "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions",
         "timeouts", "wake_at", "was_connected",
     )  # fmt: skip
@@ -178,7 +178,6 @@ class Client(Identity):
         self.pong_due: float | None = None
         self.backlog = 0, 0  # at the last ping
         self.ends_at: float | None = None
-        self.next_end: float | None = None  # of subscriptions
         self.wake_at: float | None = None  # when `Deadlines` looks at it
 
     def __repr__(self) -> str:
@@ -317,10 +316,10 @@ class Client(Identity):
         """The connection ends then, unless a later call says otherwise; None: never."""
         self.ends_at = when
 
-    def end_subscription_at(self, subscription: Subscription, when: float | None) -> None:
-        """The subscription ends then, unless a later call says otherwise; None: never."""
-        subscription.ends_at = when
-        self.next_end = min((each.ends_at for each in self.subscriptions.values() if each.ends_at), default=None)
+    @property
+    def next_end(self) -> float | None:
+        """When the next subscription ends unless it is refreshed; None: none does."""
+        return min((each.ends_at for each in self.subscriptions.values() if each.ends_at is not None), default=None)
 
     def deadline(self) -> float | None:
         """When to call `on_deadline`, on the clock of `now`."""
@@ -347,8 +346,7 @@ class Client(Identity):
                 self._miss_pong(now)
             elif self.ping_at is not None and now >= self.ping_at:
                 self._ping(now)
-            if self.next_end is not None and now >= self.next_end:
-                return [each for each in self.subscriptions.values() if each.ends_at and now >= each.ends_at]
+            return [each for each in self.subscriptions.values() if each.ends_at is not None and now >= each.ends_at]
         return []
 
     def _miss_pong(self, now: float) -> None:

@@ -358,8 +358,7 @@ class Commands:
         self.on_deadline_moved(client)
 
     def _end_subscription_after(self, client: Client, subscription: Subscription, ttl: float | None) -> None:
-        when = None if ttl is None else self.clock() + ttl + client.timeouts.expired
-        client.end_subscription_at(subscription, when)
+        subscription.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
         self.on_deadline_moved(client)
 
     def _introduce(self, client: Client) -> None:

@@ -376,7 +376,7 @@ class Realtime:
 
     def _on_deadline(self, client: Client, now: float) -> None:
         for subscription in client.on_deadline(now):
-            client.end_subscription_at(subscription, None)
+            subscription.ends_at = None
             self._commands.spawn(self._commands.expire(client, subscription))
 
     async def _renew_presence(self, interval: float) -> None:
