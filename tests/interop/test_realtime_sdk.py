@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -20,10 +18,9 @@ from typing import Any
 import pytest
 
 from tests.support.chromium import chromium
-from tests.support.process import environment
+from tests.support.process import realtime_process
 
 NODE = Path(__file__).parent / "node"
-SERVER = Path(__file__).parents[1] / "support" / "realtime.py"
 CLIENTS = [("centrifuge", "json"), ("centrifuge", "protobuf"), ("trunkline.js", "json")]
 
 IN_CHROMIUM = """
@@ -44,18 +41,8 @@ def realtime_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A realtime server as the scenarios expect it, and its address. It serves the files of this directory, too."""
     if not (NODE / "node_modules" / "centrifuge").exists():
         pytest.skip("the npm package centrifuge is not installed: run `npm install` in tests/interop/node")
-    with subprocess.Popen(
-        [sys.executable, SERVER, "0", NODE],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
-    ) as process:
-        assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, "the server did not start"
-        yield process, found[0]
-        process.terminate()
+    with realtime_process(NODE) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

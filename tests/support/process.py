@@ -15,6 +15,7 @@ from typing import IO, Any
 import trunkline
 
 SERVERS = Path(__file__).with_name("servers.py")
+REALTIME = Path(__file__).with_name("realtime.py")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
 
@@ -105,3 +106,22 @@ def server_process(handler: str = "echo", **options: Any) -> Iterator[ServerProc
         finally:
             process.kill()
             process.communicate()
+
+
+@contextlib.contextmanager
+def realtime_process(files: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the server of `realtime.py`, which serves the files of a directory, too; gives it and its address."""
+    with subprocess.Popen(
+        [sys.executable, REALTIME, "0", files],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://"), "the server did not start"
+        try:
+            yield process, address
+        finally:
+            process.terminate()

@@ -41,6 +41,7 @@ class Order(msgspec.Struct):
     """What a client wants done to itself."""
 
     channel: str = ""
+    channels: list[str] = []
     code: int = 0
     reason: str | None = None
     publish: int = 0
@@ -73,6 +74,8 @@ def check(client: Any, data: Text) -> None:
 
 rt.channel("short:{name}", history=2, publish="subscribers")
 rt.channel("private:{name}", subscribe="token")
+rt.channel("cache:{name}", history=1, recover="cache", publish="subscribers")
+rt.channel("plain:{name}", publish="subscribers")
 
 
 @rt.channel("secret:{name}")
@@ -102,10 +105,11 @@ async def crash(client: Any) -> None:
 
 @rt.rpc("kick")
 async def kick(client: Any, order: Order) -> None:
-    """Disconnect whoever asks, and publish while it is away."""
+    """Disconnect the client that asks, and publish while it is away."""
     client.disconnect(order.code, order.reason)
     for number in range(order.publish):
-        await rt.publish(order.channel, {"text": f"missed {number}"})
+        for channel in order.channels or [order.channel]:
+            await rt.publish(channel, {"text": f"missed {number}"})
 
 
 @rt.rpc("subscribe")

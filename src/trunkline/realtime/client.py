@@ -293,7 +293,7 @@ class Client(Identity):
     def leave(self) -> None:
         """The peer closes the connection, or is gone: others see that at once, whatever its command waits for.
 
-        What it said before is still carried out. While it connects, that comes to its end first.
+        Commands that it sent before are still carried out. While it connects, that comes to its end first.
         """
         self.leaving = True
         if self.state is State.CONNECTED:

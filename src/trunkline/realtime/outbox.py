@@ -3,8 +3,8 @@
 Most clients never have one: while a connection takes messages, they go straight through. Messages wait as references,
 so that many slow clients of one channel share them.
 
-What the client hasn't asked for has a limit. Answers have none, since the client's next command waits until it has read
-them: a limit would disconnect a client for an answer that is long, each time it comes back for it.
+Pushes have a limit, as no client asks for them. Answers have none, since the client's next command waits until the
+client has read them. With a limit, a long answer would disconnect a client each time it comes back for it.
 """
 
 from __future__ import annotations

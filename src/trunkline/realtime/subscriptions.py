@@ -59,7 +59,7 @@ class Subscriptions:
         self.limits = limits
         self.postponed: dict[Client, list[str]] = {}
 
-    # What the program does to clients
+    # For the program
 
     async def subscribe(self, client: Client, name: str) -> None:
         """Subscribe a client to a channel; without effect if it is subscribed, or gone.

@@ -97,7 +97,7 @@ async def say(peer: RawPeer, *commands: Any, and_close: bool = False) -> None:
 
 
 async def hear(peer: RawPeer, end: bytes) -> list[bytes]:
-    """What a client hears before a message with `end` in it."""
+    """Messages that a client hears before one with `end` in it."""
     heard = []
     while end not in (payload := (await peer.read_frame()).payload):
         heard.append(payload)
