@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
-from .exceptions import InvalidHeaderValue
-
 __all__ = ["Headers", "HeadersLike", "MultipleValuesError"]
 
 # RFC 9110 sections 5.1 and 5.6.2: a field name is a token
@@ -150,3 +148,7 @@ class SupportsKeysAndGetItem(Protocol):
 
 HeadersLike = Headers | Mapping[str, str] | Iterable[tuple[str, str]] | SupportsKeysAndGetItem
 """What can be turned into :class:`Headers`."""
+
+
+# Last, as that module needs this one.
+from .exceptions import InvalidHeaderValue  # noqa: E402

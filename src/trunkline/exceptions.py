@@ -44,11 +44,6 @@ Every exception that trunkline raises on its own account descends from :exc:`Web
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .frames import Close
-    from .http11 import Response
 
 __all__ = [
     "ConcurrencyError",
@@ -102,7 +97,9 @@ class ConnectionClosed(WebSocketException):
         rcvd_then_sent: if both exist, True when the peer's came first; otherwise None.
     """
 
-    def __init__(self, rcvd: Close | None, sent: Close | None, rcvd_then_sent: bool | None = None) -> None:
+    def __init__(
+        self, rcvd: frames.Close | None, sent: frames.Close | None, rcvd_then_sent: bool | None = None
+    ) -> None:
         both = rcvd is not None and sent is not None
         assert both == (rcvd_then_sent is not None), "rcvd_then_sent orders two close frames: give it with both only"
         self.rcvd = rcvd
@@ -220,7 +217,7 @@ class InvalidProxyStatus(ProxyError):
         response: the proxy's answer.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: http11.Response) -> None:
         self.response = response
 
     def __str__(self) -> str:
@@ -266,7 +263,7 @@ class InvalidStatus(InvalidHandshake):
         response: the server's answer, with its headers and body.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: http11.Response) -> None:
         self.response = response
 
     def __str__(self) -> str:
@@ -449,3 +446,7 @@ class InvalidState(WebSocketException, AssertionError):
 
 class ConcurrencyError(WebSocketException, RuntimeError):
     """Two tasks do what only one may do at a time, for example ``recv()``. Let one task own it."""
+
+
+# Last, as these modules need this one: the annotations above name their classes.
+from . import frames, http11  # noqa: E402

@@ -7,13 +7,10 @@ import enum
 import os
 import secrets
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from .exceptions import PayloadTooBig, ProtocolError
 from .typing import BytesLike
-
-if TYPE_CHECKING:
-    from .extensions.base import Extension
 
 __all__ = ["Close", "CloseCode", "Frame", "Opcode"]
 
@@ -219,7 +216,7 @@ class Frame:
         *,
         mask: bool,
         max_size: int | None = None,
-        extensions: Sequence[Extension] | None = None,
+        extensions: Sequence[base.Extension] | None = None,
     ) -> Generator[None, None, Self | Frame]:
         """Read a frame from a stream; the payload is unmasked, and decoded by the extensions.
 
@@ -264,7 +261,7 @@ class Frame:
         frame.check()
         return frame
 
-    def serialize(self, *, mask: bool, extensions: Sequence[Extension] | None = None) -> bytes:
+    def serialize(self, *, mask: bool, extensions: Sequence[base.Extension] | None = None) -> bytes:
         """Return the frame as it goes on the wire.
 
         Args:
@@ -357,3 +354,7 @@ def _hex_excerpt(data: bytes, size: int) -> str:
         return data.hex(" ")
     tail = fitting // 3
     return f"{data[: fitting - tail - 1].hex(' ')} ... {data[-tail:].hex(' ')}"
+
+
+# Last, as that module needs this one: the annotations above name its class.
+from .extensions import base  # noqa: E402

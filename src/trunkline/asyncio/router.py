@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from trunkline.asyncio.server import Server, serve
-from trunkline.endpoint.router import BaseRouter, make_router
-
-if TYPE_CHECKING:
-    from trunkline.endpoint.router import Map
-    from trunkline.typing import PathLike
+from trunkline.endpoint.router import BaseRouter, Map, make_router
+from trunkline.typing import PathLike
 
 __all__ = ["Router", "route", "unix_route"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from trunkline.core.deflate import SMALLEST, SharedHistory
+from trunkline.core.deflate import SMALLEST, Deflater, SharedHistory
 
 try:
     import cython
@@ -17,8 +16,6 @@ if cython.compiled:
 else:
     from trunkline.core.kernels import frame, header, key_at, memory
 
-if TYPE_CHECKING:
-    from trunkline.core.deflate import Deflater
 
 __all__ = ["PreparedMessage", "as_payload"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.connection import BaseConnection
 from trunkline.exceptions import ConcurrencyError
+from trunkline.typing import DataLike
 
 try:
     import cython
@@ -20,8 +21,6 @@ if cython.compiled:
 else:
     from trunkline.core.phases import OPEN
 
-if TYPE_CHECKING:
-    from trunkline.typing import DataLike
 
 __all__ = ["BROADCAST_BACKLOG", "broadcast"]
 

@@ -8,21 +8,19 @@ import os
 import traceback
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import InvalidMessage, InvalidStatus, InvalidURI, SecurityError
+from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import Request
 from trunkline.options import Options, check_compression
 from trunkline.proxy import Proxy, get_proxy, parse_proxy
+from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 from trunkline.uri import WebSocketURI, parse_uri
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["BaseConnect", "no_response", "opening_request", "unix_arguments"]
 

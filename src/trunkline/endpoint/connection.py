@@ -8,15 +8,19 @@ from __future__ import annotations
 import logging
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
+from trunkline.extensions.base import Extension
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
 from trunkline.handshake.head import request_of, response_of
 from trunkline.handshake.log import log_fault, log_head
+from trunkline.http11 import Request, Response
 from trunkline.options import Options, Timeout, check_timeout
+from trunkline.sansio.protocol import Protocol
+from trunkline.typing import DataLike, LoggerLike, Subprotocol
 
 try:
     import cython
@@ -30,11 +34,6 @@ else:
     from trunkline.core.opcodes import BINARY, TEXT
     from trunkline.core.phases import OPEN
 
-if TYPE_CHECKING:
-    from trunkline.extensions.base import Extension
-    from trunkline.http11 import Request, Response
-    from trunkline.sansio.protocol import Protocol
-    from trunkline.typing import DataLike, LoggerLike, Subprotocol
 
 __all__ = ["STREAMING_BROKEN", "BaseConnection", "already_receiving", "control_payload"]
 

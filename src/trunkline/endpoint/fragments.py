@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from trunkline.core.inbox import Fragment, convert
 from trunkline.core.opcodes import BINARY, CONTINUATION, TEXT
@@ -12,9 +11,7 @@ from trunkline.core.phases import OPEN
 from trunkline.core.session import Session
 from trunkline.core.writer import as_payload
 from trunkline.frames import CloseCode
-
-if TYPE_CHECKING:
-    from trunkline.typing import Data, DataLike
+from trunkline.typing import Data, DataLike
 
 __all__ = ["FragmentDecoder", "FragmentedMessage"]
 

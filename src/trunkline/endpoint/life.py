@@ -16,13 +16,15 @@ No I/O and no clock of its own: `clock` is the driver's, and so is the carrier.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trunkline.core.session import Session, Side
 from trunkline.endpoint.carrier import Carrier
 from trunkline.endpoint.connection import BaseConnection
 from trunkline.frames import CloseCode
 from trunkline.options import Options
+from trunkline.sansio.protocol import Protocol
+from trunkline.typing import LoggerLike
 
 try:
     import cython
@@ -34,9 +36,6 @@ if cython.compiled:
 else:
     from trunkline.core.phases import CLOSING, OPEN
 
-if TYPE_CHECKING:
-    from trunkline.sansio.protocol import Protocol
-    from trunkline.typing import LoggerLike
 
 __all__ = ["Life"]
 

@@ -11,6 +11,11 @@ from trunkline.http11 import Request, Response
 
 if TYPE_CHECKING:
     from werkzeug.routing import Map as Map
+else:
+    try:
+        from werkzeug.routing import Map
+    except ImportError:  # then nothing makes one, but annotations still say something
+        Map = Any
 
 __all__ = ["BaseRouter"]
 

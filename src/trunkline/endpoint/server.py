@@ -8,21 +8,19 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
+from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.log import explain
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Options, check_compression
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ServerExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, Subprotocol
+from trunkline.typing import LoggerLike, Origin, Subprotocol
 
 __all__ = [
     "BACKLOG", "PORTION", "BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now",

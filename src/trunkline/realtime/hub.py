@@ -247,9 +247,7 @@ class Hub:
             logger.error("a publication in %s can't be sent as %s", room.name, codec.name, exc_info=error)
         return None
 
-    def _queue(
-        self, room: Room, client: Client, publications: Sequence[Publication], message: PreparedMessage
-    ) -> None:
+    def _queue(self, room: Room, client: Client, publications: Sequence[Publication], message: PreparedMessage) -> None:
         """Let publications wait for a late client, by the policy of the channel."""
         if client.state is State.CLOSED:
             return

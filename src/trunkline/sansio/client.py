@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from trunkline.exceptions import InvalidHandshake
+from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.handshake.client import ClientHandshake
 from trunkline.handshake.log import log_head
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
 from trunkline.sansio.protocol import CONNECTING, OPEN, Protocol, Side, State
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, Subprotocol
-    from trunkline.uri import WebSocketURI
+from trunkline.typing import LoggerLike, Origin, Subprotocol
+from trunkline.uri import WebSocketURI
 
 __all__ = ["ClientConnection", "ClientProtocol"]
 

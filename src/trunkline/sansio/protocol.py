@@ -19,19 +19,17 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from trunkline.core.inbox import Fragment
 from trunkline.core.session import FAULT_TYPES, Session, Side, State
 from trunkline.core.writer import as_payload
 from trunkline.exceptions import ConnectionClosed, InvalidState, ProtocolError
+from trunkline.extensions.base import Extension
 from trunkline.frames import BINARY, CONT, TEXT, Close, CloseCode, Frame, Opcode
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit, Options
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import Extension
-    from trunkline.typing import BytesLike, LoggerLike, Origin, Subprotocol
+from trunkline.typing import BytesLike, LoggerLike, Origin, Subprotocol
 
 __all__ = [
     "CLIENT", "CLOSED", "CLOSING", "CONNECTING", "OPEN", "SEND_EOF", "SERVER", "Protocol", "Side", "State",

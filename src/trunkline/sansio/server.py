@@ -6,19 +6,16 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from trunkline.exceptions import InvalidHandshake, InvalidState
+from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.handshake.log import log_fault, log_head
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 from trunkline.options import Limit
 from trunkline.sansio.protocol import CLOSED, CONNECTING, OPEN, Protocol, Side, State
-from trunkline.typing import Origin
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ServerExtensionFactory
-    from trunkline.typing import LoggerLike, StatusLike, Subprotocol
+from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
 
 __all__ = ["ServerConnection", "ServerProtocol"]
 

@@ -9,12 +9,13 @@ import ssl as ssl_module
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.endpoint.reconnecting import backoff, process_exception
+from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Limit, Options, check_arguments
@@ -30,11 +31,8 @@ from trunkline.sync.stream import (
     start_tls,
     timeouts_say,
 )
+from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 from trunkline.uri import WebSocketURI
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["ClientConnection", "connect", "reconnect", "unix_connect", "unix_reconnect"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from trunkline import json
 from trunkline.core.inbox import convert
@@ -26,9 +26,7 @@ from trunkline.frames import CloseCode
 from trunkline.options import Options
 from trunkline.sync.carrier import SocketCarrier
 from trunkline.sync.stream import Stream, here
-
-if TYPE_CHECKING:
-    from trunkline.typing import Data, DataLike, LoggerLike
+from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from trunkline.endpoint.router import BaseRouter, make_router
+from trunkline.endpoint.router import BaseRouter, Map, make_router
 from trunkline.endpoint.server import run_now
 from trunkline.sync.server import ProcessRequest, Server, serve
-
-if TYPE_CHECKING:
-    from trunkline.endpoint.router import Map
-    from trunkline.typing import PathLike
+from trunkline.typing import PathLike
 
 __all__ = ["Router", "route", "unix_route"]
 

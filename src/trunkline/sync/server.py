@@ -20,16 +20,14 @@ from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
+from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync.client import check_socket, deprecated_ssl_context
 from trunkline.sync.connection import Connection, broadcast
 from trunkline.sync.stream import Deadline, SocketStream, Stream, here, push_all, read_some, start_tls, wait_for
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ServerExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
+from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
 

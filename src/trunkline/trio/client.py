@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import trio
 
@@ -13,6 +13,7 @@ from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.endpoint.reconnecting import backoff, process_exception
+from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.frames import CloseCode
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
@@ -20,11 +21,8 @@ from trunkline.options import Limit, Options, check_arguments
 from trunkline.trio.carrier import seconds
 from trunkline.trio.connection import Connection
 from trunkline.trio.proxy import connect_proxy, start_tls
+from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 from trunkline.uri import WebSocketURI
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["ClientConnection", "connect", "unix_connect"]
 

@@ -9,7 +9,7 @@ done anything; a message on its way leaves as a whole.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -19,6 +19,7 @@ from trunkline.core.inbox import Fragment, convert
 from trunkline.core.opcodes import PONG
 from trunkline.core.phases import OPEN
 from trunkline.core.session import Side
+from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
 from trunkline.endpoint.broadcast import broadcast as broadcast_now
 from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
@@ -29,10 +30,7 @@ from trunkline.frames import CloseCode
 from trunkline.options import Options
 from trunkline.trio.carrier import StreamCarrier
 from trunkline.trio.stream import StreamIO
-
-if TYPE_CHECKING:
-    from trunkline.core.writer import PreparedMessage
-    from trunkline.typing import Data, DataLike, LoggerLike
+from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import trio
 
-from trunkline.endpoint.router import BaseRouter, make_router
+from trunkline.endpoint.router import BaseRouter, Map, make_router
 from trunkline.trio.server import Server, serve
-
-if TYPE_CHECKING:
-    from trunkline.endpoint.router import Map
 
 __all__ = ["Router", "route"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import trio
 
@@ -13,16 +13,14 @@ from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, SelectSubprotocol
 from trunkline.exceptions import InvalidHandshake
+from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
 from trunkline.trio.carrier import seconds
 from trunkline.trio.connection import Connection, broadcast
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ServerExtensionFactory
-    from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
+from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve"]
 
