@@ -253,3 +253,42 @@ def test_who_goes_while_it_is_to_be_subscribed_leaves_nothing_behind() -> None:
         assert not node.commands.subscriptions.postponed
 
     scene(play)
+
+
+def test_what_may_have_been_lost_while_others_are_entered_makes_a_client_connect_again() -> None:
+    async def play(node: Node) -> None:
+        node.channel("first", history=5)
+        node.channel("second", presence=True)
+        presence = SlowPresence()
+        node.commands.presence = node.commands.subscriptions.presence = presence
+
+        def connect(client: Client) -> None:
+            client.channels = ["first", "second"]
+
+        node.commands.connect_hook = Hook(connect)
+        talker = node.talker()
+        connecting = asyncio.create_task(talker.say(connect={}))
+        await presence.adding.wait()
+        node.hub.on_gap("first")
+        presence.gate.set()
+        assert await connecting == []
+        assert talker.connection.closed == (3010, "insufficient state")
+        assert not node.hub.rooms
+
+    scene(play)
+
+
+def test_what_may_have_been_lost_while_the_server_subscribes_a_client_is_no_error_of_the_program() -> None:
+    async def play(node: Node) -> None:
+        node.channel("a", history=5, presence=True)
+        presence = SlowPresence()
+        node.commands.presence = node.commands.subscriptions.presence = presence
+        talker = await node.connected()
+        subscribing = asyncio.create_task(node.commands.subscriptions.subscribe(talker.client, "a"))
+        await presence.adding.wait()
+        node.hub.on_gap("a")
+        presence.gate.set()
+        await subscribing
+        assert talker.connection.closed == (3010, "insufficient state")
+
+    scene(play)

@@ -245,6 +245,8 @@ class Commands:
         self._introduce(client)
         subs = await self._put_into_channels(client, request.subs, server_side)
         subs |= await self._resume(client, request.subs)
+        if any(subscription.lost for subscription in client.subscriptions.values()):
+            raise Disconnected(codes.INSUFFICIENT_STATE)
         ping = client.timeouts.ping
         return messages.ConnectResult(
             client=client.id,

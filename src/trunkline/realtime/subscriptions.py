@@ -72,11 +72,15 @@ class Subscriptions:
             self.postponed.setdefault(client, []).append(name)
         if subscription is not None or client.state is not State.CONNECTED:
             return
-        with contextlib.suppress(Gone):
+        try:
             async with self.joining(client, name, server_side=True) as subscription:
                 result = await self.enter(client, subscription, SubscribeRequest())
                 push = messages.Subscribe(result.recoverable, result.epoch, result.offset, result.positioned)
                 client.push(messages.Push(name, subscribe=push))
+        except Gone:
+            pass
+        except Disconnected as error:
+            client.disconnect(error.code, error.reason)
 
     async def catch_up(self, client: Client) -> None:
         """A command of a client has ended: subscribe the client to what had to wait for that."""
