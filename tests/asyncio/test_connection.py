@@ -565,6 +565,7 @@ def test_on_closing_is_called_once_also_before_messages_were_received(run: Calla
             await arrive(ws, peer_frame(ws.session, CLOSE, b"\x03\xe8"))
         elif end == "end of stream":
             ws.eof_received()
+            await turns()
         elif end == "we close":
             ws.start_closing(1000, "")
         if end != "lost":

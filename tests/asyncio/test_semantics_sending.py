@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,8 +22,9 @@ import pytest
 import trunkline
 from tests.asyncio.test_semantics import ENGINES, LOOPS, WORLDS, World, uv_loop
 from tests.support.nested import run_nested
-from tests.support.pair import echo
+from tests.support.pair import echo, port_of
 from tests.support.process import environment
+from tests.support.raw import TEXT, RawPeer, encode_frame, request, status_of
 from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import ConnectionClosed
 
@@ -140,6 +142,60 @@ def test_context_of_a_task_that_runs_a_loop(nesting_world: World) -> None:
                 await client.recv()
         assert seen == ["of the handler"] * 3
         assert variable.get() == "of nobody"
+
+    world.run(main)
+
+
+# Clients that end their half of the stream
+
+
+@pytest.mark.parametrize("hook", ["none", "function", "coroutine"])
+def test_messages_of_a_client_that_ended_its_half_are_answered(world: World, hook: str) -> None:
+    """The client sends its request, messages and the end of the stream at once."""
+
+    def plain_hook(connection: ServerConnection, request: Any) -> None:
+        pass
+
+    async def slow_hook(connection: ServerConnection, request: Any) -> None:
+        await asyncio.sleep(0.01)
+
+    async def greet_and_echo(ws: ServerConnection) -> None:
+        await ws.send("hello")
+        async for message in ws:
+            await ws.send(message)
+
+    async def main() -> None:
+        process_request = {"none": None, "function": plain_hook, "coroutine": slow_hook}[hook]
+        async with world.serve(greet_and_echo, process_request=process_request) as server:
+            for i in range(5):
+                async with await RawPeer.connect(port_of(server)) as peer:
+                    await peer.send(request(), *[encode_frame(TEXT, b"x")] * i)
+                    peer.sock.shutdown(socket.SHUT_WR)
+                    await peer.read_head()
+                    assert [(await peer.read_frame()).payload for _ in range(i + 1)] == [b"hello"] + [b"x"] * i
+                    with pytest.raises(EOFError):
+                        await peer.read_frame()
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("answer", ["response", "exception", "slow"])
+def test_requests_of_a_client_that_ended_its_half_are_answered(
+    world: World, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def process_request(connection: ServerConnection, request: Any) -> Any:
+        await asyncio.sleep(0.05 if answer == "slow" else 0)
+        if answer == "exception":
+            raise ValueError("this hook is broken")
+        return connection.respond(200, "OK")
+
+    async def main() -> None:
+        async with world.serve(process_request=process_request) as server:
+            for _ in range(5):
+                async with await RawPeer.connect(port_of(server)) as peer:
+                    await peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    peer.sock.shutdown(socket.SHUT_WR)
+                    assert status_of(await peer.read_head()) == (500 if answer == "exception" else 200)
 
     world.run(main)
 

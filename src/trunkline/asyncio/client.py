@@ -108,6 +108,7 @@ class ClientConnection(Connection):
                 self._process_response(self.opening.receive_eof())
             except InvalidHandshake as error:
                 self._fail_handshake(error)
+        return False
 
     def connection_lost(self, error: BaseException | None) -> None:
         if not self.opened.done():

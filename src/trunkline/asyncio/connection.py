@@ -894,11 +894,26 @@ class Connection(BaseConnection):
             return
         self.drop_after(timeout)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
+        """The peer ended its half of the stream.
+
+        Tasks that were started or woken for what came before run first, so that they can answer it.
+
+        Returns:
+            Whether the transport may keep our half: with TLS, it can't.
+        """
+        if self.session.phase == 1 and self.transport.can_write_eof():
+            self.loop.call_soon(self._receive_end)
+            return True
         if self.in_line and asyncio.current_task(self.loop) is None:
-            self.shared.wake(self)  # what came before the end can still be answered
-        self.session.receive_eof(self.clock())
-        self.attend()
+            self.shared.wake(self)
+        self._receive_end()
+        return False
+
+    def _receive_end(self) -> None:
+        if not self.lost:
+            self.session.receive_eof(self.clock())
+            self.attend()
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.end(error, self.clock())

@@ -6,5 +6,5 @@ cdef class ServerConnection(Connection):
     cdef public tuple farewell
     cdef object task
     cdef int running
-    cdef bint rejected
+    cdef bint rejected, half_closed
     cdef bint asking

@@ -71,6 +71,7 @@ class ServerConnection(Connection):
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
+        self.half_closed = False  # the client ended its half before it was answered
         self.asking = False  # it waits for `process_request` or `process_response`
 
     def respond(self, status: StatusLike, text: str) -> Response:
@@ -124,9 +125,12 @@ class ServerConnection(Connection):
             if not task.done():  # an eager one may have started the handler
                 self.task = task
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         if self.session.state is not State.CONNECTING:
-            super().eof_received()
+            return super().eof_received()
+        asked = self.request is not None and not self.rejected
+        self.half_closed = asked and self.transport.can_write_eof()  # it is answered all the same, as in `nc -N`
+        return self.half_closed
 
     def connection_lost(self, error: BaseException | None) -> None:
         super().connection_lost(error)
@@ -157,6 +161,8 @@ class ServerConnection(Connection):
         if response.status_code == 101 and self.handshake.exception is None:
             self._open(response)
             self._start_handler()
+            if self.half_closed:
+                self.eof_received()
             if self.server.is_closing():
                 self.loop.call_soon(self.server.part_with, self)  # the handler has begun by then
         else:
@@ -181,7 +187,7 @@ class ServerConnection(Connection):
         self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
         self.transport.write(self.handshake.serialize(response))
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not self.half_closed:
             self.write_eof()
             self.transport.resume_reading()
             self.drop_after(self.options.close_timeout or 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trunkline.exceptions import InvalidMessage, InvalidProxyStatus, InvalidStatus
+from trunkline.exceptions import ConnectionClosedError, InvalidMessage, InvalidProxyStatus, InvalidStatus
 from trunkline.http11 import Response
 from trunkline.testing.conformance.scenario import CLIENT, SERVER, scenario
 from trunkline.testing.conformance.world import Server, World, eventually, expect
@@ -192,6 +192,32 @@ def responses_that_are_none_are_answered_with_500(world: World) -> None:
                 assert b"secret" not in head + body
                 eventually(lambda: f"{hook} failed" in world.log)  # noqa: B023
                 world.log.clear()
+
+
+@scenario(SERVER)
+def answers_clients_that_end_their_half(world: World) -> None:
+    """A health check such as `nc -N` asks, ends its half of the stream at once, and waits for the answer."""
+
+    def process_request(connection, request):  # type: ignore[no-untyped-def]
+        return connection.respond(200, "OK\n") if request.path == "/healthz" else None
+
+    plain = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for hooks in ({"process_request": process_request}, {}):
+        with world.serve(**hooks) as server:
+            for data, status in (
+                (plain % b"/healthz", 200 if hooks else 426),
+                (plain % b"/", 426),
+                (b"nonsense\r\n\r\n", 400),
+                (request(), 101),
+            ) * 5:
+                with world.peer_of(server) as peer:
+                    peer.send(data)
+                    peer.end()
+                    assert status_of(peer.read_to_eof()) == status
+                    if status == 101:
+                        ws = server.accept()
+                        with expect(ConnectionClosedError):
+                            ws.recv()
 
 
 # Clients
