@@ -6,6 +6,7 @@
 #   make build    build wheel and sdist  make clean   remove what was made
 #   make lock     bring requirements.lock up to date; every other command installs what it says
 #   make test-newest                     the tests with the newest release of each dependency instead
+#   make test-oldest                     the tests with the oldest releases that we allow; needs Python 3.11 or 3.12
 #   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
 #   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
 #
@@ -23,10 +24,11 @@ export TRUNKLINE_STRICT
 BIN    := $(VENV)/bin
 LOCKED ?= --require-hashes --constraint requirements.lock
 UPGRADE ?= --upgrade
+UV     := .venv-lock/bin/uv
 
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info*')
 
-.PHONY: run test test-newest lint bench conformance sanitize docs build lock clean
+.PHONY: run test test-newest test-oldest lint bench conformance sanitize docs build lock clean
 .NOTPARALLEL:
 
 run: $(VENV)/.installed
@@ -39,6 +41,13 @@ test: $(VENV)/.requirements $(VENV)/.installed
 test-newest:
 	rm -f $(VENV)-newest/.run-requirements
 	$(MAKE) test VENV=$(VENV)-newest LOCKED="--upgrade --upgrade-strategy eager"
+
+# What users have, if their other packages keep what trunkline and its extras need at the oldest releases that we allow.
+test-oldest: $(UV)
+	$(UV) pip compile --quiet --upgrade --resolution lowest-direct --all-extras pyproject.toml \
+		--output-file .venv-lock/oldest.txt
+	rm -f $(VENV)-oldest/.run-requirements
+	$(MAKE) test VENV=$(VENV)-oldest LOCKED="--constraint .venv-lock/oldest.txt"
 
 lint: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/ruff check
@@ -63,14 +72,12 @@ build: $(VENV)/.run-requirements
 	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' > /dev/null
 
 # UPGRADE= keeps the versions that the file has, and adds only what is missing.
-lock:
-	test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --upgrade uv
-	.venv-lock/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --group dev --generate-hashes \
+lock: $(UV)
+	$(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --group dev --generate-hashes \
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
-	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-sanitize .venv-lock
+	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-*oldest .venv-sanitize .venv-lock
 	rm -f $(VENV)/.installed $(VENV)/.requirements $(VENV)/.run-requirements
 
 # What building and running need: once per virtual environment and change of the versions. pip comes first, from the lock,
@@ -81,6 +88,11 @@ $(VENV)/.run-requirements: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement $(VENV)/pip.txt
 	$(BIN)/python -m pip install --quiet $(LOCKED) --group run
 	touch $@
+
+# What finds versions that go together.
+$(UV):
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade uv
 
 # What the tests and tools need besides.
 $(VENV)/.requirements: $(VENV)/.run-requirements
