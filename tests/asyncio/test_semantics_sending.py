@@ -24,7 +24,7 @@ from tests.asyncio.test_semantics import ENGINES, LOOPS, WORLDS, World, uv_loop
 from tests.support.nested import run_nested
 from tests.support.pair import echo, port_of
 from tests.support.process import environment
-from tests.support.raw import TEXT, RawPeer, encode_frame, request, status_of
+from tests.support.raw import TEXT, RawPeer, accept_handshake, encode_frame, request, status_of
 from trunkline.asyncio.server import ServerConnection
 from trunkline.exceptions import ConnectionClosed
 
@@ -175,6 +175,25 @@ def test_messages_of_a_client_that_ended_its_half_are_answered(world: World, hoo
                     assert [(await peer.read_frame()).payload for _ in range(i + 1)] == [b"hello"] + [b"x"] * i
                     with pytest.raises(EOFError):
                         await peer.read_frame()
+
+    world.run(main)
+
+
+def test_messages_of_a_server_that_ended_its_half_are_answered(world: World) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            connecting = asyncio.create_task(world.connect(listening.getsockname()[1]).connect())
+            sock, _ = await asyncio.get_running_loop().sock_accept(listening)
+        async with RawPeer(sock) as peer:
+            await accept_handshake(peer)
+            client = await connecting
+            echoing = asyncio.create_task(echo(client))
+            await peer.send(*[encode_frame(TEXT, b"x", mask=None)] * 3)
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert [(await peer.read_frame()).payload for _ in range(3)] == [b"x"] * 3
+            with pytest.raises(ConnectionClosed):
+                await echoing
 
     world.run(main)
 

@@ -100,10 +100,10 @@ class ClientConnection(Connection):
             self.opened.set_exception(error)
         self.transport.abort()
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         if self.session.state is not State.CONNECTING:
-            super().eof_received()
-        elif not self.opened.done():
+            return super().eof_received()
+        if not self.opened.done():
             try:
                 self._process_response(self.opening.receive_eof())
             except InvalidHandshake as error:
