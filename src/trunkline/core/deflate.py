@@ -18,7 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trunkline.exceptions import PayloadTooBig, ProtocolError
 from trunkline.extensions.base import Extension
@@ -32,10 +32,13 @@ try:
 except ImportError:
     isal = None
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import last

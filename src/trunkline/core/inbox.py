@@ -6,12 +6,15 @@ that does not keep up slows its peer down, and memory doesn't grow.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 __all__ = ["Fragment", "Inbox", "convert"]
 

@@ -20,10 +20,13 @@ from trunkline.core.utf8 import TextValidator
 from trunkline.exceptions import PayloadTooBig, ProtocolError, TooManyFragments
 from trunkline.frames import Frame, Opcode
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import (

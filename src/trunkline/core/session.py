@@ -49,10 +49,13 @@ from trunkline.exceptions import (
 )
 from trunkline.frames import OK_CLOSE_CODES, Close, CloseCode, Frame, Opcode
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import memory

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.connection import BaseConnection
 from trunkline.exceptions import ConcurrencyError
 from trunkline.typing import DataLike
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.phases import OPEN

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
@@ -22,10 +22,13 @@ from trunkline.options import Options, Timeout, check_timeout
 from trunkline.sansio.protocol import Protocol
 from trunkline.typing import DataLike, LoggerLike, Subprotocol
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.opcodes import BINARY, TEXT

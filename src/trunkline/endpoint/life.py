@@ -16,7 +16,7 @@ No I/O and no clock of its own: `clock` is the driver's, and so is the carrier.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trunkline.core.session import Session, Side
 from trunkline.endpoint.carrier import Carrier
@@ -26,10 +26,13 @@ from trunkline.options import Options
 from trunkline.sansio.protocol import Protocol
 from trunkline.typing import LoggerLike
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.trunkline.core.phases import CLOSING, OPEN
