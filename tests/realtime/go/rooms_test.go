@@ -49,12 +49,12 @@ func (heard events) expect(t *testing.T, wanted ...string) string {
 	}
 }
 
-// Waits for these events, and takes no others.
-func (heard events) expectOnly(t *testing.T, wanted ...string) {
+// Waits until a token was asked for, and takes nothing else but that others were before.
+func (heard events) expectToken(t *testing.T, wanted string) {
 	t.Helper()
-	for _, each := range wanted {
-		if event := heard.expect(t, ""); event != each {
-			t.Fatalf("heard %q, not %q", event, each)
+	for event := ""; event != wanted; {
+		if event = heard.expect(t, ""); event != wanted && event != "token 2" {
+			t.Fatalf("heard %q, not %q", event, wanted)
 		}
 	}
 }
@@ -248,31 +248,36 @@ var scenarios = map[string]func(t *testing.T, format string, channel string){
 
 	"a token is refreshed": func(t *testing.T, format, channel string) {
 		heard := make(events, 10_000)
-		get := tokens(heard, url.Values{"user": {"ada"}}, "1", "1", "600")
+		tokens := tokens{heard: heard, query: url.Values{"user": {"ada"}}, later: []string{"600"}}
 		client := openWith(t, format, heard, centrifuge.Config{
-			GetToken: func(centrifuge.ConnectionTokenEvent) (string, error) { return get() },
+			GetToken: func(centrifuge.ConnectionTokenEvent) (string, error) { return tokens.next() },
 		})
-		heard.expectOnly(t, "token 1", "token 600")
+		tokens.goOn()
+		heard.expectToken(t, "token 600")
 		_, err := client.RPC(context.Background(), "whoami", nil)
 		must(t, err)
 	},
 
 	"a client whose new token is too old comes back with another one": func(t *testing.T, format, channel string) {
 		heard := make(events, 10_000)
-		get := tokens(heard, url.Values{"user": {"ada"}}, "1", "-60", "600")
+		tokens := tokens{heard: heard, query: url.Values{"user": {"ada"}}, later: []string{"-60", "600"}}
 		openWith(t, format, heard, centrifuge.Config{
-			GetToken: func(centrifuge.ConnectionTokenEvent) (string, error) { return get() },
+			GetToken: func(centrifuge.ConnectionTokenEvent) (string, error) { return tokens.next() },
 		})
-		heard.expect(t, "token -60", "connecting 3005", "connected")
+		tokens.goOn()
+		heard.expectToken(t, "token -60")
+		heard.expect(t, "connecting 3005", "connected")
 	},
 
 	"the token of a subscription is refreshed": func(t *testing.T, format, channel string) {
 		client, heard := open(t, format)
-		get := tokens(heard, url.Values{"user": {"guest"}, "channel": {"private:" + channel}}, "1", "1", "600")
+		query := url.Values{"user": {"guest"}, "channel": {"private:" + channel}}
+		tokens := tokens{heard: heard, query: query, later: []string{"600"}}
 		subscribe(t, client, heard, "private:"+channel, centrifuge.SubscriptionConfig{
-			GetToken: func(centrifuge.SubscriptionTokenEvent) (string, error) { return get() },
+			GetToken: func(centrifuge.SubscriptionTokenEvent) (string, error) { return tokens.next() },
 		})
-		heard.expectOnly(t, "token 1", "token 600")
+		tokens.goOn()
+		heard.expectToken(t, "token 600")
 		_, err := client.RPC(context.Background(), "whoami", nil)
 		must(t, err)
 	},
@@ -301,20 +306,34 @@ var scenarios = map[string]func(t *testing.T, format string, channel string){
 	},
 }
 
-// Gives tokens that are good for so many seconds, one after the other.
-func tokens(heard events, query url.Values, ttls ...string) func() (string, error) {
-	var mutex sync.Mutex
-	return func() (string, error) {
-		mutex.Lock()
-		defer mutex.Unlock()
-		if len(ttls) == 0 {
+// Tokens that are good for two seconds, until `goOn`; from then on for so many seconds, one after the other.
+type tokens struct {
+	heard events
+	query url.Values
+	later []string
+	mutex sync.Mutex
+	going bool
+}
+
+func (tokens *tokens) goOn() {
+	tokens.mutex.Lock()
+	defer tokens.mutex.Unlock()
+	tokens.going = true
+}
+
+func (tokens *tokens) next() (string, error) {
+	tokens.mutex.Lock()
+	defer tokens.mutex.Unlock()
+	ttl := "2"
+	if tokens.going {
+		if len(tokens.later) == 0 {
 			return "", errors.New("too many tokens were asked for")
 		}
-		query.Set("ttl", ttls[0])
-		heard.say("token %s", ttls[0])
-		ttls = ttls[1:]
-		return token(query)
+		ttl, tokens.later = tokens.later[0], tokens.later[1:]
 	}
+	tokens.query.Set("ttl", ttl)
+	tokens.heard.say("token %s", ttl)
+	return token(tokens.query)
 }
 
 func TestRooms(t *testing.T) {

@@ -12,7 +12,7 @@ import pytest
 from tests.support.process import environment, realtime_process
 
 HERE = Path(__file__).parent
-SECONDS = 150  # for compiling, too, the first time
+SECONDS = 300  # for compiling, too, the first time
 
 
 def go() -> str:

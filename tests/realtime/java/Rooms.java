@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Queue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
@@ -95,20 +96,27 @@ public class Rooms {
       guest.expect("disconnected 4500");
     });
     SCENARIOS.put("a token is refreshed", (guest, channel) -> {
-      guest.tokens("user=ada", 1, 1, 600);
+      Tokens tokens = guest.tokens("user=ada", 600);
+      guest.options.setTokenGetter(tokens.ofConnection());
       guest.connect();
-      guest.expectOnly("token 1", "token 600");
+      tokens.going = true;
+      guest.expectToken("token 600");
       guest.call("whoami", "{}");
     });
     SCENARIOS.put("a client whose new token is too old comes back with another one", (guest, channel) -> {
-      guest.tokens("user=ada", 1, -60, 600);
+      Tokens tokens = guest.tokens("user=ada", -60, 600);
+      guest.options.setTokenGetter(tokens.ofConnection());
       guest.connect();
-      guest.expect("token -60", "connecting 3005", "connected");
+      tokens.going = true;
+      guest.expectToken("token -60");
+      guest.expect("connecting 3005", "connected");
     });
     SCENARIOS.put("the token of a subscription is refreshed", (guest, channel) -> {
       guest.connect();
-      guest.subscribe("private:" + channel, guest.tokensFor("user=guest&channel=private:" + channel, 1, 1, 600));
-      guest.expectOnly("token 1", "token 600");
+      Tokens tokens = guest.tokens("user=guest&channel=private:" + channel, 600);
+      guest.subscribe("private:" + channel, tokens.ofSubscription());
+      tokens.going = true;
+      guest.expectToken("token 600");
       guest.call("whoami", "{}");
     });
     SCENARIOS.put("history from its newest end", (guest, channel) -> {
@@ -149,7 +157,7 @@ public class Rooms {
   }
 
   static void equal(Object got, Object wanted) {
-    if (!got.equals(wanted)) throw new AssertionError("got " + got + ", not " + wanted);
+    if (!Objects.equals(got, wanted)) throw new AssertionError("got " + got + ", not " + wanted);
   }
 
   static String text(byte[] data) {
@@ -216,9 +224,12 @@ public class Rooms {
       }
     }
 
-    /** Waits for these events, and takes no others. */
-    void expectOnly(String... wanted) throws Exception {
-      for (String each : wanted) equal(heard.poll(PATIENCE, TimeUnit.SECONDS), each);
+    /** Waits until a token was asked for, and takes nothing else but that others were before. */
+    void expectToken(String wanted) throws Exception {
+      for (String event = ""; !event.equals(wanted); ) {
+        event = heard.poll(PATIENCE, TimeUnit.SECONDS);
+        if (!"token 2".equals(event)) equal(event, wanted);
+      }
     }
 
     Subscription subscribe(String channel, SubscriptionTokenGetter tokens) throws Exception {
@@ -259,39 +270,12 @@ public class Rooms {
       client.rpc(what, order.getBytes(), (error, result) -> {});
     }
 
-    /** Tokens of this connection, good for so many seconds, one after the other. */
-    void tokens(String query, int... ttls) {
-      Queue<Integer> left = queue(ttls);
-      options.setTokenGetter(new ConnectionTokenGetter() {
-        @Override public void getConnectionToken(ConnectionTokenEvent event, TokenCallback callback) {
-          give(query, left, callback);
-        }
-      });
-    }
-
-    SubscriptionTokenGetter tokensFor(String query, int... ttls) {
-      Queue<Integer> left = queue(ttls);
-      return new SubscriptionTokenGetter() {
-        @Override public void getSubscriptionToken(SubscriptionTokenEvent event, TokenCallback callback) {
-          give(query, left, callback);
-        }
-      };
-    }
-
-    void give(String query, Queue<Integer> left, TokenCallback callback) {
-      try {
-        int ttl = left.remove();
-        heard.add("token " + ttl);
-        callback.Done(null, token(query + "&ttl=" + ttl));
-      } catch (Exception error) {
-        callback.Done(error, "");
-      }
-    }
-
-    static Queue<Integer> queue(int... numbers) {
-      Queue<Integer> queue = new ArrayDeque<>();
-      for (int number : numbers) queue.add(number);
-      return queue;
+    Tokens tokens(String query, int... ttls) {
+      Tokens tokens = new Tokens();
+      tokens.guest = this;
+      tokens.query = query;
+      for (int ttl : ttls) tokens.later.add(ttl);
+      return tokens;
     }
 
     @Override public void onConnecting(Client client, ConnectingEvent event) {
@@ -316,6 +300,40 @@ public class Rooms {
 
     @Override public void onPublication(Client client, ServerPublicationEvent event) {
       heard.add("server publication " + text(event.getData()));
+    }
+  }
+
+  /** Tokens that are good for two seconds, until `going`; from then on for so many seconds, one after the other. */
+  static class Tokens {
+    final Queue<Integer> later = new ArrayDeque<>();
+    Guest guest;
+    String query;
+    volatile boolean going;
+
+    void give(TokenCallback callback) {
+      try {
+        int ttl = going ? later.remove() : 2;
+        guest.heard.add("token " + ttl);
+        callback.Done(null, token(query + "&ttl=" + ttl));
+      } catch (Exception error) {
+        callback.Done(error, "");
+      }
+    }
+
+    ConnectionTokenGetter ofConnection() {
+      return new ConnectionTokenGetter() {
+        @Override public void getConnectionToken(ConnectionTokenEvent event, TokenCallback callback) {
+          give(callback);
+        }
+      };
+    }
+
+    SubscriptionTokenGetter ofSubscription() {
+      return new SubscriptionTokenGetter() {
+        @Override public void getSubscriptionToken(SubscriptionTokenEvent event, TokenCallback callback) {
+          give(callback);
+        }
+      };
     }
   }
 }
