@@ -29,9 +29,8 @@ EXTENSIONS = [
     ("trunkline.endpoint.carrier", "src/trunkline/endpoint/carrier.py"),
     ("trunkline.endpoint.life", "src/trunkline/endpoint/life.py"),
     ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
-    ("trunkline.asyncio.connection", "src/trunkline/asyncio/connection.py"),
-    ("trunkline.asyncio.client", "src/trunkline/asyncio/client.py"),
-    ("trunkline.asyncio.server", "src/trunkline/asyncio/server.py"),
+    ("trunkline.asyncio.link", "src/trunkline/asyncio/link.py"),
+    ("trunkline.asyncio.server_link", "src/trunkline/asyncio/server_link.py"),
 ]
 if sys.platform == "linux":
     EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))
@@ -74,6 +73,8 @@ class BuildExtensions(build_ext):
     def run(self) -> None:
         in_place = self.inplace  # which an error changes
         wanted, failure = tuple(extension.name for extension in self.extensions), ""
+        if not in_place:
+            self.remove_former_ones()
         try:
             super().run()
         except Exception as error:
@@ -89,6 +90,12 @@ class BuildExtensions(build_ext):
             record = Path(self.build_lib, "trunkline", "build_record.py")
             record.parent.mkdir(parents=True, exist_ok=True)
             record.write_text(RECORD.format(wanted=wanted, failure=failure), encoding="utf-8")
+
+    def remove_former_ones(self) -> None:
+        """Remove what an earlier build has compiled and this one doesn't: it would hide its source."""
+        ours = {Path(self.get_ext_fullpath(name)) for name, _ in EXTENSIONS}
+        for built in set(Path(self.build_lib).rglob("*.so")) - ours:
+            built.unlink()
 
     def build_extensions(self) -> None:
         self.parallel = self.parallel or processors()

@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "asyncio": (*DRIVER, "build", "reactor"),
     "sync": DRIVER,
     "trio": DRIVER,
-    "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.connection"),
+    "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.link"),
     "realtime": ("vocabulary", "core", "json", "asyncio"),
     "testing": (ANYTHING,),
     "chat": (ANYTHING,),

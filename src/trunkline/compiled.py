@@ -22,9 +22,8 @@ COMPILED_MODULES = (
     "trunkline.endpoint.carrier",
     "trunkline.endpoint.life",
     "trunkline.asyncio.awaitables",
-    "trunkline.asyncio.connection",
-    "trunkline.asyncio.client",
-    "trunkline.asyncio.server",
+    "trunkline.asyncio.link",
+    "trunkline.asyncio.server_link",
     "trunkline.reactor.epoll",
     "trunkline.reactor.tls",
 )

@@ -6,7 +6,9 @@ import asyncio
 import collections.abc
 import contextlib
 import contextvars
+import gc
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -75,6 +77,12 @@ async def waited_for(awaitable: Any) -> Any:
     return task.result()
 
 
+async def ensured_and_waited_for(awaitable: Any) -> Any:
+    """`asyncio.wait` refuses coroutines, so what `ensure_future` returns must not be one."""
+    (future,), _ = await asyncio.wait([asyncio.ensure_future(awaitable)])
+    return future.result()
+
+
 async def as_completed(awaitable: Any) -> Any:
     (first,) = asyncio.as_completed([awaitable])
     return await first
@@ -95,6 +103,7 @@ WAYS = [
     in_a_group,
     shielded,
     waited_for,
+    ensured_and_waited_for,
     as_completed,
     threadsafe,
 ]
@@ -161,7 +170,7 @@ def test_cancelling_recv_loses_nothing(run: Callable[[Test], None], way: Way) ->
         task.cancel("enough")
         with pytest.raises(asyncio.CancelledError):
             await task
-        if way is shielded or way is threadsafe or way is waited_for or way is as_completed:
+        if way in (shielded, threadsafe, waited_for, ensured_and_waited_for, as_completed):
             # These leave a task of their own waiting, as they do with any coroutine.
             for other in asyncio.all_tasks() - {asyncio.current_task()}:
                 other.cancel()
@@ -406,8 +415,12 @@ def test_recv_passes_for_a_coroutine(run: Callable[[Test], None]) -> None:
         receiving = ws.recv()
         assert isinstance(receiving, collections.abc.Coroutine)
         assert inspect.isawaitable(receiving)
+        assert inspect.iscoroutine(receiving)
         assert asyncio.iscoroutine(receiving)
         assert not asyncio.isfuture(receiving)
+        assert type(receiving).__name__ == receiving.__name__ == receiving.__qualname__ == "Receive"
+        with pytest.raises(AttributeError, match="'Receive' object has no attribute 'cr_wait'"):
+            receiving.cr_wait  # type: ignore[attr-defined]  # noqa: B018
 
     run(main)
 
@@ -473,7 +486,7 @@ def test_throwing_a_class_makes_an_instance(run: Callable[[Test], None]) -> None
         ws, _ = connected()
         for awaitable in (ws.recv(), ws.send("a")):
             with pytest.raises(KeyError):
-                awaitable.throw(KeyError)  # type: ignore[attr-defined]
+                awaitable.throw(KeyError)
 
     run(main)
 
@@ -510,9 +523,6 @@ SENDS = [sent_at_once, sent_after_a_pause, sent_in_fragments, sent_to_a_slow_rea
 @each_way
 @pytest.mark.parametrize("prepare", SENDS)
 def test_send(run: Callable[[Test], None], way: Way, prepare: Callable[..., Awaitable[Any]]) -> None:
-    if way is threadsafe and prepare is sent_at_once:
-        way = plainly  # in another thread send() gives a coroutine: see test_connection.py
-
     async def main() -> None:
         ws, transport = connected()
         sending: Awaitable[None] = await prepare(ws, transport)
@@ -547,6 +557,7 @@ def test_send_is_on_its_way_before_it_is_awaited(run: Callable[[Test], None]) ->
     run(main)
 
 
+@pytest.mark.compiled
 def test_sends_that_need_not_wait_cost_no_task(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, transport = connected()
@@ -562,10 +573,29 @@ def test_sends_that_need_not_wait_cost_no_task(run: Callable[[Test], None]) -> N
     run(main)
 
 
-def test_what_send_returns_is_a_future_that_is_done(run: Callable[[Test], None]) -> None:
+def test_what_send_returns_passes_for_a_coroutine(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        for prepare in SENDS:
+            ws, transport = connected()
+            sending: Any = await prepare(ws, transport)
+            assert inspect.iscoroutine(sending)
+            assert asyncio.iscoroutine(sending)
+            assert isinstance(sending, collections.abc.Coroutine)
+            assert not sending.cr_running
+            assert sending.__name__
+            sending.close()
+
+    run(main)
+
+
+@pytest.mark.compiled
+def test_what_send_returns_becomes_a_future_that_is_done(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         ws, _ = connected()
         sending: Any = ws.send("a")
+        assert asyncio.ensure_future(sending) is sending
+        assert not asyncio.iscoroutine(sending)
+        assert not inspect.iscoroutine(sending)
         assert sending.done()
         assert not sending.cancelled()
         assert not sending.cancel()
@@ -577,6 +607,49 @@ def test_what_send_returns_is_a_future_that_is_done(run: Callable[[Test], None])
         await called.wait()
         await sending
         await sending
+
+    run(main)
+
+
+def test_futures_of_sends_are_different(run: Callable[[Test], None]) -> None:
+    """So that a program can keep them as keys, and `asyncio.wait` counts them."""
+
+    async def main() -> None:
+        ws, _ = connected()
+        other, _ = connected()
+        sending = {asyncio.ensure_future(one.send("a")): one for one in (ws, other, ws)}
+        done, _ = await asyncio.wait(sending)
+        assert len(done) == 3
+
+    run(main)
+
+
+def test_an_event_loop_ends_with_sends_that_became_futures() -> None:
+    async def main() -> list[Any]:
+        ws, _ = connected()
+        return [weakref.ref(asyncio.ensure_future(ws.send("a"))), weakref.ref(ws.send("b"))]
+
+    references = asyncio.run(main())
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_states_of_a_coroutine(run: Callable[[Test], None]) -> None:
+    """anyio cancels a task only if its coroutine was started."""
+
+    async def main() -> None:
+        ws, _ = connected()
+        receiving: Any = ws.recv()
+        assert inspect.getcoroutinestate(receiving) == inspect.CORO_CLOSED
+        task = await waiting(receiving)
+        assert inspect.getcoroutinestate(receiving) == inspect.CORO_SUSPENDED
+        assert task.get_coro() is receiving
+        assert task.get_stack() == []
+        assert "Receive" in repr(task)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert inspect.getcoroutinestate(receiving) == inspect.CORO_CLOSED
 
     run(main)
 

@@ -1,7 +1,10 @@
 cdef int IDLE, WAITING, WOKEN, CANCELLED
 cdef object DONE
 
-cdef class Waiter:
+cdef class CoroutineLike:
+    pass
+
+cdef class Waiter(CoroutineLike):
     cdef readonly object get_loop
     cdef int phase
     cdef public object _asyncio_future_blocking
@@ -14,12 +17,22 @@ cdef class Waiter:
     cpdef object wake_soon(self)
     cdef object _wake(self)
 
-cdef class Pause:
+cdef class Pause(CoroutineLike):
     cdef bint paused
 
-cdef class Sent:
+# The same fields, for the one becomes the other.
+cdef class Sent(CoroutineLike):
     cdef object __weakref__
     cdef readonly object get_loop
-    cdef public object _asyncio_future_blocking
+
+cdef class SentFuture:
+    cdef object __weakref__
+    cdef readonly object get_loop
+
+cdef class Sends:
+    cdef object get_loop
+    cdef Sent sent
+
+    cdef Sent result(self)
 
 cdef object answer_without_raising(object waiter_type)

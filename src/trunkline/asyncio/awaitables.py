@@ -6,22 +6,28 @@ if it can. If not, it yields itself to the task, as a future would: `asyncio` tr
 loop has just called us and no task is running, the waiting task can be resumed at once, in its own context, instead of
 in the next turn of the loop.
 
-As a class with `__await__`, `send`, `throw` and `close`, a waiter passes for a coroutine, so `create_task`, `gather`,
-`wait_for`, `TaskGroup` and `run_coroutine_threadsafe` take it. While it does not wait, `_asyncio_future_blocking` is
-None, which tells asyncio that it isn't a future.
+To everybody else it is a coroutine. It has the methods of one, so `create_task`, `wait_for`, `TaskGroup` and
+`run_coroutine_threadsafe` take it. Its `__class__` is that of coroutines, for `inspect.iscoroutine`, and a method that
+returns one has the flag that `inspect.iscoroutinefunction` looks for. While a waiter does not wait,
+`_asyncio_future_blocking` is None, which tells asyncio that it isn't a future.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
 
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
+if TYPE_CHECKING:
+    from trunkline.core import _cython as cython
+else:
+    try:
+        import cython
+    except ImportError:
+        from trunkline.core import _cython as cython
 
 if cython.compiled:
     from cython.cimports.cpython.contextvars import PyContext_Enter, PyContext_Exit
@@ -30,14 +36,17 @@ if cython.compiled:
     from cython.cimports.trunkline.asyncio.awaiting import (
         PYGEN_NEXT,
         PYGEN_RETURN,
+        become,
         enter_context,
+        future_coroutine_type,
         install,
         leave_context,
+        mark,
         stop,
         wakes_task,
     )
 
-__all__ = ["Pause", "Sent", "Waiter"]
+__all__ = ["Pause", "Sends", "Sent", "SentFuture", "Waiter", "mark_coroutine_functions"]
 
 IDLE, WAITING, WOKEN, CANCELLED = 0, 1, 2, 3
 
@@ -60,7 +69,48 @@ DONE = done_future()
 
 
 @cython.cclass
-class Waiter:
+class CoroutineLike:
+    """What passes for a coroutine that does `__next__` of a subclass.
+
+    It has no `cr_await`: asyncio's call graphs would look for a frame of it.
+    """
+
+    cr_code = cr_frame = cr_origin = None
+    cr_running = False
+
+    @property
+    def cr_suspended(self) -> bool:
+        return False
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return CoroutineType
+
+    def __getattr__(self, name: str) -> str:
+        if name == "__name__" or name == "__qualname__":
+            return type(self).__name__
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __iter__(self) -> CoroutineLike:
+        return self
+
+    def __next__(self) -> Any:
+        raise NotImplementedError
+
+    def send(self, value: Any) -> Any:
+        return self.__next__()
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        raise value.with_traceback(traceback) if traceback is not None else value
+
+    def close(self) -> None:
+        pass
+
+
+@cython.cclass
+class Waiter(CoroutineLike):
     """Base of awaitables that may wait; `step` of a subclass says for what.
 
     `get_loop` is a weak reference to the event loop: called, as asyncio does for each message, it answers at once.
@@ -142,10 +192,11 @@ class Waiter:
 
     # What a coroutine has
 
-    def __await__(self) -> Waiter:
-        return self
+    @property
+    def cr_suspended(self) -> bool:
+        return self.phase == WAITING
 
-    def __iter__(self) -> Waiter:
+    def __await__(self) -> Waiter:
         return self
 
     def __next__(self) -> Any:
@@ -154,15 +205,9 @@ class Waiter:
             return self
         raise StopIteration(value)
 
-    def send(self, value: Any) -> Any:
-        return self.__next__()
-
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
-        self.phase = IDLE
-        self.release()
-        if value is None:
-            value = kind() if isinstance(kind, type) else kind
-        raise value.with_traceback(traceback) if traceback is not None else value
+        self.close()
+        return CoroutineLike.throw(self, kind, value, traceback)
 
     def close(self) -> None:
         self.phase = IDLE
@@ -208,7 +253,7 @@ class Waiter:
 
 
 @cython.cclass
-class Pause:
+class Pause(CoroutineLike):
     """Gives the event loop one turn: for a task that never has to wait, and would starve the others."""
 
     def __init__(self) -> None:
@@ -217,56 +262,60 @@ class Pause:
     def __await__(self) -> Pause:
         return self
 
-    def __iter__(self) -> Pause:
-        return self
-
     def __next__(self) -> None:
         if self.paused:
             raise StopIteration
         self.paused = True
 
-    def send(self, value: Any) -> None:
-        return self.__next__()
-
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> None:
-        raise (kind() if isinstance(kind, type) else kind) if value is None else value
-
-    def close(self) -> None:
-        pass
-
 
 @cython.cclass
-class Sent:
+class Sent(CoroutineLike):
     """What `send()` returns when nothing has to wait. One object for all sends on a loop.
 
-    It is awaitable, and to asyncio it is a future that is done: `gather(*(client.send(message) for client in clients))`
-    makes no task for it.
+    Compiled, it is a future, too, so that `gather(*(client.send(message) for client in clients))` makes no task for it.
+    But it can't be both for ever: `asyncio.wait` refuses coroutines. So when asyncio asks, it becomes a `SentFuture`.
     """
-
-    if not cython.compiled:
-        _asyncio_future_blocking: bool | None = False
 
     def __init__(self, get_loop: Callable[[], Any]) -> None:
         self.get_loop = get_loop
-        self._asyncio_future_blocking = False
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return future_coroutine_type() if cython.compiled else CoroutineType
+
+    @property
+    def _asyncio_future_blocking(self) -> bool:
+        if cython.compiled:
+            become(self, SentFuture)
+        return False
 
     def __await__(self) -> Sent:
-        return self
-
-    def __iter__(self) -> Sent:
         return self
 
     def __next__(self) -> None:
         raise StopIteration
 
-    def send(self, value: Any) -> None:
+
+@cython.final
+@cython.cclass
+class SentFuture:
+    """A future that is done, with None."""
+
+    def __init__(self, get_loop: Callable[[], Any]) -> None:
+        self.get_loop = get_loop
+
+    @property
+    def _asyncio_future_blocking(self) -> bool:
+        return False
+
+    def __await__(self) -> SentFuture:
+        return self
+
+    def __iter__(self) -> SentFuture:
+        return self
+
+    def __next__(self) -> None:
         raise StopIteration
-
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> None:
-        raise (kind() if isinstance(kind, type) else kind) if value is None else value
-
-    def close(self) -> None:
-        pass
 
     def done(self) -> bool:
         return True
@@ -288,6 +337,35 @@ class Sent:
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
         return 0
+
+
+@cython.final
+@cython.cclass
+class Sends:
+    """The results of all `send()` on an event loop that need not wait."""
+
+    def __init__(self, get_loop: Callable[[], Any]) -> None:
+        self.get_loop = get_loop
+        self.sent = Sent(get_loop)
+
+    @cython.cfunc
+    def result(self) -> Sent:
+        if type(self.sent) is not Sent:
+            self.sent = Sent(self.get_loop)
+        return self.sent
+
+
+def mark_coroutine_functions(*functions: Any) -> None:
+    """Tell `inspect.iscoroutinefunction` that functions return what passes for a coroutine.
+
+    From Python 3.12 on there is `inspect.markcoroutinefunction`; the flag of the code does for 3.11, too.
+    """
+    for function in functions:
+        if cython.compiled:
+            mark(function.__code__)
+        else:
+            code = function.__code__
+            function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
 
 
 if cython.compiled:

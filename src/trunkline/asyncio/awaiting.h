@@ -52,4 +52,31 @@ static inline int tl_wakes_task(PyObject *callback) {
     return PyCFunction_CheckExact(callback) &&
            strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup") == 0;
 }
+
+/* Mark a function, by its code, as one that returns a coroutine. Nobody has seen the code before: nothing depends on the flag. */
+static inline void tl_mark(PyObject *code) { ((PyCodeObject *)code)->co_flags |= CO_COROUTINE; }
+
+/* Give an object another type, whose instances have the same fields. */
+static inline void tl_become(PyObject *object, PyObject *type) {
+    PyTypeObject *former = Py_TYPE(object);
+    if (((PyTypeObject *)type)->tp_flags & Py_TPFLAGS_HEAPTYPE)  /* such a type counts its instances */
+        Py_INCREF(type);
+    Py_SET_TYPE(object, (PyTypeObject *)type);
+    if (former->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_DECREF(former);
+}
+
+/* The class of what is both a coroutine and, for asyncio.isfuture(), a future. It has no instances. */
+static inline PyObject *tl_future_coroutine_type(void) {
+    static PyTypeObject type = {PyVarObject_HEAD_INIT(NULL, 0).tp_name = "coroutine", .tp_flags = Py_TPFLAGS_DEFAULT};
+    if (type.tp_dict == NULL) {
+        type.tp_base = &PyCoro_Type;
+        type.tp_basicsize = PyCoro_Type.tp_basicsize;
+        type.tp_itemsize = PyCoro_Type.tp_itemsize;
+        if (PyType_Ready(&type) < 0 || PyDict_SetItemString(type.tp_dict, "_asyncio_future_blocking", Py_None) < 0)
+            return NULL;
+        PyType_Modified(&type);
+    }
+    return Py_NewRef((PyObject *)&type);
+}
 #endif

@@ -10,5 +10,8 @@ cdef extern from "awaiting.h":
     bint wakes_task "tl_wakes_task"(object callback) noexcept
     PyObject* leave_context "tl_leave_context"() noexcept
     void enter_context "tl_enter_context"(PyObject* context) noexcept
+    void mark "tl_mark"(object code) noexcept
+    void become "tl_become"(object sent, object future_type) noexcept
+    object future_coroutine_type "tl_future_coroutine_type"()
     enum:
         PYGEN_RETURN, PYGEN_NEXT

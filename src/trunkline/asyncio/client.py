@@ -1,6 +1,3 @@
-# cython: annotation_typing=False
-# Of "async def f() -> Connection" Cython makes a C function that shall return a Connection, but returns the coroutine.
-# C compilers refuse that (GCC from 14, clang from 16). Nor would subclasses of str do as arguments.
 """WebSocket clients on asyncio."""
 
 from __future__ import annotations
@@ -8,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio import proxy as proxies
@@ -18,20 +15,13 @@ from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.endpoint.reconnecting import backoff, process_exception
 from trunkline.exceptions import InvalidHandshake
+from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
 from trunkline.options import Compression, Limit, Options, check_arguments
+from trunkline.sansio.client import ClientProtocol
+from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 from trunkline.uri import WebSocketURI
-
-try:
-    import cython
-except ImportError:
-    from trunkline.core import _cython as cython  # type: ignore[no-redef]
-
-if TYPE_CHECKING:
-    from trunkline.extensions.base import ClientExtensionFactory
-    from trunkline.sansio.client import ClientProtocol
-    from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
 
@@ -46,7 +36,6 @@ CONNECT_ARGUMENTS = frozenset({
 PROXY_ARGUMENTS = frozenset(name for name in CONNECT_ARGUMENTS if name.startswith("proxy_"))
 
 
-@cython.cclass
 class ClientConnection(Connection):
     """A client's end of a WebSocket connection."""
 
@@ -248,7 +237,6 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             arguments.setdefault("host", uri.host)
             arguments.setdefault("port", uri.port)
 
-        # No closure: compiled, it would make a cycle with the connection that it sees.
         factory = functools.partial(self._create_connection, handshake, options=self.options, logger=self.logger)
         connection: ClientConnection
         if proxy is None:

@@ -247,6 +247,10 @@ class BaseConnection:
     def close_timeout(self, seconds: Timeout) -> None:
         self.session.close_timeout = check_timeout("close_timeout", seconds)
 
+    def is_ours(self, name: str, method: object) -> bool:
+        """Whether a method is `method` of ours: a subclass, a test or a tracer may have put another in its place."""
+        return getattr(getattr(self, name), "__func__", None) is method
+
     # From the opening handshake to the end
 
     def begin(self, subprotocol: Any, extensions: Any, now: float) -> None:

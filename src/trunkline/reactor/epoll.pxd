@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from trunkline.asyncio.connection cimport Connection, Shared
+from trunkline.asyncio.link cimport Link, Shared
 
 cdef enum:
     RECEIVE_BUFFER = 262144
@@ -45,7 +45,7 @@ cdef class Transport(Watched):
     cdef object __weakref__
     cdef dict __dict__  # as transports of asyncio have, for functions in place of methods
     cdef object loop
-    cdef Connection connection
+    cdef Link connection
     cdef list backlog  # bytes that the socket did not take yet, or None
     cdef Py_ssize_t backlog_start  # the first of them that it did not take, in the first chunk
     cdef Py_ssize_t backlog_size, high, low
@@ -54,7 +54,7 @@ cdef class Transport(Watched):
     cdef object sock
 
     cdef object register(self, Reactor reactor, object loop, int fd)
-    cdef object start(self, Connection connection)
+    cdef object start(self, Link connection)
     cdef int receive(self) except -1
     cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1
     cdef object receive_eof(self)

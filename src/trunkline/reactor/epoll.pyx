@@ -35,7 +35,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from trunkline.asyncio.connection cimport AT_ONCE, Connection, Shared
+from trunkline.asyncio.link cimport AT_ONCE, Link, Shared
 from trunkline.core.reader cimport Reader
 from trunkline.core.session cimport Session
 
@@ -268,7 +268,7 @@ cdef class Reactor:
 
 
 cdef class Transport(Watched):
-    """An `asyncio.Transport` that carries a `Connection`."""
+    """An `asyncio.Transport` that carries a `Link`."""
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
@@ -283,7 +283,7 @@ cdef class Transport(Watched):
         self.reading = True
         reactor.add(self)
 
-    cdef object start(self, Connection connection):
+    cdef object start(self, Link connection):
         self.connection = connection
         self.reactor.shared = connection.shared
         connection.write_chunks = write_chunks
@@ -325,7 +325,7 @@ cdef class Transport(Watched):
 
     cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1:
         """Hand received bytes to the connection; `direct` if they are in the memory of its reader."""
-        cdef Connection connection = self.connection
+        cdef Link connection = self.connection
         cdef Session session = connection.session
         if direct:
             session.now = self.reactor.now
@@ -527,7 +527,7 @@ cdef class Transport(Watched):
         self.ended(error)
 
     cdef object ended(self, error):
-        cdef Connection connection = self.connection
+        cdef Link connection = self.connection
         self.connection = None  # it refers to us: without the cycle both are freed when nobody has them any more
         connection.connection_lost(error)
 
@@ -722,7 +722,7 @@ async def listen(create, factory, *, backlog, listener=Listener, start_serving=T
 
     Args:
         create: `loop.create_server` or `loop.create_unix_server`.
-        factory: makes a `Connection`.
+        factory: makes a `Link`.
         backlog: connections that may wait until they are accepted; None leaves a socket alone that listens already.
     """
     server = await create(asyncio.Protocol, start_serving=False, **kwargs)
@@ -735,7 +735,7 @@ async def listen(create, factory, *, backlog, listener=Listener, start_serving=T
 # Connecting
 
 async def connect(loop, factory, unix, **kwargs):
-    """Connect a socket and return the `Connection` that `factory` makes for it."""
+    """Connect a socket and return the `Link` that `factory` makes for it."""
     sock = await connected_socket(loop, unix, **kwargs)
     cdef Transport transport = Transport()
     connection = factory()

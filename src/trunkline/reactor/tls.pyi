@@ -3,12 +3,12 @@ import ssl as ssl_module
 from collections.abc import Callable
 from typing import Any
 
-from trunkline.asyncio.connection import Connection
 from trunkline.asyncio.engine import Listener
+from trunkline.asyncio.link import Link
 
 async def listen(
     create: Callable[..., Any],
-    factory: Callable[[], Connection],
+    factory: Callable[[], Link],
     *,
     ssl: ssl_module.SSLContext,
     ssl_handshake_timeout: float | None = None,
@@ -17,7 +17,7 @@ async def listen(
 ) -> Listener: ...
 async def connect(
     loop: asyncio.AbstractEventLoop,
-    factory: Callable[[], Connection],
+    factory: Callable[[], Link],
     unix: bool,
     *,
     ssl: ssl_module.SSLContext | bool,
@@ -25,4 +25,4 @@ async def connect(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
     **kwargs: Any,
-) -> Connection: ...
+) -> Link: ...

@@ -1,6 +1,6 @@
-from trunkline.asyncio.connection cimport Connection
+from trunkline.asyncio.link cimport Link
 
-cdef class ServerConnection(Connection):
+cdef class ServerLink(Link):
     cdef readonly object server
     cdef readonly object handshake
     cdef public tuple farewell

@@ -1,4 +1,4 @@
-from trunkline.asyncio.awaitables cimport Waiter
+from trunkline.asyncio.awaitables cimport Sends, Waiter
 from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
 from trunkline.endpoint.connection cimport BaseConnection
@@ -9,22 +9,23 @@ cdef double QUICK, LONGEST_WAIT
 
 cdef class Shared:
     cdef object __weakref__
-    cdef object get_loop, sent, clock, deadlines, turn
+    cdef object get_loop, clock, deadlines, turn
+    cdef Sends sends
     cdef readonly Py_ssize_t connections
     cdef list line
     cdef Py_ssize_t next
-    cdef Connection holder
+    cdef Link holder
     cdef double held_since
 
-    cdef object put_in_line(self, Connection connection)
+    cdef object put_in_line(self, Link connection)
     cpdef object wake_line(self)
-    cdef object wake(self, Connection connection)
+    cdef object wake(self, Link connection)
     cdef bint may_wake_now(self)
-    cdef object _wake(self, Connection connection, bint may_wake_now)
+    cdef object _wake(self, Link connection, bint may_wake_now)
     cdef object ask_for_turn(self)
 
 cdef class Receive(Waiter):
-    cdef Connection connection
+    cdef Link connection
     cdef bint iterating
     cdef readonly bint fragment
 
@@ -40,27 +41,29 @@ cdef class Spares:
 
 cdef Spares spares
 
-cdef Receive receive(Connection connection, bint iterating=*, bint fragment=*)
+cdef Receive receive(Link connection, bint iterating=*, bint fragment=*)
 
 cdef class Messages:
-    cdef Connection connection
+    cdef Link connection
 
 cdef class Drain(Waiter):
-    cdef Connection connection
+    cdef Link connection
 
 ctypedef object (*write_chunks)(object transport, list chunks, bint last)
 
-cdef class Connection(BaseConnection):
+cdef class Link(BaseConnection):
     cdef readonly object loop
-    cdef unsigned long thread
+    cdef public unsigned long thread
     cdef Shared shared
-    cdef object get_loop, sent, clock
+    cdef object get_loop
+    cdef Sends sends
+    cdef readonly object clock
     cdef public object transport
     cdef write_chunks write_chunks
     cdef public Receive receiver
-    cdef bint streaming_broken
+    cdef public bint streaming_broken
     cdef list drains
-    cdef object fragmenting
+    cdef public object fragmenting
     cdef public object on_writable, on_closing
     cdef int budget
     cdef int quick_batches
@@ -68,7 +71,7 @@ cdef class Connection(BaseConnection):
     cdef public bint writing_paused
     cdef bint eof_sent
     cdef readonly bint lost
-    cdef object closed_waiter
+    cdef public object closed_waiter
     cdef double drop_at, due
 
     cdef object after_receiving(self, bint may_wake_now)

@@ -1,0 +1,109 @@
+"""The ways of `recv` and `send` that wait more than once, for a `Link`.
+
+They are coroutines of Python, not of Cython: programs and frameworks ask `inspect.iscoroutine`, which knows no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trunkline.core.inbox import convert
+from trunkline.endpoint.connection import STREAMING_BROKEN
+from trunkline.endpoint.fragments import FragmentedMessage
+from trunkline.exceptions import ConcurrencyError, ConnectionClosedOK
+from trunkline.typing import Data
+
+if TYPE_CHECKING:
+    from trunkline.asyncio.link import Link
+
+__all__ = [
+    "fail", "fail_streaming", "fail_undecodable", "no_more", "received", "recv_as", "send_fragments", "send_later",
+]  # fmt: skip
+
+
+async def fail(error: Exception) -> None:
+    """Raise an error where its result is awaited."""
+    raise error
+
+
+# Receiving
+
+
+async def recv_as(connection: Link, message: Awaitable[Data], decode: bool) -> Data:
+    """Receive a message as str or as bytes."""
+    received = await message
+    try:
+        return convert(received, decode)
+    except UnicodeDecodeError as fault:
+        await fail_undecodable(connection, fault)
+
+
+async def fail_undecodable(connection: Link, fault: UnicodeDecodeError) -> NoReturn:
+    """Close the connection, since it received text that isn't any (RFC 6455 section 8.1)."""
+    connection.session.fault(fault, connection.clock())
+    connection.attend()
+    await connection.wait_closed()
+    raise connection.session.close_exception() from fault
+
+
+async def fail_streaming() -> Data:
+    """Refuse to receive: a part of a message is missing."""
+    raise ConcurrencyError(STREAMING_BROKEN)
+
+
+async def received(connection: Link) -> AsyncIterator[Data]:
+    """The messages of a connection that receives in its own way."""
+    try:
+        while True:
+            yield await connection.recv()
+    except ConnectionClosedOK:
+        pass
+
+
+async def no_more() -> Data:
+    """End a loop over messages."""
+    raise StopAsyncIteration
+
+
+# Sending
+
+
+async def send_later(connection: Link, send: Callable[[], Awaitable[None]]) -> None:
+    """Send a message that must wait before it is written."""
+    connection.thread = get_ident()
+    while connection.fragmenting is not None:
+        await asyncio.shield(connection.fragmenting)
+    if connection.session.phase != 1:
+        await connection.wait_closed()
+        raise connection.session.close_exception()
+    await send()
+
+
+async def send_fragments(connection: Link, message: Any, text: bool | None, compress: bool | None) -> None:
+    """Send a message in the fragments of an iterable."""
+    FragmentedMessage.check(message)
+    fragments = message if isinstance(message, AsyncIterable) else each(message)
+    sending = FragmentedMessage(connection.session, text, compress)
+    connection.fragmenting = connection.loop.create_future()
+    try:
+        async for fragment in fragments:
+            sending.add(fragment)
+            await connection.drain()
+        sending.finish()
+    except BaseException as error:
+        if sending.abandon(error, connection.clock()):
+            connection.attend()
+        raise
+    finally:
+        fragmenting, connection.fragmenting = connection.fragmenting, None
+        fragmenting.set_result(None)
+    await connection.drain()
+
+
+async def each(items: Iterable[Any]) -> AsyncIterator[Any]:
+    """An asynchronous iterator over an iterable."""
+    for item in items:
+        yield item
