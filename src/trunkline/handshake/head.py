@@ -42,13 +42,14 @@ Parsed = TypeVar("Parsed")
 
 # A whole line, not empty, and not one that continues the line before (obs-fold, RFC 9112 section 5.2)
 _line = rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]{0,%d}+\r\n)" % (MAX_LINE_LENGTH - 1)
-_lines = re.compile(_line + rb"*+")
-_whole_head = re.compile(_line + rb"{1,%d}+\r\n" % (1 + MAX_NUM_HEADERS))
+# Greedy, not possessive: before 3.11.5, Python forgets where a possessive group began that doesn't match.
+_lines = re.compile(_line + rb"*")
+_whole_head = re.compile(_line + rb"{1,%d}\r\n" % (1 + MAX_NUM_HEADERS))
 _printable = re.compile(rb"[\t -~\x80-\xff]*+")
 
 # RFC 9112 section 3.2.2: scheme, host and port, without user information (RFC 9110 section 4.2.4); path and query
 _ABSOLUTE_FORM = (
-    r"(?i:https?+|wss?+)://((?:\[[0-9A-Fa-f:.]++\]|[!$%&'()*+,;=\-._~0-9A-Za-z]++)(?::[0-9]*+)?+)((?:[/?#][!-~]*+)?+)"
+    r"(?i:https?+|wss?+)://((?:\[[0-9A-Fa-f:.]++\]|[!$%&'()*+,;=\-._~0-9A-Za-z]++)(?::[0-9]*+)?)((?:[/?#][!-~]*+)?)"
 )
 _absolute_form = re.compile(_ABSOLUTE_FORM)
 # RFC 9112 section 3; a resource is named in origin form or in absolute form, and two methods may do without one
@@ -57,7 +58,7 @@ _request_line = re.compile(
     % _ABSOLUTE_FORM.encode()
 )
 # RFC 9112 section 4, RFC 9110 section 15; servers leave out the last space
-_status_line = re.compile(rb"(HTTP/1\.\d) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?+\r\n")
+_status_line = re.compile(rb"(HTTP/1\.\d) ([1-5]\d\d)(?: ([\t -~\x80-\xff]*+))?\r\n")
 
 LONGEST_FAULT = 200  # characters of what is said to be wrong
 MAX_EMPTY_LINES = 16  # before a request; more would only serve to keep the server busy

@@ -42,8 +42,8 @@ Item = TypeVar("Item")
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 _token = re.compile(_TOKEN)
-_protocol = re.compile(rf"{_TOKEN}(?:/{_TOKEN})?+")  # RFC 9110 section 7.8
-_quoted_string = re.compile(r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+)"')  # RFC 9110 section 5.6.4
+_protocol = re.compile(rf"{_TOKEN}(?:/{_TOKEN})?")  # RFC 9110 section 7.8
+_quoted_string = re.compile(r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)"')  # RFC 9110 section 5.6.4
 _token68 = re.compile(r"[A-Za-z0-9\-._~+/]++=*+")  # RFC 9110 section 11.2
 _whitespace = re.compile(r"[ \t]*+")  # RFC 9110 section 5.6.3
 _list_separator = re.compile(r"[ \t,]*+")  # RFC 9110 section 5.6.1.2: recipients accept empty elements
