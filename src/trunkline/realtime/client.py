@@ -290,7 +290,7 @@ class Client(Identity):
             self.connection.on_writable = self.connection.on_closing = None
             self.hub.closed(self)
 
-    def leave(self) -> None:
+    def peer_left(self) -> None:
         """The peer closes the connection, or is gone: others see that at once, whatever its command waits for.
 
         Commands that it sent before are still carried out. While it connects, that comes to its end first.

@@ -214,7 +214,7 @@ class Commands:
             raise
         client.connected(self.clock(), random.random())
         if client.leaving:
-            client.leave()
+            client.peer_left()
             return
         client.reply(id, connect=result)
         subscriptions = list(client.subscriptions.values())
@@ -556,7 +556,7 @@ class Commands:
         except Gone:
             pass
         if client.leaving:
-            client.leave()
+            client.peer_left()
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""

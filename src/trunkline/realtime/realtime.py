@@ -357,9 +357,9 @@ class Realtime:
     def _new_client(self, connection: ServerConnection, codec: Codec, timeouts: Timeouts) -> Client:
         client = Client(connection, codec, self._hub, now(), timeouts=timeouts, queue_limit=self.limits.queue)
         self._deadlines.watch(client)
-        connection.on_closing = client.leave
+        connection.on_closing = client.peer_left
         if not connection.open:
-            client.leave()
+            client.peer_left()
         return client
 
     def serve(self, host: str | None = None, port: int | None = None, **kwargs: Any) -> Server:

@@ -195,7 +195,8 @@ class Subscriptions:
     async def _listen(self, room: Room) -> None:
         if not room.listening:
             async with room.lock:
-                if not room.listening:
+                # The client may have left meanwhile, and then the room is gone, or another one has its name.
+                if not room.listening and self.hub.rooms.get(room.name) is room:
                     await self.broker.subscribe(room.name)
                     room.listening = True
 
