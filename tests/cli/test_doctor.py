@@ -1,5 +1,8 @@
+import re
 import ssl
+import tomllib
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +31,31 @@ def test_a_library_that_is_not_installed_comes_with_how_to_install_it(monkeypatc
     rows = {name: (found, purpose) for name, found, purpose in doctor.optional_libraries()}
     assert rows["rich"] == ("not installed", "for the command line: pip install 'trunkline[cli]'")
     assert rows["click"] == ("1.0", "for the command line")
+
+
+def test_what_is_shown_is_what_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markup has brackets, too, and those of an extra or of a path must not be taken for it."""
+
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor.sys, "executable", "/opt/[bold]/:smile:/python")
+    shown = CliRunner().invoke(doctor.doctor).output
+    assert "/opt/[bold]/:smile:/python" in shown
+    for _, purpose, requirement in doctor.OPTIONAL:
+        assert f"for {purpose}: pip install '{requirement}'" in shown
+
+
+def test_all_extras_are_listed() -> None:
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    listed = {(name, requirement) for name, _, requirement in doctor.OPTIONAL}
+    for extra, requirements in extras.items():
+        for requirement in requirements:
+            name = re.split(r"[\[<>=]", requirement)[0]
+            assert (name, f"trunkline[{extra}]") in listed
+    assert {requirement for _, requirement in listed} <= {f"trunkline[{extra}]" for extra in extras} | {"uvloop"}
 
 
 def test_modules_that_could_not_be_compiled_come_with_reason_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

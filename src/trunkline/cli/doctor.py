@@ -26,9 +26,13 @@ OPTIONAL = (
     ("rich", "the command line", "trunkline[cli]"),
     ("isal", "faster compression", "trunkline[deflate]"),
     ("numpy", "faster masking where nothing is compiled", "trunkline[masking]"),
+    ("python-socks", "SOCKS proxies", "trunkline[proxy]"),
+    ("werkzeug", "routing", "trunkline[router]"),
+    ("trio", "servers and clients on trio", "trunkline[trio]"),
+    ("greenlet", "handlers that share threads", "trunkline[fibers]"),
+    ("pyjwt", "tokens of rooms", "trunkline[realtime]"),
+    ("cryptography", "tokens of rooms with a public key", "trunkline[realtime]"),
     ("uvloop", "another event loop", "uvloop"),
-    ("python-socks", "SOCKS proxies", "python-socks[asyncio]"),
-    ("werkzeug", "routing", "werkzeug"),
 )
 
 PIPE_WIDTH = 200  # columns: a program that reads a pipe wants whole lines
@@ -39,7 +43,8 @@ Row = tuple[str, str, str]
 @click.command()
 def doctor() -> None:
     """Show versions, what is compiled, and which optional libraries are installed."""
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    # Without markup, or it would take the brackets of `trunkline[deflate]`, and of paths, for its own.
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
     for title, rows in (
         ("Installation", installation()),
         ("Modules that can be compiled", build()),
