@@ -934,7 +934,7 @@ def test_log_records_know_their_connection(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.INFO, "websockets.server")
 
     async def talk(client: Any, server: Any) -> None:
-        (opened,) = [record for record in caplog.records if record.getMessage() == "connection open"]
+        (opened,) = [record for record in caplog.records if record.msg.startswith("connection open")]
         assert opened.websocket.id == server.id
         assert isinstance(opened.websocket, weakref.ProxyType)
 

@@ -58,7 +58,7 @@ class ServerLink(Link):
 
     def on_drop(self) -> None:
         if self.session.state is State.CONNECTING and not self.rejected:
-            self.logger.info("connection handshake timed out")
+            self.log_info("connection handshake timed out")
             if self.task is not None:
                 self.task.cancel()  # a hook that takes longer
             if self.server.is_closing():
@@ -98,7 +98,7 @@ class ServerLink(Link):
 
     def connection_lost(self, error: BaseException | None) -> None:
         super().connection_lost(error)
-        self.log_info("connection closed")
+        self.log_closed(self.clock())
         if self.running and self.handshake is not None and self.task is not None and self.drop_at > 0:
             # A hook goes on without the client, and a server that closes waits for it: for the time that it had.
             self.loop.call_later(max(0.0, self.drop_at - self.clock()), self.task.cancel)

@@ -14,6 +14,7 @@ cdef class BaseConnection:
     cdef readonly tuple extensions
     cdef object _protocol
     cdef public Py_ssize_t skipped_broadcasts
+    cdef double opened_at
 
     cpdef bint put(self, object message, object text, object compress)
     cpdef object broadcast(self, PreparedMessage message)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage, as_payload
+from trunkline.endpoint import log
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
 from trunkline.extensions.base import Extension
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
@@ -96,6 +97,7 @@ class BaseConnection:
         self.negotiated_subprotocol: Subprotocol | None = None
         self.extensions: tuple[Extension, ...] = ()
         self.skipped_broadcasts = 0
+        self.opened_at = 0.0
         if self._protocol is not None:
             self._protocol.join(self)
 
@@ -257,6 +259,7 @@ class BaseConnection:
         """The opening handshake is done."""
         self.negotiated_subprotocol = subprotocol
         self.extensions = tuple(extensions)
+        self.opened_at = now
         self.session.open(now, extensions)
         if self.debug:
             self.logger.debug("= connection is OPEN")
@@ -325,10 +328,25 @@ class BaseConnection:
         """`broadcast` for the function of that name; a compiled driver saves the look-up."""
         return self.broadcast(message)
 
-    def log_info(self, message: str, *arguments: object) -> None:
-        """Log, but don't even make a logger if nobody listens."""
-        if self.base_logger.isEnabledFor(logging.INFO):
-            self.logger.info(message, *arguments)
+    def log_info(self, event: str, *arguments: object, detail: str = "") -> None:
+        """Log an event of this connection, but make no logger unless its records are wanted."""
+        if not self.base_logger.isEnabledFor(logging.INFO):
+            return
+        if log.DETAILED:
+            request = request_of(self._request) if isinstance(self._request, bytes) else self._request
+            origin = log.describe_origin(self.remote_address, request)
+            event, arguments = f"{event}: %s%s", (*arguments, origin, detail and f", {detail}")
+        elif detail:
+            event, arguments = f"{event}: %s", (*arguments, detail)
+        self.logger.info(event, *arguments)
+
+    def log_closed(self, now: float) -> None:
+        """Log the end of this connection, and of one that never opened."""
+        opened = log.DETAILED and self.opened_at > 0
+        self.log_info(
+            "connection closed",
+            detail=log.describe_end(self.session.close_code, now - self.opened_at) if opened else "",
+        )
 
     def log_head(self, direction: str, head: Request | Response | None) -> None:
         """Log the head of the opening handshake, ">" for sent, "<" for received."""

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
+from trunkline.endpoint.log import address_in_words
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
@@ -117,7 +118,7 @@ class BaseServer:
     @staticmethod
     def refuse(connection: Any, error: InvalidHandshake) -> Response:
         """The answer to what isn't a request."""
-        connection.log_info("opening handshake failed: %s", explain(error))
+        connection.log_info("opening handshake failed", detail=explain(error))
         handshake: ServerHandshake = connection.handshake
         return handshake.refuse(error)
 
@@ -161,7 +162,7 @@ class BaseServer:
     def log_failure(connection: Any, error: BaseException) -> None:
         """Log that a handler raised an exception; that its peer goes away is no fault of it."""
         if isinstance(error, ConnectionClosed) and connection.lost:
-            connection.log_info("connection handler ended: %s", error)
+            connection.log_info("connection handler ended", detail=str(error))
         else:
             connection.logger.error("connection handler failed", exc_info=error)
 
@@ -191,13 +192,7 @@ def run_now(rule: Coroutine[Any, Any, Any]) -> Any:
 
 def get_socket_name(sock: Any) -> str:
     """Where a socket listens, for logs: host and port, or the path of a Unix socket."""
-    match sock.getsockname():
-        case (host, port):
-            return f"{host}:{port}"
-        case (host, port, _, _):  # IPv6
-            return f"[{host}]:{port}"
-        case path:
-            return str(path)
+    return address_in_words(sock.getsockname())
 
 
 def adapt_handler(handler: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.log import address_in_words
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.exceptions import InvalidHandshake
@@ -24,6 +25,7 @@ from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
+from trunkline.sync.carrier import address_of
 from trunkline.sync.client import check_socket, deprecated_ssl_context
 from trunkline.sync.connection import Connection, broadcast
 from trunkline.sync.stream import Deadline, SocketStream, Stream, here, push_all, read_some, start_tls, wait_for
@@ -188,7 +190,7 @@ class ServerConnection(Connection):
                 self.carrier.wait_for_change(None)
 
     def tell_lost(self) -> None:
-        self.log_info("connection closed")
+        self.log_closed(monotonic())
 
 
 class Server(BaseServer):
@@ -303,9 +305,9 @@ class Server(BaseServer):
                     self._close(connection)
                 connection.run_handler()
         except TimeoutError:
-            self.logger.info("connection handshake timed out")
+            self._log_failure_to_open(sock, connection, "connection handshake timed out")
         except OSError as error:
-            self.logger.info("connection lost during the handshake: %s", error)
+            self._log_failure_to_open(sock, connection, "connection lost during the handshake", str(error))
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
         finally:
@@ -315,6 +317,15 @@ class Server(BaseServer):
                 connection.abort()
                 self._connections.discard(connection)
                 connection.end_handling()
+
+    def _log_failure_to_open(
+        self, sock: socket.socket, connection: ServerConnection | None, event: str, detail: str = ""
+    ) -> None:
+        if connection is not None:
+            connection.log_info(event, detail=detail)
+        else:  # TLS comes before
+            peer = address_in_words(address_of(sock.getpeername))
+            self.logger.info("%s: %s%s", event, peer, detail and f", {detail}")
 
     # Closing
 

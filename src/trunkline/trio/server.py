@@ -94,7 +94,7 @@ class ServerConnection(Connection):
 
     def _not_opened(self) -> bool:
         if self.opening.cancelled_caught:
-            self.logger.info("connection handshake timed out")
+            self.log_info("connection handshake timed out")
         return False
 
     async def _receive_and_answer(self) -> Response | None:
@@ -125,6 +125,10 @@ class ServerConnection(Connection):
         """The server closes, and the opening handshake hasn't finished."""
         with trio.CancelScope(shield=True):
             await self._reject(self.server.unavailable(self.handshake))
+
+    def tell_lost(self) -> None:
+        super().tell_lost()
+        self.log_closed(trio.current_time())
 
     # The handler
 
@@ -219,7 +223,8 @@ class Server(BaseServer, trio.abc.AsyncResource):
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             if connection is not None:
-                connection.log_info("connection closed")
+                if not connection.lost:  # it never opened
+                    connection.log_closed(trio.current_time())
                 self._forget(connection)
 
     async def _handle(self, connection: ServerConnection) -> None:

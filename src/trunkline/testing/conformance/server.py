@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import threading
 
 from trunkline.core.session import State
@@ -11,7 +12,7 @@ from trunkline.datastructures import Headers
 from trunkline.exceptions import ConnectionClosedOK
 from trunkline.http11 import Response
 from trunkline.testing.conformance.scenario import PAIR, SERVER, scenario
-from trunkline.testing.conformance.world import World, eventually, expect, unmasked
+from trunkline.testing.conformance.world import Keeper, World, eventually, expect, unmasked
 from trunkline.testing.peer import PATIENCE, Peer
 from trunkline.testing.wire import BINARY, TEXT, RawFrame, request, status_of
 
@@ -64,6 +65,44 @@ def handler_gets_the_path_if_it_asks_for_it(world: World) -> None:
     finally:
         world.driver.handler = handler  # type: ignore[method-assign]
     assert paths == ["/chat?a=b"]
+
+
+@scenario(SERVER)
+def logs_each_connection(world: World) -> None:
+    """At INFO: the peer and its path, without the query, and how the connection ended."""
+    log: list[str] = []
+    logger = logging.Logger("life", logging.INFO)
+    logger.addHandler(Keeper(log, logging.INFO))
+    with world.serve(logger=logger, origins=[None]) as server:
+        for path, code in (("/chat?token=secret", 3000), ("/lost", None)):
+            with world.peer_of(server) as peer:
+                name = "{}:{}".format(*peer.sock.getsockname())
+                peer.open(path=path)
+                server.accept()
+                if code is None:
+                    peer.reset()
+                else:
+                    peer.send_close(code)
+                    assert peer.read_close() == code
+                    peer.close()
+            path = path.partition("?")[0]
+            end = "3000 (registered)" if code else "1006 (abnormal closure [internal])"
+            closed = f"connection closed: {name} {path}, {end} after 0."
+            eventually(lambda closed=closed: any(text.startswith(closed) for text in log))  # type: ignore[misc]
+            assert f"connection open: {name} {path}" in log
+        with world.peer_of(server) as peer:
+            name = "{}:{}".format(*peer.sock.getsockname())
+            peer.send(request("Origin: https://example.com", path="/refused"))
+            peer.read_to_eof()
+        eventually(lambda: f"connection closed: {name} /refused" in log)
+        assert f"connection rejected (403 Forbidden): {name} /refused" in log
+        with world.peer_of(server) as peer:
+            name = "{}:{}".format(*peer.sock.getsockname())
+            peer.send(b"nonsense\r\n\r\n")
+            peer.read_to_eof()
+        eventually(lambda: f"connection closed: {name}" in log)
+        assert any(text.startswith(f"opening handshake failed: {name}, did not receive") for text in log)
+    assert not any("secret" in text for text in log)
 
 
 @scenario(SERVER)

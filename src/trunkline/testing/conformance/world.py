@@ -197,7 +197,7 @@ class World:
         self.role = role
         self.log: list[str] = []
         self.logger = logging.Logger("conformance")  # one that nobody else has handlers for
-        self.logger.addHandler(_Keeper(self.log))
+        self.logger.addHandler(Keeper(self.log))
         self.stack = contextlib.ExitStack()
         self._watched: list[weakref.ref[Any]] = []
 
@@ -319,9 +319,11 @@ class World:
         return os.path.join(directory, "socket")
 
 
-class _Keeper(logging.Handler):
-    def __init__(self, log: list[str]) -> None:
-        super().__init__(logging.WARNING)
+class Keeper(logging.Handler):
+    """Keeps the messages of records."""
+
+    def __init__(self, log: list[str], level: int = logging.WARNING) -> None:
+        super().__init__(level)
         self.log = log
 
     def emit(self, record: logging.LogRecord) -> None:
