@@ -16,6 +16,8 @@ import trunkline
 from tests.support.process import environment
 from trunkline.compat import ELSEWHERE, MODULES, VALUES, install
 
+PRINTS_LIBRARY = "import websockets; print(websockets.connect.__module__)"
+
 KNOWN_TO_BE_MISSING = {
     "websockets.utils": {"apply_mask", "get_socket_name"},
     "websockets.version": {"commit"},
@@ -226,3 +228,150 @@ def test_usage(arguments: list[str], tmp_path: Path) -> None:
     result = python(*arguments, directory=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("usage: python -m trunkline.compat")
+
+
+# --- processes that a program starts ---
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_children_of_multiprocessing(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        def library():
+            import websockets
+            return websockets.connect.__module__
+
+        if __name__ == "__main__":
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as executor:
+                print(executor.submit(library).result())
+        """)
+    )
+    command = [sys.executable, "-m", "trunkline.compat", str(program)]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert result.stdout == "trunkline.asyncio.client\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["-c", PRINTS_LIBRARY], "trunkline.asyncio.client\n"),
+        (
+            ["-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PRINTS_LIBRARY!r}])"],
+            "trunkline.asyncio.client\n",
+        ),
+        (["-m", "websockets", "--version"], f"trunkline, version {trunkline.__version__}\n"),
+        (["-c", "import sys; print([path for path in sys.path if 'startup' in path])"], "[]\n"),
+        (["-c", "import sys; print('trunkline' in sys.modules)"], "False\n"),
+    ],
+)
+def test_python_programs_that_it_starts(arguments: list[str], output: str) -> None:
+    assert run(f"""
+        import subprocess, sys
+        result = subprocess.run([sys.executable, *{arguments}], capture_output=True, text=True, check=True)
+        assert not result.stderr, result.stderr
+        print(result.stdout, end="")
+        """) == output  # fmt: skip
+
+
+def test_a_child_without_trunkline_says_so() -> None:
+    output = run("""
+        import os, subprocess, sys
+        os.environ["PYTHONPATH"] = os.environ["PYTHONPATH"].split(os.pathsep)[0]
+        program = "import contextlib, sitecustomize\\nwith contextlib.suppress(ImportError): import websockets"
+        print(subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True).stderr)
+        """)
+    assert "RuntimeWarning: trunkline stands in for websockets in the parent process, but not here: No module" in output
+
+
+def test_the_file_that_a_child_would_have_run_is_run(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.found = __name__, __file__")
+    program = f"import sys, sitecustomize; print(sys.found, sitecustomize.__file__); {PRINTS_LIBRARY}"
+    output = run(
+        f"""
+        import os, subprocess, sys
+        os.environ["PYTHONPATH"] += os.pathsep + {str(tmp_path)!r}
+        subprocess.run([sys.executable, "-c", {program!r}], check=True)
+        """
+    )
+    path = str(tmp_path / "sitecustomize.py")
+    assert output == f"('sitecustomize', {path!r}) {path}\ntrunkline.asyncio.client\n"
+
+
+def test_where_children_are_out_of_reach_install_says_so() -> None:
+    path = str(Path(trunkline.__file__).parent.parent)
+    program = f"import sys; sys.path.insert(0, {path!r}); import trunkline.compat; trunkline.compat.install()"
+    result = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert "RuntimeWarning: Python ignores PYTHONPATH here" in result.stderr
+
+
+def test_installing_twice_changes_the_environment_once() -> None:
+    assert run("""
+        import os
+        before = os.environ["PYTHONPATH"]
+        trunkline.compat.install()
+        print(os.environ["PYTHONPATH"] == before, before.split(os.pathsep)[0] == trunkline.compat.STARTUP)
+        """) == "True True\n"  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["ws://127.0.0.1:1"], ["--insecure", "wss://127.0.0.1:1"]])
+def test_the_client_of_the_command_line(arguments: list[str]) -> None:
+    """`python -m websockets`, as a program or its user would start it."""
+    program = f"""
+        import runpy, sys
+        sys.argv = ["websockets", *{arguments}]
+        runpy.run_module("websockets", run_name="__main__", alter_sys=True)
+        """
+    program = "import trunkline.compat; trunkline.compat.install()\n" + textwrap.dedent(program)
+    for command in (["-c", program], ["-m", "trunkline.compat", "-m", "websockets", *arguments]):
+        result = subprocess.run(
+            [sys.executable, *command], env=environment(), capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 1
+        assert f"cannot connect to {arguments[-1]}" in result.stderr
+
+
+# --- habits ---
+
+
+@pytest.mark.parametrize(("imported", "expected"), [("websockets", "True False"), ("trunkline", "False True")])
+def test_habits_of_websockets_come_with_it(imported: str, expected: str) -> None:
+    assert run(f"""
+        import {imported}
+        from trunkline.endpoint import log
+        from trunkline.extensions.permessage_deflate import (
+            ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory, enable_server_permessage_deflate
+        )
+        factories = [
+            ClientPerMessageDeflateFactory(), ServerPerMessageDeflateFactory(), *enable_server_permessage_deflate(None)
+        ]
+        [compress_all] = {{factory.compress_all for factory in factories}}
+        print(compress_all, log.DETAILED)
+        """) == f"{expected}\n"  # fmt: skip
+
+
+def test_programs_find_what_they_know_in_logs_and_on_the_wire() -> None:
+    """The texts of websockets, and no message that isn't compressed."""
+    assert run("""
+        import asyncio, logging
+        import websockets
+
+        log = []
+        handler = logging.Handler()
+        handler.emit = lambda record: log.append(record.getMessage())
+        logging.getLogger("websockets.server").addHandler(handler)
+        logging.getLogger("websockets.server").setLevel(logging.INFO)
+
+        async def main():
+            async def handler(ws):
+                await ws.send("short")
+            async with websockets.serve(handler, "127.0.0.1", 0) as server:
+                async with websockets.connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", proxy=None) as ws:
+                    print(await ws.recv(), ws.extensions[0].deflater.every)
+
+        asyncio.run(main())
+        print([text for text in log if "connection" in text])
+        """).splitlines()[-2:] == ["short True", "['connection open', 'connection closed']"]  # fmt: skip

@@ -44,7 +44,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "sans-I/O": ("sansio",),
     "names": ("protocol", "client", "server"),
     "endpoint": ("endpoint",),
-    "compat": ("compat",),
+    "compat": ("compat", "startup"),
     "asyncio": ("asyncio",),
     "sync": ("sync",),
     "trio": ("trio",),

@@ -12,18 +12,27 @@ or as the first thing that a program does::
     trunkline.compat.install()
 
 From then on `import websockets`, anywhere in the process, finds trunkline, whether websockets is installed or not. Only
-that name is concerned. A name that is set in its modules, as by `unittest.mock.patch`, is set in trunkline's. Processes
-that the program starts have to call `install` themselves.
+that name is concerned. A name that is set in its modules, as by `unittest.mock.patch`, is set in trunkline's.
+
+The same holds in the Python processes that the program starts after that, such as the workers of a web server. They get
+a directory of trunkline in the variable `PYTHONPATH`. A process without that variable has to call `install` itself, and
+so has one that ignores it, as with `python -I`.
+
+Programs and their peers may depend on habits of websockets, so two more are the same: every message is compressed where
+compression was agreed on, and the records about connections at INFO have the texts of websockets alone.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import runpy
 import sys
 import types
+import warnings
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -35,6 +44,7 @@ VERSION_OF_WEBSOCKETS = "17.4"
 #: Which module stands in for which.
 MODULES = {
     "websockets": "trunkline",
+    "websockets.__main__": "trunkline.__main__",
     "websockets.asyncio": "trunkline.asyncio",
     "websockets.asyncio.client": "trunkline.asyncio.client",
     "websockets.asyncio.connection": "trunkline.asyncio.connection",
@@ -81,6 +91,21 @@ VALUES: dict[str, dict[str, object]] = {
 RECONNECTING = (
     "BACKOFF_FACTOR", "BACKOFF_INITIAL_DELAY", "BACKOFF_MAX_DELAY", "BACKOFF_MIN_DELAY", "backoff", "process_exception",
 )  # fmt: skip
+
+#: Habits of websockets: the module that has them here, the name in it, and the value for websockets.
+HABITS = (
+    ("trunkline.endpoint.log", "DETAILED", False),
+    ("trunkline.extensions.permessage_deflate", "COMPRESS_ALL", True),
+)
+
+#: The directory that child processes get on PYTHONPATH: Python imports its `sitecustomize` at the start.
+STARTUP = str(Path(__file__).with_name("startup"))
+
+#: What `install` says where it can't reach the children of multiprocessing, which get the options of this process.
+IGNORED = (
+    "Python ignores PYTHONPATH here, because of its option -I or -E: processes that the program starts run on "
+    "websockets itself, unless they call trunkline.compat.install(), too"
+)
 
 #: Names that older programs import from another place: the module that has them, and their name there if it is another.
 ELSEWHERE = {
@@ -143,13 +168,24 @@ class StandIn(MetaPathFinder, Loader):
         if fullname not in MODULES:
             # Without `name=`, which would let `from ... import` replace this text by one that says less.
             raise ModuleNotFoundError(f"trunkline, which stands in for websockets, has no {fullname}")
-        # As a package, so that `from websockets.frames import missing` comes by here, too.
-        return ModuleSpec(fullname, self, origin=f"{MODULES[fullname]}, by trunkline.compat", is_package=True)
+        # As a package, so that `from websockets.frames import missing` comes by here, too. `python -m` runs no package.
+        is_package = not fullname.endswith(".__main__")
+        return ModuleSpec(fullname, self, origin=f"{MODULES[fullname]}, by trunkline.compat", is_package=is_package)
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         return Alias(spec.name)
 
+    def get_code(self, fullname: str) -> types.CodeType | None:
+        """The code that `python -m websockets` runs."""
+        spec = importlib.util.find_spec(MODULES[fullname])
+        assert spec is not None, "trunkline has it"
+        assert isinstance(spec.loader, InspectLoader), "it is a file"
+        return spec.loader.get_code(spec.name)
+
     def exec_module(self, module: types.ModuleType) -> None:
+        if module.__name__ == "websockets":
+            for name, habit, value in HABITS:
+                setattr(importlib.import_module(name), habit, value)
         target = importlib.import_module(MODULES[module.__name__])
         vars(module).update(
             VALUES.get(module.__name__, {}),
@@ -183,7 +219,9 @@ STAND_IN = StandIn()
 
 
 def install() -> None:
-    """Let `import websockets` find trunkline, in this process, from now on. Calling it again does nothing.
+    """Let `import websockets` find trunkline from now on, in this process and in those that it starts.
+
+    Calling it again does nothing.
 
     Raises:
         RuntimeError: if websockets itself was imported before.
@@ -191,8 +229,14 @@ def install() -> None:
     loaded = sys.modules.get("websockets")
     if loaded is not None and getattr(loaded.__spec__, "loader", None) is not STAND_IN:
         raise RuntimeError("websockets is imported already: call trunkline.compat.install() before that")
-    if STAND_IN not in sys.meta_path:
-        sys.meta_path.insert(0, STAND_IN)
+    if STAND_IN in sys.meta_path:
+        return
+    sys.meta_path.insert(0, STAND_IN)
+    if sys.flags.ignore_environment:
+        warnings.warn(IGNORED, RuntimeWarning, stacklevel=2)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if STARTUP not in paths:  # else a parent has put it there
+        os.environ["PYTHONPATH"] = os.pathsep.join([STARTUP, *paths])
 
 
 def main(arguments: list[str]) -> None:

@@ -6,11 +6,20 @@ import dataclasses
 import sys
 from typing import Any
 
-__all__ = ["Compression", "Limit", "Options", "Timeout", "check_arguments", "check_compression", "check_timeout"]
+__all__ = [
+    "Compression",
+    "Limit",
+    "Options",
+    "Timeout",
+    "check_arguments",
+    "check_compression",
+    "check_timeout",
+    "compresses_all",
+]
 
 LONGEST_TIMEOUT = 100 * 365 * 86400  # seconds; not all clocks and event loops can count further
 
-#: "deflate" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
+#: "deflate", "deflate-all" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
 Compression = str | None
 
 #: Seconds, or None for no limit; under this name, compiled code takes an int, too.
@@ -122,7 +131,12 @@ def check_compression(compression: object) -> None:
     """Refuse what `compression` can't be.
 
     Raises:
-        ValueError: if it is neither "deflate" nor None.
+        ValueError: if it is neither "deflate" nor "deflate-all" nor None.
     """
-    if compression not in ("deflate", None):
+    if compression not in ("deflate", "deflate-all", None):
         raise ValueError(f"unsupported compression: {compression}")
+
+
+def compresses_all(compression: str | None) -> bool | None:
+    """What `compression` says of `compress_all` of the factories; None leaves the choice to them."""
+    return True if compression == "deflate-all" else None

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,8 @@ def running(*arguments: str) -> Iterator[Server]:
             process.terminate()
 
 
-def uvicorn(implementation: str) -> contextlib.AbstractContextManager[Server]:
-    return running("-m", "uvicorn", "asgi:app", "--port", "0", "--ws", implementation)
+def uvicorn(implementation: str, *options: str) -> contextlib.AbstractContextManager[Server]:
+    return running("-m", "uvicorn", "asgi:app", "--port", "0", "--ws", implementation, *options)
 
 
 def connect(port: int, path: str = "/chat?q=1", **options: Any) -> websockets.sync.client.ClientConnection:
@@ -94,6 +95,17 @@ def connect(port: int, path: str = "/chat?q=1", **options: Any) -> websockets.sy
     )
     assert isinstance(connection, websockets.sync.client.ClientConnection)
     return connection
+
+
+def connect_to_worker(port: int) -> websockets.sync.client.ClientConnection:
+    """The workers listen somewhat later than their parent says so."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            return connect(port)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 def talk(connection: websockets.sync.client.ClientConnection) -> None:
@@ -123,6 +135,19 @@ def test_uvicorn(implementation: str, compression: str | None) -> None:
         extensions = connection.response.headers.get("Sec-WebSocket-Extensions", "")
         assert extensions.startswith("permessage-deflate") is (compression is not None)
         talk(connection)
+
+
+@pytest.mark.parametrize("options", [["--workers", "2"], ["--reload"]])
+def test_workers_of_uvicorn_run_on_trunkline(options: list[str]) -> None:
+    """They are processes of their own."""
+    with uvicorn("websockets-sansio", *options) as server:
+        port = int(server.wait_for(r"running on http://127.0.0.1:(\d+)")[1])
+        for _ in range(4):
+            connection = connect_to_worker(port)
+            connection.recv(SECONDS)
+            connection.send("library")
+            assert connection.recv(SECONDS) == "trunkline.asyncio.client"
+            connection.close()
 
 
 def test_uvicorn_refuses() -> None:

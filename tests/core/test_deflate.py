@@ -120,6 +120,43 @@ def test_every_receiver_gets_what_was_sent_whatever_was_sent_before(
         assert receiver.receive(data) == payload
 
 
+all_actions = st.tuples(
+    st.sampled_from(["message", "for all", "fragments"]), st.booleans(), st.lists(payloads, max_size=3)
+)
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("bits", [9, 12, 15])
+@pytest.mark.usefixtures("library")
+@settings(max_examples=40, deadline=None)
+@given(plan=st.lists(all_actions, max_size=8))
+def test_every_message_can_be_compressed(bits: int, takeover: bool, plan: list[tuple[str, bool, list[bytes]]]) -> None:
+    """However short, or long: also those that don't get smaller, and those that must not be compressed."""
+    deflater = Deflater(bits, takeover, {"memLevel": 5}, every=True)
+    receiver = Receiver(bits, takeover)
+    for how, stored, parts in plan:
+        payload = b"".join(parts)
+        data: bytes | None
+        if how == "fragments" and parts:
+            data = b"".join(deflater.fragment(part, i == len(parts) - 1, stored) for i, part in enumerate(parts))
+        elif how == "for all":
+            data = Deflater(bits, True, {}, every=True).message_for_all(payload, stored)
+            deflater.remember(payload)
+        else:
+            data = deflater.message(payload, stored)
+        assert data is not None
+        assert receiver.receive(data) == payload
+
+
+def test_a_stored_message_tells_nothing_but_its_length() -> None:
+    deflater = Deflater(12, True, {}, every=True)
+    deflater.message(b"secret" * 50)
+    stored = deflater.message(b"secret" * 50, stored=True)
+    assert stored is not None
+    assert b"secret" * 50 in stored
+    assert len(stored) == len(deflater.message(noise(300), stored=True) or b"")
+
+
 @pytest.mark.usefixtures("library")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

@@ -43,10 +43,12 @@ LONG = "a message that is long enough to be compressed, and that repeats itself:
 HELLO = bytes.fromhex("f248cdc9c90700")  # section 7.2.3.1
 
 
-def deflating(side: Side = Side.SERVER, *, takeover: bool = True, bits: int = 12, **options: Any) -> Session:
+def deflating(
+    side: Side = Side.SERVER, *, takeover: bool = True, bits: int = 12, every: bool = False, **options: Any
+) -> Session:
     """An open session that negotiated compression."""
     session = Session(side, **options)
-    session.open(0.0, [PerMessageDeflate(not takeover, not takeover, bits, bits, {"memLevel": 5})])
+    session.open(0.0, [PerMessageDeflate(not takeover, not takeover, bits, bits, {"memLevel": 5}, every)])
     return session
 
 
@@ -101,6 +103,34 @@ def test_the_caller_chooses(side: Side) -> None:
         assert transfer(sender, receiver) == [message, [expected]]
         sender.send_prepared(PreparedMessage(message, compress=compress))
         assert transfer(sender, receiver) == [message, [expected]]
+
+
+@both_sides
+@both_ways
+@pytest.mark.parametrize("compress", [None, True, False])
+def test_every_message_may_have_to_be_compressed(side: Side, takeover: bool, compress: bool | None) -> None:
+    """For clients that take no other once compression is agreed on; a message that must not be is stored in a block."""
+    sender = deflating(side, takeover=takeover, every=True)
+    receiver = deflating(Side(1 - side), takeover=takeover)
+    noise = random.Random(0).randbytes(1000)
+    for message in ("", b"", "x", b"\xff", "x" * 127, LONG, LONG, noise, bytes(100_000), "é" * 50):
+        sender.send(TEXT if isinstance(message, str) else BINARY, message, True, compress)
+        assert transfer(sender, receiver) == [message, [True]]
+        sender.send_prepared(PreparedMessage(message, compress=compress))
+        assert transfer(sender, receiver) == [message, [True]]
+        sender.send(TEXT if isinstance(message, str) else BINARY, message, False, compress)
+        sender.send(CONT, "" if isinstance(message, str) else b"", True)
+        receiver.receive_data(b"".join(sender.take_outgoing()), 0.0)
+        assert receiver.inbox.take() == message
+
+
+def test_a_message_for_all_is_what_each_of_them_agreed_on() -> None:
+    """The same broadcast goes plain to most, and compressed to those who need it."""
+    message = PreparedMessage("short")
+    for every in (False, True, False, True):
+        sender, receiver = deflating(every=every), deflating(Side.CLIENT)
+        sender.send_prepared(message)
+        assert transfer(sender, receiver) == ["short", [every]]
 
 
 def test_what_is_sent_plain_is_not_history() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from centrifuge.protocol import client_pb2 as centrifuge_pb2
 
 from tests.support.loop import settled
+from tests.support.raw import TEXT, RawPeer, encode_frame
 from tests.support.sdk import Events, payload, play, sdk, serving, value
 from trunkline import connect, serve
 from trunkline.exceptions import ConnectionClosed
@@ -292,6 +294,28 @@ def test_beside_plain_handlers_on_one_server() -> None:
             async with connect(f"{url}/rt", subprotocols=["centrifuge-json"]) as websocket:
                 await websocket.send('{"id":1,"connect":{}}')
                 assert json.loads(await websocket.recv())["connect"]["client"]
+
+    play(scene)
+
+
+def test_each_frame_can_be_compressed() -> None:
+    """As clients on libwebsockets need it: answers, pushes, and pings of the protocol."""
+
+    async def scene() -> None:
+        rt = Realtime(timeouts=Timeouts(ping=1))
+        rt.channel("a")
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        async with serving(rt, compression="deflate-all") as url:
+            port = int(url.split(":")[2].partition("/")[0])
+            extension = "Sec-WebSocket-Extensions: permessage-deflate"
+            async with await RawPeer.open(port, extension, path="/connection/websocket") as peer:
+                await peer.send(encode_frame(TEXT, b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"a"}}'))
+                for expected in ('"connect"', '"subscribe"', '"pub"', "{}"):
+                    if expected == '"pub"':
+                        await rt.publish("a", 1)
+                    frame = await peer.read_frame()
+                    assert frame.rsv
+                    assert expected in inflater.decompress(frame.payload + b"\x00\x00\xff\xff").decode()
 
     play(scene)
 

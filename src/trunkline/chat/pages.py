@@ -53,11 +53,8 @@ def answer(request: Request) -> Response:
         # RFC 9110 section 15.5.6: 405 names the methods that would do.
         response = plain(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} is not possible here, GET and HEAD are.\n")
         response.headers["Allow"] = "GET, HEAD"
-    else:
-        response = _resource(request.path.partition("?")[0])
-    if request.method == "HEAD":
-        response.body = b""  # RFC 9110 section 9.3.2: the header fields of GET, Content-Length included, and no content
-    return response
+        return response
+    return _resource(request.path.partition("?")[0])
 
 
 def plain(status: HTTPStatus, text: str) -> Response:

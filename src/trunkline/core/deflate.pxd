@@ -9,6 +9,8 @@ cdef class KeptStream:
 cdef class Deflater:
     cdef readonly int bits
     cdef readonly bint takeover
+    cdef readonly bint every
+    cdef readonly int kind
     cdef object _new
     cdef tuple _arguments
     cdef bint _keeps
@@ -16,9 +18,10 @@ cdef class Deflater:
     cdef KeptStream _kept
     cdef object _stream
 
-    cpdef bytes message(self, bytes payload)
-    cpdef bytes message_for_all(self, bytes payload)
-    cpdef bytes fragment(self, bytes payload, bint fin)
+    cpdef bint wants(self, Py_ssize_t size, object compress)
+    cpdef bytes message(self, bytes payload, bint stored=*)
+    cpdef bytes message_for_all(self, bytes payload, bint stored=*)
+    cpdef bytes fragment(self, bytes payload, bint fin, bint stored=*)
     cpdef object remember(self, bytes payload)
     cdef object _start(self, bytes history)
     cdef object remember_shared(self, SharedHistory shared)
@@ -37,4 +40,5 @@ cdef class Inflater:
     cdef object _remember(self, bytes piece)
     cdef object _finish(self)
 
-cdef bytes _compress(object stream, bytes payload)
+cdef bytes _compress(object stream, bytes payload, bint every)
+cdef object _store()

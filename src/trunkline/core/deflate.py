@@ -112,11 +112,17 @@ class Deflater:
         bits: size of the window as its logarithm, 9 to 15.
         takeover: whether a message may refer to the ones before it.
         settings: arguments for `zlib.compressobj`.
+        every: whether every message takes the form of a compressed one, also where that makes it longer.
+
+    Attributes:
+        kind: connections of the same kind can share what `message_for_all` gives.
     """
 
-    def __init__(self, bits: int, takeover: bool, settings: Mapping[str, Any]) -> None:
+    def __init__(self, bits: int, takeover: bool, settings: Mapping[str, Any], every: bool = False) -> None:
         self.bits = bits
         self.takeover = takeover
+        self.every = every
+        self.kind = bits | 16 if every else bits
         level = settings.get("level", LEVEL)
         memory = settings.get("memLevel", zlib.DEF_MEM_LEVEL)
         strategy = settings.get("strategy", zlib.Z_DEFAULT_STRATEGY)
@@ -131,15 +137,25 @@ class Deflater:
         self._stream: Any = None  # of a message that is sent in fragments
 
     @cython.ccall
-    def message(self, payload: bytes) -> bytes | None:
-        """A whole message compressed, or None if that doesn't make it smaller."""
+    def wants(self, size: cython.Py_ssize_t, compress: object) -> cython.bint:
+        """Whether to compress a message of this size, for which the program may have said `compress`."""
+        return self.every or (size >= SMALLEST if compress is None else bool(compress))
+
+    @cython.ccall
+    def message(self, payload: bytes, stored: cython.bint = False) -> bytes | None:
+        """A whole message compressed, or None if that doesn't make it smaller, and it needn't be.
+
+        `stored` is that of `fragment`.
+        """
+        if stored:
+            return self.fragment(payload, True, True)
         if not payload:
-            return None
+            return EMPTY if self.every else None
         kept, self._kept = self._kept, None
         stream = None if kept is None else kept.stream
         if stream is None:
             kept, stream = None, self._start(self._history)
-        data = _compress(stream, payload)
+        data = _compress(stream, payload, self.every)
         if data is None:
             return None  # the stream has seen what the peer will not
         self._extend_history(payload)
@@ -148,15 +164,27 @@ class Deflater:
         return data
 
     @cython.ccall
-    def message_for_all(self, payload: bytes) -> bytes | None:
-        """The same for every connection with this window or a larger one; tell each of them to remember the message."""
-        return _compress(self._start(b""), payload) if payload else None
+    def message_for_all(self, payload: bytes, stored: cython.bint = False) -> bytes | None:
+        """The same for every connection with this window or a larger one; tell each of them to remember the message.
+
+        `stored` is that of `fragment`.
+        """
+        if not payload:
+            return EMPTY if self.every else None
+        return _compress(_store() if stored else self._start(b""), payload, self.every)
 
     @cython.ccall
-    def fragment(self, payload: bytes, fin: cython.bint) -> bytes:
-        """The next fragment of a message compressed; `fin` says that it is the last."""
+    def fragment(self, payload: bytes, fin: cython.bint, stored: cython.bint = False) -> bytes:
+        """The next fragment of a message compressed.
+
+        Args:
+            payload: the fragment.
+            fin: whether it is the last.
+            stored: for the first one, whether the message is only put into the form of a compressed one, which says
+                nothing about its content but the length.
+        """
         if self._stream is None:
-            self._stream = self._start(self._history)
+            self._stream = _store() if stored else self._start(self._history)
             self._kept = None
         data: bytes = self._stream.compress(payload) + self._stream.flush(zlib.Z_SYNC_FLUSH) if payload else b""
         self._extend_history(payload)
@@ -290,6 +318,7 @@ class PerMessageDeflate(Extension):
         remote_max_window_bits: logarithm of the peer's window size, 8 to 15.
         local_max_window_bits: logarithm of this side's window size, 9 to 15.
         compress_settings: arguments for :func:`zlib.compressobj`.
+        compress_all: whether every message is compressed, however short, and also where that makes it longer.
 
     Raises:
         ValueError: if a window size is outside its range.
@@ -304,6 +333,7 @@ class PerMessageDeflate(Extension):
         remote_max_window_bits: int,
         local_max_window_bits: int,
         compress_settings: Mapping[str, Any] | None = None,
+        compress_all: bool = False,
     ) -> None:
         check_window_bits("remote_max_window_bits", remote_max_window_bits, 8)
         check_window_bits("local_max_window_bits", local_max_window_bits, 9)
@@ -312,7 +342,8 @@ class PerMessageDeflate(Extension):
         self.remote_max_window_bits = remote_max_window_bits
         self.local_max_window_bits = local_max_window_bits
         self.compress_settings = compress_settings or {}
-        self.deflater = Deflater(local_max_window_bits, not local_no_context_takeover, self.compress_settings)
+        takeover = not local_no_context_takeover
+        self.deflater = Deflater(local_max_window_bits, takeover, self.compress_settings, compress_all)
         self.inflater = Inflater(remote_max_window_bits, not remote_no_context_takeover)
         self._inflating = False  # the fragmented message that is being received is a compressed one
 
@@ -365,8 +396,14 @@ def check_window_bits(name: str, bits: int, smallest: int) -> None:
 
 
 @cython.cfunc
-def _compress(stream: Any, payload: bytes) -> bytes | None:
-    """A message, or None if it doesn't get smaller."""
+def _compress(stream: Any, payload: bytes, every: cython.bint) -> bytes | None:
+    """A message, or None if it doesn't get smaller, and needn't be compressed."""
     data: bytes = stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH)
     size: cython.Py_ssize_t = len(data) - len(SYNC)
-    return data[:size] if size < len(payload) else None
+    return data[:size] if every or size < len(payload) else None
+
+
+@cython.cfunc
+def _store() -> Any:
+    """A compressor that compresses nothing, and refers to nothing."""
+    return zlib.compressobj(zlib.Z_NO_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)

@@ -440,15 +440,17 @@ class Session(FrameSink):
         data: bytes | None
         assert self.deflater is not None, "negotiated"
         if starts and fin:
-            if not (len(payload) >= SMALLEST if compress is None else compress):
+            if not self.deflater.wants(len(payload), compress):
                 return first, payload
-            data = self.deflater.message(payload.encode() if isinstance(payload, str) else payload)
+            data = self.deflater.message(payload.encode() if isinstance(payload, str) else payload, compress is False)
             return (first, payload) if data is None else (first | RSV1, data)
         if starts:
-            self.deflating = compress is not False  # a message in fragments is likely to be a long one
+            self.deflating = self.deflater.wants(SMALLEST, compress)  # in fragments, a message is likely to be long
         if not self.deflating:
             return first, payload
-        data = self.deflater.fragment(payload.encode() if isinstance(payload, str) else payload, fin)
+        data = self.deflater.fragment(
+            payload.encode() if isinstance(payload, str) else payload, fin, compress is False
+        )
         return first | RSV1 if starts else first, data
 
     def _trace_received(self, frame: Frame) -> None:

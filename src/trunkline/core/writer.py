@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from trunkline.core.deflate import SMALLEST, Deflater, SharedHistory
+from trunkline.core.deflate import Deflater, SharedHistory
 
 if TYPE_CHECKING:
     from trunkline.core import _cython as cython
@@ -139,7 +139,7 @@ class PreparedMessage(PreparedFrame):
         self.opcode = 1 if (is_str if text is None else text) else 2
         super().__init__(0x80 | self.opcode, message.encode() if isinstance(message, str) else as_payload(message))
         self.compress = compress
-        self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the size of the window
+        self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the kind of the deflater
         self.history: SharedHistory | None = None  # of those who get it compressed
 
     def __len__(self) -> int:
@@ -149,10 +149,10 @@ class PreparedMessage(PreparedFrame):
     @cython.ccall
     def deflated(self, deflater: Deflater) -> PreparedFrame:
         """The frame for a connection that compresses, which remembers it; the message itself if it stays as it is."""
-        bits: int = deflater.bits
-        if bits not in self.frames:
-            self.frames[bits] = self._deflate(deflater)
-        frame: PreparedFrame | None = self.frames[bits]
+        kind: int = deflater.kind
+        if kind not in self.frames:
+            self.frames[kind] = self._deflate(deflater)
+        frame: PreparedFrame | None = self.frames[kind]
         if frame is None:
             return self
         assert self.history is not None, "made with the first compressed frame"
@@ -162,8 +162,9 @@ class PreparedMessage(PreparedFrame):
     @cython.cfunc
     def _deflate(self, deflater: Deflater) -> PreparedFrame | None:
         """The compressed frame for every connection with this window or a larger one."""
-        wanted = len(self.payload) >= SMALLEST if self.compress is None else self.compress
-        data: bytes | None = deflater.message_for_all(self.payload) if wanted else None
+        data: bytes | None = None
+        if deflater.wants(len(self.payload), self.compress):
+            data = deflater.message_for_all(self.payload, self.compress is False)
         if data is None:
             return None
         if self.history is None:

@@ -17,7 +17,7 @@ from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.extensions.permessage_deflate import enable_client_permessage_deflate
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import Request
-from trunkline.options import Options, check_compression
+from trunkline.options import Options, check_compression, compresses_all
 from trunkline.proxy import Proxy, get_proxy, parse_proxy
 from trunkline.typing import LoggerLike, Origin, PathLike, Subprotocol
 from trunkline.uri import WebSocketURI, parse_uri
@@ -77,7 +77,7 @@ class BaseConnect:
         warn_of_missing_modules()
         check_compression(compression)
         if compression is not None:
-            extensions = enable_client_permessage_deflate(extensions)
+            extensions = enable_client_permessage_deflate(extensions, compresses_all(compression))
         self.uri = uri
         self.options = options
         self.proxy = proxy

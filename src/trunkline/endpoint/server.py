@@ -20,7 +20,7 @@ from trunkline.handshake.headers import build_www_authenticate_basic, parse_auth
 from trunkline.handshake.log import explain
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
-from trunkline.options import Options, check_compression
+from trunkline.options import Options, check_compression, compresses_all
 from trunkline.typing import LoggerLike, Origin, Subprotocol
 
 __all__ = [
@@ -75,7 +75,7 @@ class BaseServer:
         warn_of_missing_modules()
         check_compression(compression)
         if compression is not None:
-            extensions = enable_server_permessage_deflate(extensions)
+            extensions = enable_server_permessage_deflate(extensions, compresses_all(compression))
         self.handler = adapt_handler(handler)
         self.options = options or Options()
         self.process_request = process_request

@@ -20,6 +20,10 @@ __all__ = [
     "enable_server_permessage_deflate",
 ]
 
+# What a factory is told of `compress_all` where it isn't told anything; `trunkline.compat` makes it True, as with
+# websockets, since programs and their peers may be used to that.
+COMPRESS_ALL = False
+
 # Of what `compression="deflate"` enables: 4 KiB of window and as much memory as makes sense with it.
 WINDOW_BITS = 12
 COMPRESS_SETTINGS = {"memLevel": 5}
@@ -38,6 +42,8 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         client_max_window_bits: largest window of this side, 9 to 15. True lets the server choose; None tells it that it
             can't.
         compress_settings: arguments for :func:`zlib.compressobj`, ``wbits`` excepted.
+        compress_all: True compresses every message, however short, and also where that makes it longer, as clients need
+            it that take no other once compression is agreed on; False leaves those as they are, and so does None.
 
     Raises:
         ValueError: if a window size is outside its range, or ``compress_settings`` can't be used.
@@ -52,6 +58,8 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         server_max_window_bits: int | None = None,
         client_max_window_bits: int | Literal[True] | None = True,
         compress_settings: Mapping[str, Any] | None = None,
+        *,
+        compress_all: bool | None = None,
     ) -> None:
         if server_max_window_bits is not None:
             check_window_bits("server_max_window_bits", server_max_window_bits, 8)
@@ -63,6 +71,7 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         self.server_max_window_bits = server_max_window_bits
         self.client_max_window_bits = client_max_window_bits
         self.compress_settings = compress_settings
+        self.compress_all = COMPRESS_ALL if compress_all is None else compress_all
 
     def get_request_params(self) -> list[ExtensionParameter]:
         """Return the parameters to offer."""
@@ -96,6 +105,7 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
             self._server_window_bits(answer.server_max_window_bits),
             self._client_window_bits(answer.client_max_window_bits),
             self.compress_settings,
+            self.compress_all,
         )
 
     def _server_window_bits(self, answer: int | bool | None) -> int:
@@ -137,6 +147,8 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         client_max_window_bits: ask the client for a window of at most this size, 8 to 15, if it can.
         compress_settings: arguments for :func:`zlib.compressobj`, ``wbits`` excepted.
         require_client_max_window_bits: decline clients that can't.
+        compress_all: True compresses every message, however short, and also where that makes it longer, as clients need
+            it that take no other once compression is agreed on; False leaves those as they are, and so does None.
 
     Raises:
         ValueError: if a window size is outside its range, or ``compress_settings`` can't be used.
@@ -152,6 +164,8 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         client_max_window_bits: int | None = None,
         compress_settings: Mapping[str, Any] | None = None,
         require_client_max_window_bits: bool = False,
+        *,
+        compress_all: bool | None = None,
     ) -> None:
         if server_max_window_bits is not None:
             check_window_bits("server_max_window_bits", server_max_window_bits, 9)
@@ -167,6 +181,7 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         self.server_max_window_bits = server_max_window_bits
         self.client_max_window_bits = client_max_window_bits
         self.compress_settings = compress_settings
+        self.compress_all = COMPRESS_ALL if compress_all is None else compress_all
         self.require_client_max_window_bits = require_client_max_window_bits
 
     def process_request_params(
@@ -196,6 +211,7 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
             answer.client_max_window_bits or 15,
             answer.server_max_window_bits or 15,
             self.compress_settings,
+            self.compress_all,
         )
         return answer.build(), extension
 
@@ -258,23 +274,27 @@ class _Parameters:
 
 
 def enable_client_permessage_deflate(
-    extensions: Sequence[ClientExtensionFactory] | None,
+    extensions: Sequence[ClientExtensionFactory] | None, compress_all: bool | None = None
 ) -> Sequence[ClientExtensionFactory]:
     """Offer permessage-deflate with the default settings, unless it is among `extensions` already."""
     extensions = extensions or []
     if any(factory.name == NAME for factory in extensions):
         return extensions
-    return [*extensions, ClientPerMessageDeflateFactory(compress_settings=COMPRESS_SETTINGS)]
+    factory = ClientPerMessageDeflateFactory(compress_settings=COMPRESS_SETTINGS, compress_all=compress_all)
+    return [*extensions, factory]
 
 
 def enable_server_permessage_deflate(
-    extensions: Sequence[ServerExtensionFactory] | None,
+    extensions: Sequence[ServerExtensionFactory] | None, compress_all: bool | None = None
 ) -> Sequence[ServerExtensionFactory]:
     """Accept permessage-deflate with the default settings, unless it is among `extensions` already."""
     extensions = extensions or []
     if any(factory.name == NAME for factory in extensions):
         return extensions
-    return [*extensions, ServerPerMessageDeflateFactory(False, False, WINDOW_BITS, WINDOW_BITS, COMPRESS_SETTINGS)]
+    factory = ServerPerMessageDeflateFactory(
+        False, False, WINDOW_BITS, WINDOW_BITS, COMPRESS_SETTINGS, compress_all=compress_all
+    )
+    return [*extensions, factory]
 
 
 def _check_settings(settings: Mapping[str, Any] | None, window_bits: str) -> None:

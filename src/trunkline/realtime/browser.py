@@ -33,5 +33,4 @@ def trunkline_js(connection: ServerConnection, request: Request) -> Response | N
         "X-Content-Type-Options": "nosniff",
         "Connection": "close",
     }
-    body = b"" if request.method == "HEAD" else SOURCE  # RFC 9110 section 9.3.2
-    return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, Headers(headers), body)
+    return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, Headers(headers), SOURCE)

@@ -424,7 +424,8 @@ def serve(
         extensions: factories of extensions to accept.
         subprotocols: names of subprotocols to accept, in order of preference.
         select_subprotocol: function that chooses one, `(connection, offered) -> subprotocol or None`.
-        compression: "deflate" compresses messages for clients that can (RFC 7692); None doesn't.
+        compression: "deflate" compresses messages for clients that can (RFC 7692), unless they are short; "deflate-all"
+            compresses short ones, too; None none.
         process_request: `(connection, request) -> Response or None`; a response refuses the connection.
         process_response: `(connection, request, response) -> Response or None`; may change the response.
         server_header: value of the Server header, None for none.

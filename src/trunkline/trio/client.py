@@ -93,7 +93,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         origin: value of the Origin header.
         extensions: factories of extensions to offer.
         subprotocols: names of subprotocols to offer, in order of preference.
-        compression: "deflate" compresses messages for servers that can (RFC 7692); None doesn't.
+        compression: "deflate" compresses messages for servers that can (RFC 7692), unless they are short; "deflate-all"
+            compresses short ones, too; None none.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
         proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the

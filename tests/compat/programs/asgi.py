@@ -24,6 +24,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             print("disconnected", event["code"], event.get("reason"), flush=True)
             return
         text = event.get("text")
+        if text == "library":
+            import websockets
+
+            text = websockets.connect.__module__
         if text == "bye":
             await send({"type": "websocket.close", "code": 4001, "reason": "as you like"})
             return

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import zlib
 
+from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConcurrencyError, ConnectionClosedError
 from trunkline.json import InvalidJSON
 from trunkline.testing.conformance.scenario import BOTH, PAIR, scenario
@@ -234,6 +237,41 @@ def cancelled_receiving_loses_nothing(world: World) -> None:
         while len(received) < 40:
             received.append(ws.recv())
         assert received == [str(i) for i in range(40)]
+
+
+@scenario(*BOTH)
+def compresses_every_message_if_told(world: World) -> None:
+    """`compression="deflate-all"`: peers such as those of libwebsockets wait for ever behind one that isn't."""
+    noise = random.Random(0).randbytes(1000)
+    with world.link("Sec-WebSocket-Extensions: permessage-deflate", compression="deflate-all") as (ws, peer):
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+
+        def expect_message(payload: bytes) -> None:
+            data, first = b"", True
+            while True:
+                frame = peer.read_frame()
+                assert bool(frame.rsv) is first, "RFC 7692 section 6: the bit of the first fragment"
+                data, first = data + frame.payload, False
+                if frame.fin:
+                    break
+            assert inflater.decompress(data + b"\x00\x00\xff\xff") == payload
+
+        for message in ("", "hi", b"\x00", noise, "long " * 1000):
+            payload = message.encode() if isinstance(message, str) else message
+            for compress in (None, True, False):
+                ws.send(message, compress=compress)
+                expect_message(payload)
+                prepared = PreparedMessage(message, compress=compress)
+                ws.send(prepared)
+                expect_message(payload)
+                world.broadcast([ws], prepared)
+                expect_message(payload)
+                ws.send([message, message], compress=compress)
+                expect_message(payload * 2)
+            world.broadcast([ws], message)
+            expect_message(payload)
+        ws.start("send_json", {"a": 1}).result()
+        expect_message(b'{"a":1}')
 
 
 @scenario(*BOTH, needs=("timeouts",))
