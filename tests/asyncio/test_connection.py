@@ -595,6 +595,29 @@ def test_send_nowait_never_breaks_into_a_fragmented_message(run: Callable[[Test]
     run(main)
 
 
+def test_send_nowait_is_told_that_a_fragmented_message_has_ended(run: Callable[[Test], None]) -> None:
+    async def main() -> None:
+        ws, transport = connected()
+        last = asyncio.Event()
+
+        async def fragments() -> AsyncIterator[str]:
+            yield "one"
+            await last.wait()
+
+        sending = await started(ws.send(fragments()))
+        ws.on_writable = lambda: sent.append(ws.send_nowait(PreparedMessage("behind")))
+        sent: list[bool] = []
+        ws.pause_writing()
+        ws.resume_writing()
+        assert sent == [False]
+        last.set()
+        await sending
+        assert sent == [False, True]
+        assert texts(transport) == ["one", "", "behind"]
+
+    run(main)
+
+
 def test_broadcast_waits_for_nobody(run: Callable[[Test], None]) -> None:
     async def main() -> None:
         servers = [connected() for _ in range(3)]

@@ -100,6 +100,8 @@ async def send_fragments(connection: Link, message: Any, text: bool | None, comp
     finally:
         fragmenting, connection.fragmenting = connection.fragmenting, None
         fragmenting.set_result(None)
+        if not connection.writing_paused:
+            connection.tell_writable()
     await connection.drain()
 
 

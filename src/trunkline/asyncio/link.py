@@ -783,6 +783,10 @@ class Link(BaseConnection):
         for drain in drains or ():
             drain.wake_soon()
         self.flush()
+        self.tell_writable()
+
+    def tell_writable(self) -> None:
+        """What kept `send_nowait` from sending has ended."""
         if self.on_writable is not None:
             self.on_writable()
 
@@ -837,8 +841,8 @@ class Link(BaseConnection):
         """Send a message if the connection is open and its peer keeps up, so that no `send` would wait.
 
         Returns:
-            Whether it was sent. If not, because more than `write_limit` bytes are on their way, `on_writable` is called
-            when that has changed.
+            Whether it was sent. If not, because more than `write_limit` bytes are on their way, or a message is sent in
+            fragments, `on_writable` is called when that has changed.
         """
         if self.session.phase != 1 or self.writing_paused or self.fragmenting is not None:
             return False
