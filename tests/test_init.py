@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import websockets
 
@@ -11,6 +14,14 @@ import trunkline
 def test_no_name_of_websockets_is_missing() -> None:
     assert len(websockets.__all__) == 66
     assert set(websockets.__all__) - set(trunkline.__all__) == set()
+
+
+@pytest.mark.parametrize("module", ["", ".sync.server", ".trio.server", ".realtime"])
+def test_importing_warns_of_nothing(module: str) -> None:
+    """On the newest Python, too, whose deprecations are errors of the next one."""
+    program = f"import warnings; warnings.simplefilter('error', DeprecationWarning); import trunkline{module}"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("name", trunkline.__all__)

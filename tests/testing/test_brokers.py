@@ -6,7 +6,7 @@ import builtins
 import pytest
 
 from trunkline.realtime.brokers import Broker, BrokerEvents, History, MemoryBroker
-from trunkline.realtime.brokers.local import LocalBroker, Stream
+from trunkline.realtime.brokers.local import LocalBroker
 from trunkline.realtime.presence import MemoryPresence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 from trunkline.testing.brokers import (
@@ -48,7 +48,7 @@ class DeliversFirst(MemoryBroker):
 
     async def publish(self, channel, publication, *, size=0, ttl=0, id=None):
         if size:
-            publication.offset = self._stream(channel, self._now()).top + 1
+            publication.offset = self._wake(channel).top + 1
             self._deliver(channel, publication)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -95,8 +95,11 @@ class IgnoresLimit(MemoryBroker):
 class StartsAgain(MemoryBroker):
     """Offsets of a forgotten channel are used again, in the same epoch."""
 
-    def _stream(self, channel, now):
-        return self._streams.setdefault(channel, Stream(0, now))
+    def _rest(self, channel):
+        super()._rest(channel)
+        if channel in self._resting:
+            self._forget(channel)
+            self._floor = 0
 
 
 class ForgetsIds(MemoryBroker):

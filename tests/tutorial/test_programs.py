@@ -61,6 +61,8 @@ class Program:
     """A server program of the tutorial that runs."""
 
     def __init__(self, name: str) -> None:
+        if sys.version_info >= (3, 14) and "get_event_loop" in source(name, 0):
+            pytest.skip("from Python 3.14 on, asyncio.get_event_loop() makes no event loop, as this program expects")
         self.port = free_port()
         self.process = subprocess.Popen(
             command(name, self.port),
@@ -93,8 +95,6 @@ class Program:
 @contextlib.contextmanager
 def running(name: str) -> Iterator[Program]:
     """Run a server program; it must not write errors, whatever its clients did."""
-    if sys.version_info >= (3, 14) and "get_event_loop" in source(name, 0):
-        pytest.skip("from Python 3.14 on, asyncio.get_event_loop() makes no event loop, as this program expects")
     program = Program(name)
     try:
         program.wait_until_it_listens()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from types import CoroutineType
@@ -358,11 +359,14 @@ class Sends:
 def mark_coroutine_functions(*functions: Any) -> None:
     """Tell `inspect.iscoroutinefunction` that functions return what passes for a coroutine.
 
-    From Python 3.12 on there is `inspect.markcoroutinefunction`; the flag of the code does for 3.11, too.
+    A compiled function has the flag of a coroutine in its code, and so has an interpreted one on Python 3.11. Later
+    versions have `inspect.markcoroutinefunction`, and 3.15 warns if the code of a function becomes that of a coroutine.
     """
     for function in functions:
         if cython.compiled:
             mark(function.__code__)
+        elif sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(function)
         else:
             code = function.__code__
             function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
