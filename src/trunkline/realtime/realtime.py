@@ -433,7 +433,8 @@ class Realtime:
         What one thread publishes, one after the other, is in that order for all.
 
         Args:
-            channel, obj, key, id, tags: as for `publish`.
+            channel: its name.
+            obj: as for `publish`, as are `key`, `id` and `tags`.
             timeout: seconds to wait at most, None for as long as it takes.
 
         Returns:
