@@ -309,6 +309,26 @@ export const scenarios = {
     await until(() => heard.all("unsubscribed").length, "unsubscribed", client);
   },
 
+  async "what the server had subscribed comes back, after a kick and after a gap"(open, channel) {
+    const client = open({ data: { user: `user ${channel}` } });
+    const heard = record(client);
+    client.connect();
+    await client.ready();
+    await client.rpc("subscribe", { channel: `room:${channel}` });
+    await until(() => heard.all("subscribed").length === 1, "subscribed", client);
+    await kick(client, { code: 3011, channel: `room:${channel}`, publish: 2 });
+    await until(() => heard.data().length === 2, "missed publications", client);
+    await client.rpc("unsubscribe", { channel: `room:${channel}`, code: 2500 }).catch(() => {});
+    await until(() => heard.all("subscribed").length === 3, "subscribed after the gap", client);
+    equal(
+      heard.all("subscribed").map(({ recovered }) => !!recovered),
+      [false, true, true],
+      "recovered",
+    );
+    equal(heard.all("connecting").at(-1).code, 3010, "code");
+    equal(heard.all("unsubscribed"), [], "unsubscribed");
+  },
+
   async "connection tokens"(open, channel, { url }) {
     let fetched = 0;
     const fetchToken = async () => (fetched++, (await fetch(`${url}/token?user=ada&ttl=2`)).text());
