@@ -298,19 +298,50 @@ def test_reading_stops_at_the_high_water_mark() -> None:
 
 def test_send_waits_above_the_write_limit() -> None:
     async def main() -> None:
+        ours, theirs = trio.socket.socketpair()
+        async with trio.open_nursery() as nursery:
+            ws = Connection(
+                nursery, trio.SocketStream(ours), Side.SERVER, Options(ping_interval=None, write_limit=5000)
+            )
+            ws.start(None, [], b"")
+            sent = 0
+
+            async def pour() -> None:
+                nonlocal sent
+                while sent < 2004 * 10_000:
+                    sent += 2004
+                    await ws.send(b"x" * 2000)
+
+            nursery.start_soon(pour)
+            await trio.testing.wait_all_tasks_blocked()
+            assert 5000 < ws.carrier.backlog() <= 5000 + 2004
+            peer, received = trio.SocketStream(theirs), 0
+            while received < 2004 * 10_000:
+                received += len(await peer.receive_some())
+            await peer.aclose()
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["send", "ping", "pong"])
+def test_what_only_a_task_can_write_has_left_when_a_call_returns(how: str) -> None:
+    async def main() -> None:
         ours, theirs = trio.testing.lockstep_stream_pair()  # takes nothing that is not read
         async with trio.open_nursery() as nursery:
-            ws = Connection(nursery, ours, Side.SERVER, Options(ping_interval=None, write_limit=5000))
+            ws = Connection(nursery, ours, Side.SERVER, Options(ping_interval=None))
             ws.start(None, [], b"")
-            await ws.send(b"x" * 2000)
-            await ws.send(b"x" * 2000)
             with trio.move_on_after(1) as patience:
-                await ws.send(b"x" * 2000)
+                await getattr(ws, how)(b"a")
             assert patience.cancelled_caught
-            received = 0
-            while received < 3 * 2004:
-                received += len(await theirs.receive_some())
-            await ws.send("a")
+
+            async def read() -> None:
+                while True:
+                    await theirs.receive_some()
+
+            nursery.start_soon(read)
+            await ws.send("b")
+            assert ws.carrier.backlog() == 0
             nursery.cancel_scope.cancel()
 
     run(main, fake_clock=True)

@@ -14,14 +14,16 @@ cdef class Shared:
     cdef readonly Py_ssize_t connections
     cdef list line
     cdef Py_ssize_t next
+    cdef bint may_wake_now
     cdef Link holder
     cdef double held_since
 
     cdef object put_in_line(self, Link connection)
+    cpdef object note_mode(self)
     cpdef object wake_line(self)
     cdef object wake(self, Link connection)
-    cdef bint may_wake_now(self)
-    cdef object _wake(self, Link connection, bint may_wake_now)
+    cdef object _forget_line(self)
+    cdef object _wake(self, Link connection)
     cdef object ask_for_turn(self)
 
 cdef class Receive(Waiter):

@@ -82,6 +82,7 @@ class Shared:
         self.clock = clock_of(loop)
         self.deadlines = Deadlines(loop)
         self.connections = 0
+        self.may_wake_now = True
         self.line: list[Link] = []  # those whose tasks are to be woken
         self.next = 0  # the first of them that is still to come
         self.turn: Any = None  # handle of `take_turn`, or None
@@ -96,16 +97,35 @@ class Shared:
             self.line.append(connection)
 
     @cython.ccall
+    def note_mode(self) -> None:
+        """In its debug mode the loop wakes all tasks, so that its log of slow callbacks names the slow task, not us."""
+        self.may_wake_now = not self.get_loop().get_debug()
+
+    @cython.ccall
     def wake_line(self) -> None:
         """The second phase: wake the tasks of all connections in line."""
         if self.next + 1 < len(self.line):
             self.ask_for_turn()
-        may_wake_now: cython.bint = self.may_wake_now()
         while self.next < len(self.line):
             connection: Link = self.line[self.next]
             self.next += 1
-            self._wake(connection, may_wake_now)
+            self._wake(connection)
+        self._forget_line()
+
+    @cython.cfunc
+    def wake(self, connection: Link) -> None:
+        """Both phases at once."""
         if self.line:
+            self.ask_for_turn()
+        self._wake(connection)
+        self._forget_line()
+
+    @cython.cfunc
+    def _forget_line(self) -> None:
+        """Forget the line, and the turn, unless connections are still to come."""
+        if self.next < len(self.line):
+            return
+        if self.next > 0:
             self.line.clear()
             self.next = 0
         if self.turn is not None:
@@ -113,24 +133,12 @@ class Shared:
             self.turn = None
 
     @cython.cfunc
-    def wake(self, connection: Link) -> None:
-        """Both phases at once."""
-        if self.line:
-            self.ask_for_turn()
-        self._wake(connection, self.may_wake_now())
-
-    @cython.cfunc
-    def may_wake_now(self) -> cython.bint:
-        """In its debug mode the loop wakes all tasks, so that its log of slow callbacks names the slow task, not us."""
-        return not self.get_loop().get_debug()
-
-    @cython.cfunc
-    def _wake(self, connection: Link, may_wake_now: cython.bint) -> None:
+    def _wake(self, connection: Link) -> None:
         connection.in_line = False
         if connection.lost:  # a task that was woken before it has ended it
             return
         try:
-            connection.after_receiving(may_wake_now)
+            connection.after_receiving(self.may_wake_now)
         except Exception as error:
             context = {"message": "unexpected error in a connection", "exception": error}
             self.get_loop().call_exception_handler(context)
@@ -146,6 +154,7 @@ class Shared:
         self.turn = None
         if self.holder is not None:
             self.holder.flush()
+        self.note_mode()
         self.wake_line()
 
 
@@ -741,6 +750,7 @@ class Link(BaseConnection):
             self.loop.call_soon(self._receive_end)
             return True
         if self.in_line and asyncio.current_task(self.loop) is None:
+            self.shared.note_mode()
             self.shared.wake(self)
         self._receive_end()
         return False

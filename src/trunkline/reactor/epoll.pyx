@@ -229,6 +229,8 @@ cdef class Reactor:
         """Called by the event loop, which means that no task is running."""
         cdef int batch
         self.now = monotonic()
+        if self.shared is not None:
+            self.shared.note_mode()
         if self.alone is not None:  # as most clients are: there is nothing to ask
             self._handle(self.alone, self.alone.interest)
             return

@@ -35,7 +35,8 @@ class StreamCarrier(Carrier):
         self.life = life
         self.io = io
         self.spawn: Callable[..., object] = trio.lowlevel.spawn_system_task if nursery is None else nursery.start_soon
-        self.high, self.low = life.options.write_marks
+        # A stream that is no socket is written by a task: `send` waits until the task has written.
+        self.high, self.low = life.options.write_marks if io.writes_at_once() else (0, 0)
         self.waiting: list[bytes] = []  # bytes that could not be written at once
         self.waiting_size = 0
         self.writing = False  # a task writes them

@@ -212,7 +212,8 @@ class Connection(Life, trio.abc.AsyncResource):
     ) -> None:
         """Send a message: str as text, bytes-like as binary, an iterable of either, sync or async, in fragments.
 
-        It waits while more than `write_limit` bytes are on their way to the peer, or another task sends fragments.
+        It waits while more than `write_limit` bytes are on their way to the peer, or another task sends fragments. With
+        TLS it waits until all bytes are on their way.
 
         Args:
             message: what to send; a `PreparedMessage` is sent as it was prepared.
@@ -320,7 +321,10 @@ class Connection(Life, trio.abc.AsyncResource):
         self.flush()
         if self.carrier.aborted:
             await self._raise_closed()
-        await cancel_shielded_checkpoint()
+        if self.writing_paused and not self.carrier.io.writes_at_once():
+            await self._wait_until_writable()
+        else:
+            await cancel_shielded_checkpoint()
 
     async def _raise_closed(self) -> NoReturn:
         await self.wait_closed()

@@ -53,6 +53,10 @@ class StreamIO:
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 
+    def writes_at_once(self) -> bool:
+        """Whether `write_now` writes as long as the peer reads; else only a task can write."""
+        return self.fd >= 0
+
     def write_now(self, data: bytes) -> int:
         """Write what can be written without waiting; returns the number of bytes.
 

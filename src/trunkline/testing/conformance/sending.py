@@ -13,6 +13,7 @@ from typing import Any
 from trunkline.testing.conformance.scenario import BOTH, SERVER, scenario
 from trunkline.testing.conformance.world import Connection, World, eventually, unmasked
 from trunkline.testing.peer import PATIENCE, Peer
+from trunkline.testing.tls import tls_contexts
 from trunkline.testing.wire import BINARY, CONT, PING, PONG, TEXT, RawFrame
 
 
@@ -64,6 +65,21 @@ def what_was_sent_has_left(world: World) -> None:
     """Whatever sends has sent when it returns: what the caller does then delays nothing."""
     with world.link() as (ws, peer):
         for send, frames in ways_to_send(world, ws).values():
+            with Gate() as gate:
+                call = world.driver.start(world.driver.in_sequence, send, gate)
+                read(peer, frames)
+            call.result()
+
+
+@scenario(SERVER, needs=("tls",))
+def what_was_sent_has_left_with_tls(world: World) -> None:
+    """The same where bytes are encrypted first; `broadcast`, which waits for nobody, may leave that to others."""
+    server_context, client_context = tls_contexts()
+    with world.serve(ssl=server_context) as server, Peer.connect(server.address[:2], tls=client_context) as peer:
+        peer.open()
+        ways = ways_to_send(world, server.accept())
+        del ways["broadcast"]
+        for send, frames in ways.values():
             with Gate() as gate:
                 call = world.driver.start(world.driver.in_sequence, send, gate)
                 read(peer, frames)
