@@ -1,4 +1,4 @@
-"""What connections leave in a log."""
+"""The words for connections in a log."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_long_waits(seconds: float) -> None:
 
 @pytest.mark.parametrize(("found", "expected"), [([], False), ([[], [], ["x"]], True)])
 def test_waits_in_parts(found: list[list[str]], expected: bool) -> None:
-    """What is found in a part of the time is found; without it, the parts are the whole time."""
+    """A part of the time is enough if it brings something, else the parts are the whole time."""
     waited: list[float | None] = []
 
     def wait(seconds: float | None) -> list[str]:

@@ -180,8 +180,8 @@ class Deflater:
         Args:
             payload: the fragment.
             fin: whether it is the last.
-            stored: for the first one, whether the message is only put into the form of a compressed one, which says
-                nothing about its content but the length.
+            stored: for the first one, whether the message only takes the form of a compressed one. Its length tells
+                nothing of its content then.
         """
         if self._stream is None:
             self._stream = _store() if stored else self._start(self._history)

@@ -20,8 +20,7 @@ __all__ = [
     "enable_server_permessage_deflate",
 ]
 
-# What a factory is told of `compress_all` where it isn't told anything; `trunkline.compat` makes it True, as with
-# websockets, since programs and their peers may be used to that.
+# The value of `compress_all` where a factory gets none. `trunkline.compat` makes it True, as it is with websockets.
 COMPRESS_ALL = False
 
 # Of what `compression="deflate"` enables: 4 KiB of window and as much memory as makes sense with it.
@@ -42,8 +41,8 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         client_max_window_bits: largest window of this side, 9 to 15. True lets the server choose; None tells it that it
             can't.
         compress_settings: arguments for :func:`zlib.compressobj`, ``wbits`` excepted.
-        compress_all: True compresses every message, however short, and also where that makes it longer, as clients need
-            it that take no other once compression is agreed on; False leaves those as they are, and so does None.
+        compress_all: True compresses every message, also one that is short or becomes longer. Some peers take no other
+            once compression is agreed on. None means False, or True behind :mod:`trunkline.compat`.
 
     Raises:
         ValueError: if a window size is outside its range, or ``compress_settings`` can't be used.
@@ -147,8 +146,8 @@ class ServerPerMessageDeflateFactory(ServerExtensionFactory):
         client_max_window_bits: ask the client for a window of at most this size, 8 to 15, if it can.
         compress_settings: arguments for :func:`zlib.compressobj`, ``wbits`` excepted.
         require_client_max_window_bits: decline clients that can't.
-        compress_all: True compresses every message, however short, and also where that makes it longer, as clients need
-            it that take no other once compression is agreed on; False leaves those as they are, and so does None.
+        compress_all: True compresses every message, also one that is short or becomes longer. Some peers take no other
+            once compression is agreed on. None means False, or True behind :mod:`trunkline.compat`.
 
     Raises:
         ValueError: if a window size is outside its range, or ``compress_settings`` can't be used.

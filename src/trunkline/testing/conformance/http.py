@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
 from typing import Any
 
+from trunkline.datastructures import Headers
 from trunkline.exceptions import ConnectionClosedError, InvalidMessage, InvalidProxyStatus, InvalidStatus
 from trunkline.http11 import Response
 from trunkline.testing.conformance.scenario import CLIENT, SERVER, scenario
 from trunkline.testing.conformance.world import Server, World, eventually, expect
+from trunkline.testing.peer import PATIENCE, Peer
 from trunkline.testing.wire import TEXT, header, request, status_of
 
 UNDECIDED = (  # headers of a response that say twice where its body ends, and the body as Transfer-Encoding has it
@@ -218,6 +222,27 @@ def answers_clients_that_end_their_half(world: World) -> None:
                         ws = server.accept()
                         with expect(ConnectionClosedError):
                             ws.recv()
+
+
+@scenario(SERVER)
+def answers_to_peers_that_are_gone_are_no_errors(world: World) -> None:
+    """A hook may take longer than its client waits: whatever it says then, nothing is logged as an error."""
+    for hook in ("process_request", "process_response"):
+        for answer in (None, Response(403, "No", Headers()), Response(403, "No", Headers(), b"no" * 1_000_000)):
+            for leave in (Peer.close, Peer.reset):
+                entered, left = threading.Event(), concurrent.futures.Future[Any]()
+
+                def wait(connection, *heads):  # type: ignore[no-untyped-def]
+                    entered.set()  # noqa: B023
+                    return world.driver.wait(left)  # noqa: B023
+
+                with world.serve(close_timeout=0.1, **{hook: wait}) as server:
+                    with world.peer_of(server) as peer:
+                        peer.send(request())
+                        assert entered.wait(PATIENCE)
+                        leave(peer)
+                    left.set_result(answer)
+    assert not world.log
 
 
 # Clients
