@@ -77,7 +77,7 @@ lock: $(UV)
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
-	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-*oldest .venv-sanitize .venv-lock
+	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-*oldest .venv-sanitize .venv-lock .sid .sid.new
 	rm -f $(VENV)/.installed $(VENV)/.requirements $(VENV)/.run-requirements
 
 # What building and running need: once per virtual environment and change of the versions. pip comes first, from the lock,

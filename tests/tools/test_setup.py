@@ -1,6 +1,7 @@
 """setup.py, on a package of one module: what TRUNKLINE_EXTENSIONS asks for, with a compiler and with a broken one."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
+from trunkline.compiled import COMPILED_MODULES
 
 COMPILER = shutil.which(sysconfig.get_config_var("CC").split()[0])
 SETUP = Path(__file__).parents[2] / "setup.py"
@@ -136,3 +139,8 @@ def test_a_value_that_means_nothing_is_refused(project: Path) -> None:
     result = build(project, TRUNKLINE_EXTENSIONS="on")
     assert "TRUNKLINE_EXTENSIONS is 'on': it must be auto, require or off" in result.stderr
     assert result.returncode != 0
+
+
+def test_what_can_be_compiled_is_the_same_for_setup_and_the_package() -> None:
+    names = re.findall(r'^ .*\("(trunkline\.[\w.]+)", "src/', SETUP.read_text(encoding="utf-8"), re.MULTILINE)
+    assert names == list(COMPILED_MODULES)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import http
 import inspect
 import logging
 import re
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
 
@@ -73,6 +75,7 @@ class BaseServer:
         logger: LoggerLike | None = None,
     ) -> None:
         warn_of_missing_modules()
+        load_what_tracebacks_need()
         check_compression(compression)
         if compression is not None:
             extensions = enable_server_permessage_deflate(extensions, compresses_all(compression))
@@ -188,6 +191,18 @@ def run_now(rule: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as done:
         return done.value
     raise RuntimeError("a coroutine ignored that nobody waits for it")
+
+
+@functools.cache
+def load_what_tracebacks_need() -> None:
+    """Format a traceback. Python 3.15 imports what it needs for the first one, which takes a descriptor.
+
+    A server that has run out of descriptors could not log that, and one of asyncio would never accept again.
+    """
+    try:
+        raise OSError
+    except OSError:
+        traceback.format_exc()
 
 
 def get_socket_name(sock: Any) -> str:
