@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trunkline.core.inbox import convert
 from trunkline.endpoint.connection import STREAMING_BROKEN
 from trunkline.endpoint.fragments import FragmentedMessage
-from trunkline.exceptions import ConcurrencyError, ConnectionClosedOK
+from trunkline.exceptions import ConcurrencyError
 from trunkline.typing import Data
 
 if TYPE_CHECKING:
     from trunkline.asyncio.link import Link
 
 __all__ = [
-    "fail", "fail_streaming", "fail_undecodable", "no_more", "received", "recv_as", "send_fragments", "send_later",
+    "fail", "fail_streaming", "fail_undecodable", "no_more", "recv_as", "send_fragments", "send_later",
 ]  # fmt: skip
 
 
@@ -52,15 +52,6 @@ async def fail_undecodable(connection: Link, fault: UnicodeDecodeError) -> NoRet
 async def fail_streaming() -> Data:
     """Refuse to receive: a part of a message is missing."""
     raise ConcurrencyError(STREAMING_BROKEN)
-
-
-async def received(connection: Link) -> AsyncIterator[Data]:
-    """The messages of a connection that receives in its own way."""
-    try:
-        while True:
-            yield await connection.recv()
-    except ConnectionClosedOK:
-        pass
 
 
 async def no_more() -> Data:

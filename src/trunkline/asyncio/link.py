@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trunkline import json
 from trunkline.asyncio.awaitables import Pause, Sends, Waiter, mark_coroutine_functions
-from trunkline.asyncio.coroutines import fail, fail_streaming, no_more, received, recv_as, send_fragments, send_later
+from trunkline.asyncio.coroutines import fail, fail_streaming, no_more, recv_as, send_fragments, send_later
 from trunkline.asyncio.deadlines import Deadlines, clock_of
 from trunkline.asyncio.keepalive import Keepalive
 from trunkline.core.inbox import Fragment
@@ -28,6 +28,7 @@ from trunkline.core.session import Session, Side, State
 from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
 from trunkline.endpoint.connection import BaseConnection, already_receiving
+from trunkline.endpoint.messages import AsyncMessages
 from trunkline.frames import CloseCode
 from trunkline.options import Options
 from trunkline.sansio.protocol import Protocol
@@ -47,11 +48,15 @@ if cython.compiled:
     from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
     from cython.cimports.trunkline.core.clock import read_clock
     from cython.cimports.trunkline.core.inbox import Inbox
+    from cython.cimports.trunkline.core.signature import sign
 else:
     from threading import get_ident
     from time import monotonic as read_clock
 
 __all__ = ["Link"]
+
+# typing.get_type_hints() looks for these here, and Cython keeps them to itself.
+globals().update(PreparedMessage=PreparedMessage)
 
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
 AT_ONCE = 8192  # bytes; the messages of more are handled while they are in the caches of the CPU
@@ -437,11 +442,10 @@ class Link(BaseConnection):
         return receive(self, False, True)
 
     def __aiter__(self) -> AsyncIterator[Data]:
-        # A subclass, a test or a tracer may receive in its own way.
-        return Messages(self) if self.is_ours("recv", Link.recv) else received(self)
+        return Messages(self) if self.is_ours("recv", Link.recv) else AsyncMessages(self)
 
     def __anext__(self) -> Awaitable[Data]:
-        return Messages(self).__anext__()
+        return self.__aiter__().__anext__()
 
     def resume_if_drained(self) -> None:
         """Read on when the inbox is down to its low water mark."""
@@ -910,3 +914,5 @@ class Link(BaseConnection):
 
 
 mark_coroutine_functions(Link.recv, Link.receive_fragment, Link.send, Link.send_json, Link.drain)
+if cython.compiled:
+    sign(Link, b"protocol, options=None, logger=None, **limits")

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 from trunkline.asyncio.connection import Connection
 from trunkline.asyncio.link import Link
 from trunkline.core.session import Side, State
+from trunkline.endpoint.server import BaseServer
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
 from trunkline.http11 import Request, Response
 
 if TYPE_CHECKING:
-    from trunkline.asyncio.server import Server
     from trunkline.core import _cython as cython
 else:
     try:
         import cython
     except ImportError:
         from trunkline.core import _cython as cython
+
+if cython.compiled:
+    from cython.cimports.trunkline.core.signature import sign
 
 __all__ = ["ServerLink"]
 
@@ -34,7 +37,7 @@ CLOSE = Connection.close  # before a test or a tracer puts another in its place
 class ServerLink(Link):
     """What a `ServerConnection` does when it opens and ends, and what its transport calls."""
 
-    def __init__(self, protocol: Side, server: Server, **limits: Any) -> None:
+    def __init__(self, protocol: Side, server: BaseServer, **limits: Any) -> None:
         # `serve` gives no limits, but a factory may.
         options = dataclasses.replace(server.options, **limits) if limits else server.options
         super().__init__(protocol, options, server.logger)
@@ -224,3 +227,7 @@ class ServerLink(Link):
 
 async def _wait_for(awaitable: Awaitable[None]) -> None:
     await awaitable
+
+
+if cython.compiled:
+    sign(ServerLink, b"protocol, server, **limits")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from trunkline.core import _cython as uncompiled
 from trunkline.core.deflate import Deflater, SharedHistory
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ else:
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import frame, header, key_at, memory
+    from cython.cimports.trunkline.core.signature import sign
 else:
     from trunkline.core.kernels import frame, header, key_at, memory
 
-
 __all__ = ["PreparedMessage", "as_payload"]
+
+# typing.get_type_hints() looks for these here, and Cython keeps them to itself.
+globals().update(Deflater=Deflater, cython=uncompiled)
 
 SEPARATE_PAYLOAD = 1 << 14  # bytes; from here on header and payload leave as two buffers, which saves a copy
 KEYS = 1024
@@ -170,3 +174,7 @@ class PreparedMessage(PreparedFrame):
         if self.history is None:
             self.history = SharedHistory(self.payload)
         return PreparedFrame(0xC0 | self.opcode, data)
+
+
+if cython.compiled:
+    sign(PreparedMessage, b"message, *, text=None, compress=None")

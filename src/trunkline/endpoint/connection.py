@@ -41,6 +41,9 @@ else:
 
 __all__ = ["STREAMING_BROKEN", "BaseConnection", "already_receiving", "control_payload"]
 
+# typing.get_type_hints() looks for these here, and Cython keeps them to itself.
+globals().update(PreparedMessage=PreparedMessage)
+
 STREAMING_BROKEN = "recv_streaming() was left before the end of its message: close the connection"
 
 

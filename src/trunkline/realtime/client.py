@@ -23,21 +23,19 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import codes
+from trunkline.realtime.channels import Channel
+from trunkline.realtime.codecs import Codec
+from trunkline.realtime.home import Home
 from trunkline.realtime.identity import Identity
-from trunkline.realtime.limits import check_seconds
+from trunkline.realtime.limits import TokenBucket, check_seconds
 from trunkline.realtime.messages import Command, Error, Garbled, Push, Reply
 from trunkline.realtime.outbox import Outbox
 from trunkline.realtime.publication import ClientInfo, Publication
 
 if TYPE_CHECKING:
     import asyncio
-
-    from trunkline.core.writer import PreparedMessage
-    from trunkline.realtime.channels import Channel
-    from trunkline.realtime.codecs import Codec
-    from trunkline.realtime.hub import Hub
-    from trunkline.realtime.limits import TokenBucket
 
 __all__ = ["Client", "Peer", "State", "Subscription", "Timeouts"]
 
@@ -52,6 +50,15 @@ class Peer(Protocol):
 
     def send_nowait(self, message: PreparedMessage) -> bool: ...
     def start_closing(self, code: int, reason: str) -> None: ...
+
+
+class Keeper(Protocol):
+    """What a client asks of the hub."""
+
+    home: Home
+
+    def flushed(self, client: Client) -> None: ...
+    def closed(self, client: Client) -> None: ...
 
 
 class State(enum.IntEnum):
@@ -154,7 +161,7 @@ class Client(Identity):
     )  # fmt: skip
 
     def __init__(
-        self, connection: Any, codec: Codec, hub: Hub, now: float, *, timeouts: Timeouts, queue_limit: int = 1 << 20
+        self, connection: Any, codec: Codec, hub: Keeper, now: float, *, timeouts: Timeouts, queue_limit: int = 1 << 20
     ) -> None:
         super().__init__()
         self.id = str(uuid.uuid4())

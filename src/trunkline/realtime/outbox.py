@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trunkline.core.writer import PreparedMessage
+from trunkline.core.writer import PreparedMessage
 
 __all__ = ["Outbox"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from trunkline.asyncio.deadlines import clock_of
 from trunkline.asyncio.server import Server, ServerConnection, serve
+from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages
@@ -27,8 +28,9 @@ from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition, as_text
 
 if TYPE_CHECKING:
-    from trunkline.core.writer import PreparedMessage
     from trunkline.realtime.tokens import Tokens
+else:
+    Tokens = Any  # the class needs PyJWT, which only programs with tokens import
 
 __all__ = ["ChannelStats", "Limits", "Realtime", "Stats"]
 

@@ -134,13 +134,13 @@ class ServerConnection(Connection):
 
     async def handle(self) -> None:
         """Run the handler, and close the connection when it ends."""
+        code = CloseCode.NORMAL_CLOSURE
         try:
             await self.server.handler(self)
         except Exception as error:
             self.server.log_failure(self, error)
-            self.start_closing(CloseCode.INTERNAL_ERROR, "")
-        else:
-            self.start_closing(CloseCode.NORMAL_CLOSURE, "")
+            code = CloseCode.INTERNAL_ERROR
+        await self.aclose(code)
 
 
 class Server(BaseServer, trio.abc.AsyncResource):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from trunkline.realtime.codecs.base import Codec, InvalidFrame, InvalidPayload
@@ -11,15 +11,12 @@ from trunkline.realtime.codecs.json import JSONCodec
 from trunkline.realtime.codecs.protobuf import ProtobufCodec
 from trunkline.typing import Subprotocol
 
-if TYPE_CHECKING:
-    from trunkline.asyncio.server import ServerConnection
-
 __all__ = ["CODECS", "Codec", "InvalidFrame", "InvalidPayload", "codec_for", "select_subprotocol"]
 
 JSON, PROTOBUF = Subprotocol("centrifuge-json"), Subprotocol("centrifuge-protobuf")
 
 
-def select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def select_subprotocol(connection: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """Choose the encoding in the opening handshake; an argument of `trunkline.serve`. Who offers none speaks JSON."""
     return next((each for each in offered if each in (JSON, PROTOBUF)), None)
 
