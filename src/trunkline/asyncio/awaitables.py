@@ -83,6 +83,11 @@ class CoroutineLike:
     def cr_suspended(self) -> bool:
         return False
 
+    @property
+    def cr_state(self) -> str:
+        """The state that `inspect.getcoroutinestate` asks for from Python 3.15 on."""
+        return inspect.CORO_SUSPENDED if self.cr_suspended else inspect.CORO_CLOSED
+
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return CoroutineType
