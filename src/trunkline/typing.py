@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import logging
 import os
-from typing import NewType
+from typing import Any, NewType
 
 __all__ = [
     "BytesLike",
@@ -29,7 +29,7 @@ BytesLike = bytes | bytearray | memoryview
 DataLike = str | bytes | bytearray | memoryview
 """What ``send()`` takes: :class:`str` for a Text message, bytes-like for a Binary message."""
 
-LoggerLike = logging.Logger | logging.LoggerAdapter  # type: ignore[type-arg]  # not generic when the code runs
+LoggerLike = logging.Logger | logging.LoggerAdapter[Any]
 """A logger, or an adapter around one."""
 
 StatusLike = http.HTTPStatus | int

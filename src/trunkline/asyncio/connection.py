@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from trunkline import json
 from trunkline.asyncio.coroutines import fail_streaming, fail_undecodable
@@ -22,6 +22,8 @@ from trunkline.frames import CloseCode
 from trunkline.typing import Data, DataLike
 
 __all__ = ["Connection", "broadcast"]
+
+T = TypeVar("T")
 
 
 class Connection(Link):
@@ -70,6 +72,10 @@ class Connection(Link):
             self.streaming_broken = not decoder.done
             yield data
 
+    @overload
+    async def recv_json(self, type: type[T]) -> T: ...
+    @overload
+    async def recv_json(self, type: Any = None) -> Any: ...
     async def recv_json(self, type: Any = None) -> Any:
         """Receive the next message and decode its JSON.
 

@@ -9,7 +9,7 @@ import ssl as ssl_module
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
@@ -277,7 +277,13 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
                 connection.close()
 
 
-def connect(uri: str, *, legacy: bool | None = None, **kwargs: Any) -> Any:
+@overload
+def connect(uri: str, *, legacy: Literal[True] | None = None, **kwargs: Any) -> ClientConnection: ...
+@overload
+def connect(uri: str, *, legacy: Literal[False], **kwargs: Any) -> reconnect: ...
+@overload
+def connect(uri: str, *, legacy: bool | None, **kwargs: Any) -> ClientConnection | reconnect: ...
+def connect(uri: str, *, legacy: bool | None = None, **kwargs: Any) -> ClientConnection | reconnect:
     """Connect to a WebSocket server::
 
         with connect("wss://example.com/chat") as websocket:
@@ -329,9 +335,17 @@ def unix_reconnect(path: PathLike | None = None, uri: str | None = None, **kwarg
     return reconnect(**unix_arguments(path, uri, kwargs))
 
 
+@overload
+def unix_connect(
+    path: PathLike | None = None, uri: str | None = None, *, legacy: Literal[True] | None = None, **kwargs: Any
+) -> ClientConnection: ...
+@overload
+def unix_connect(
+    path: PathLike | None = None, uri: str | None = None, *, legacy: Literal[False], **kwargs: Any
+) -> reconnect: ...
 def unix_connect(
     path: PathLike | None = None, uri: str | None = None, *, legacy: bool | None = None, **kwargs: Any
-) -> Any:
+) -> ClientConnection | reconnect:
     """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
 
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`

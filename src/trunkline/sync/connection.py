@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar, overload
 
 from trunkline import json
 from trunkline.core.inbox import convert
@@ -30,6 +30,8 @@ from trunkline.sync.stream import Stream, here
 from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
+
+T = TypeVar("T")
 
 
 class Connection(Life):
@@ -136,6 +138,10 @@ class Connection(Life):
             self.streaming_broken = not decoder.done
             yield data
 
+    @overload
+    def recv_json(self, type: type[T], *, timeout: float | None = None) -> T: ...
+    @overload
+    def recv_json(self, type: Any = None, *, timeout: float | None = None) -> Any: ...
     def recv_json(self, type: Any = None, *, timeout: float | None = None) -> Any:
         """Receive the next message and decode its JSON.
 

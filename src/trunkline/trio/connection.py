@@ -9,7 +9,7 @@ done anything; a message on its way leaves as a whole.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar, overload
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -34,6 +34,8 @@ from trunkline.trio.stream import StreamIO
 from trunkline.typing import Data, DataLike, LoggerLike
 
 __all__ = ["Connection", "broadcast"]
+
+T = TypeVar("T")
 
 
 class Connection(Life, trio.abc.AsyncResource):
@@ -188,6 +190,10 @@ class Connection(Life, trio.abc.AsyncResource):
                 continue
             await self._fail_undecodable(fault)
 
+    @overload
+    async def recv_json(self, type: type[T]) -> T: ...
+    @overload
+    async def recv_json(self, type: Any = None) -> Any: ...
     async def recv_json(self, type: Any = None) -> Any:
         """Receive the next message and decode its JSON.
 

@@ -1,0 +1,51 @@
+"""Mistakes that type checkers find, each in a line that says so."""
+
+from typing import assert_type
+
+import trunkline.sync.client
+import trunkline.sync.server
+import trunkline.trio.server
+from trunkline import ClientConnection, Headers, PreparedMessage, Response, ServerConnection, broadcast, connect, serve
+from trunkline.realtime import Limits, Realtime
+
+
+async def handler(ws: ServerConnection) -> None:
+    await ws.send(42)  # wrong
+    await ws.send("x", txt=True)  # wrong
+    await ws.recv("x")  # wrong
+    await ws.close("1000")  # wrong
+    ws.respond(404)  # wrong
+    ws.no_such_method()  # wrong
+    ws.send_nowait("x")  # wrong
+    async for message in ws:
+        message.upper(1)  # wrong
+
+
+async def main() -> None:
+    async with connect(42) as ws:  # wrong
+        text: str = await ws.recv()  # wrong
+        assert_type(ws, int)  # wrong
+        text.upper()
+    connect("ws://localhost", open_timeout="10")  # wrong
+    connect("ws://localhost", engine="fast")  # wrong
+    serve(handler, port=b"1")  # wrong
+    serve()  # wrong
+    serve(handler, create_connection=ClientConnection)  # wrong
+    serve(handler, process_request=lambda connection: None)  # wrong
+    broadcast(ws, "x")  # wrong
+    PreparedMessage("x", "text")  # wrong
+    Headers()["X"] = 1  # wrong
+    Response("200", "OK", Headers())  # wrong
+
+
+def threads() -> None:
+    ws = trunkline.sync.client.connect("ws://localhost")
+    ws.recv("10")  # wrong
+    ws.no_such_method()  # wrong
+    trunkline.sync.server.serve(handler, port=b"1")  # wrong
+    trunkline.trio.server.serve(handler, "8765")  # wrong
+
+
+def rooms() -> None:
+    Realtime(limits=10)  # wrong
+    Limits(channel=10)  # wrong
