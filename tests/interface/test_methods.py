@@ -296,6 +296,42 @@ def test_asyncio_uses_the_methods_that_a_tracer_put_there(engine: str, patch: An
     check(calls, "close")
 
 
+class Proxy:
+    """A method as tracers make it with wrapt: but for the call, it is the method."""
+
+    def __init__(self, method: Any, calls: list[str]) -> None:
+        self._method = method
+        self._calls = calls
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else Proxy(self._method.__get__(instance, owner), self._calls)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._method, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._calls.append(self._method.__name__)
+        return self._method(*args, **kwargs)
+
+
+def test_a_tracer_may_leave_a_proxy_in_the_place_of_a_method(patch: Any) -> None:
+    calls: list[str] = []
+    for name in ("recv", "close"):
+        patch(ASYNCIO.server.ServerConnection, name, Proxy(getattr(ASYNCIO.server.ServerConnection, name), calls))
+
+    async def handler(ws: Any) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    async def main() -> None:
+        async with serve(handler) as server, connect(server) as ws:
+            await ws.send("a")
+            assert await ws.recv() == "a"
+
+    asyncio.run(main())
+    assert calls[:3] == ["recv", "recv", "close"]
+
+
 def test_a_tracer_sees_each_send_once(patch: Any) -> None:
     """Also one that can't be written at once."""
     calls: list[str] = []

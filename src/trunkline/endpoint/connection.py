@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 import weakref
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from trunkline.core.session import Session, Side, State
@@ -254,7 +255,8 @@ class BaseConnection:
 
     def is_ours(self, name: str, method: object) -> bool:
         """Whether a method is `method` of ours: a subclass, a test or a tracer may have put another in its place."""
-        return getattr(getattr(self, name), "__func__", None) is method
+        bound = getattr(self, name)
+        return type(bound) is MethodType and bound.__func__ is method  # proxies, as of wrapt, say that they are ours
 
     # From the opening handshake to the end
 
