@@ -4,9 +4,14 @@ from typing import assert_type
 
 import trunkline.sync.client
 import trunkline.sync.server
+import trunkline.trio.client
 import trunkline.trio.server
 from trunkline import ClientConnection, Headers, PreparedMessage, Response, ServerConnection, broadcast, connect, serve
-from trunkline.realtime import Limits, Realtime
+from trunkline.client import ClientProtocol
+from trunkline.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from trunkline.realtime import Client, Limits, Realtime
+from trunkline.server import ServerProtocol
+from trunkline.uri import parse_uri
 
 
 async def handler(ws: ServerConnection) -> None:
@@ -42,10 +47,34 @@ def threads() -> None:
     ws = trunkline.sync.client.connect("ws://localhost")
     ws.recv("10")  # wrong
     ws.no_such_method()  # wrong
+    for message in ws:
+        message.upper(1)  # wrong
+    trunkline.sync.client.connect("ws://localhost", legacy=False).recv()  # wrong
     trunkline.sync.server.serve(handler, port=b"1")  # wrong
-    trunkline.trio.server.serve(handler, "8765")  # wrong
+    trunkline.sync.server.broadcast(ws, "x")  # wrong
 
 
-def rooms() -> None:
+async def trios() -> None:
+    async with trunkline.trio.client.connect("ws://localhost") as ws:
+        number: int = await ws.recv()  # wrong
+        await ws.send(number)  # wrong
+        ws.no_such_method()  # wrong
+    await trunkline.trio.server.serve(handler, "8765")  # wrong
+    trunkline.trio.server.broadcast(ws, "x")  # wrong
+
+
+async def rooms(rt: Realtime, client: Client) -> None:
     Realtime(limits=10)  # wrong
     Limits(channel=10)  # wrong
+    await rt.publish(42, {})  # wrong
+    await rt.history("news", limit="10")  # wrong
+    client.no_such_method()  # wrong
+
+
+def parts() -> None:
+    parse_uri(b"ws://localhost")  # wrong
+    protocol = ClientProtocol("ws://localhost")  # wrong
+    protocol.receive_data("x")  # wrong
+    protocol.send_text("x")  # wrong
+    ServerProtocol(origins="https://example.com", extension=[])  # wrong
+    ServerPerMessageDeflateFactory(server_max_window_bits="15")  # wrong
