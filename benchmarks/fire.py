@@ -1,13 +1,13 @@
-"""Cut the connections of many subscribers at random, restart the server, and see whether anybody misses anything.
+"""Cut the connections of many subscribers at random, restart the server, and see whether a subscriber misses anything.
 
     python -m benchmarks.fire --seconds 60
 
-A server with a store in SQLite runs in a process of its own. Clients subscribe to one channel, in which a publisher
-publishes numbers, through the server's `rpc`, with an id for each, so that it can repeat what wasn't acknowledged; it
-waits for no answer before it goes on. All the while, connections are cut without a word, on either side, that of the
-publisher too; half way, the server is killed and started again. Afterwards every client must have every number, once,
-in order, be it live or recovered. Among the clients are some of the official Python SDK, in both encodings. If anything
-is missing, or the publisher couldn't keep up its rate, the exit status is 1.
+A server with a store in SQLite runs in a process of its own. Clients subscribe to one channel. A publisher publishes
+numbers there, through the server's `rpc`. Each number has an id, so that the publisher can repeat what wasn't
+acknowledged; it waits for no answer before it goes on. All the while, the program cuts connections without a word, on
+either side, that of the publisher too. Half way, it kills the server and starts it again. Afterwards every client must
+have every number, once, in order, be it live or recovered. Among the clients are some of the official Python SDK, in
+both encodings. If anything is missing, or the publisher couldn't keep up its rate, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Server:
 
 
 class Subscriber(Protocol):
-    """Somebody who counts.
+    """A subscriber that counts.
 
     Attributes:
         next: the number that must come.
@@ -167,7 +167,7 @@ def command(id: int, **request: Any) -> bytes:
 
 
 class Counting:
-    """What all subscribers do with what they get."""
+    """The counting that all subscribers share."""
 
     def __init__(self) -> None:
         self.next = 0

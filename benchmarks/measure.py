@@ -1,8 +1,8 @@
 """One measurement: a server, a load, and what the load cost the server (or a client, and what it cost the client).
 
 The process under test has one core to itself and the other process has another. The load generator leaves nothing in
-flight outside a run (see load/wire.h), so the process's CPU clock, read before and after the run while the process
-sleeps, holds the cost of exactly the messages that the generator counts.
+flight outside a run (see load/wire.h). The CPU clock of the process is read before and after the run, while the process
+sleeps. So it holds the cost of exactly the messages that the generator counts.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ class MeasurementError(Exception):
 
 
 class Sample(TypedDict):
-    """What one run cost."""
+    """The cost of one run."""
 
     messages: int
     seconds: float

@@ -11,17 +11,17 @@ Results = list[tuple[Workload, Result]]
 INTRODUCTION = """\
 # Benchmarks
 
-What a message costs the process under test, in CPU time, beside other libraries and beside C. `make bench` measures all
-of it in one session and writes this page; `benchmarks/README.md` says how, and `benchmarks/results` holds every run.
+This page shows the CPU time of a message, beside other libraries and beside C. `make bench` measures all of it in one
+session and writes this page. `benchmarks/README.md` says how, and `benchmarks/results` holds every run.
 
-CPU time is that of the process under test, alone on one core, user and kernel mode together; the other side of the
-connections is C code on another core, which checks every byte of every answer. Peers take turns, run by run; a figure
-is the median of the runs, and the range is from the lowest run to the highest. permessage-deflate is off
-unless the row names it, TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
+CPU time is that of the process under test, alone on one core, user and kernel mode together. The other side of the
+connections is C code on another core, which checks every byte of every answer. Peers take turns, run by run. A figure
+is the median of the runs, and the range is from the lowest run to the highest. Compression is off unless the row names
+permessage-deflate; TCP_NODELAY is on. `n x m` means n connections with m messages in flight on each.
 
-*floor* is C code that does only what it must; *picows* has callbacks instead of coroutines, *picows.websockets*
-coroutines on top of them. *trunkline (interpreted)* is the build without extension modules, masking with numpy,
-*trunkline (transports)* runs on the event loop's transports instead of its own, and *aiofastnet* is asyncio with the
+*floor* is C code that does only what it must. *picows* has callbacks instead of coroutines, *picows.websockets*
+has coroutines on top of them. *trunkline (interpreted)* is the build without extension modules, masking with numpy.
+*trunkline (transports)* runs on the event loop's transports instead of its own. *aiofastnet* is asyncio with the
 transports of that package.
 """
 
@@ -68,9 +68,10 @@ def _environments(results: Results) -> str:
 def _environment(environment: Environment) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items())
     return (
-        f"`{environment['command']}` on {environment['date']}, {environment['python']}, {versions} "
-        f"(trunkline at commit {environment['commit']}, its core {environment['core']}), {environment['kernel']}, "
-        f"{environment['cpu']}, load average {environment['load_average']:.2f} before the session"
+        f"`{environment['command']}` on {environment['date']}, {environment['python']}, {versions}. "
+        f"trunkline was at commit {environment['commit']}, its core {environment['core']}. "
+        f"The machine had {environment['kernel']}, {environment['cpu']}, "
+        f"and a load average of {environment['load_average']:.2f} before the session"
     )
 
 

@@ -20,7 +20,7 @@ LONGEST_ROUND = 25
 
 @dataclass(frozen=True)
 class Plan:
-    """What the session is asked for."""
+    """The arguments of the session."""
 
     command: str
     """How it was asked for, to stand beside the results."""

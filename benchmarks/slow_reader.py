@@ -1,11 +1,11 @@
-"""What a client that reads nothing costs the others in its room.
+"""Measure what a client that reads nothing costs the others in its room.
 
     python -m benchmarks.slow_reader                             # 500 clients, 7 rounds of 2 seconds
     python -m benchmarks.slow_reader --slow drop_oldest
 
-Rounds without the slow client and with it take turns. Shown are the 99th percentile of the time from publishing to a
-client that reads, the memory of the server, and what happened to the slow client. The exit status is 1 if the median
-of the percentiles is more than twice as large with the slow client.
+Rounds without the slow client and with it take turns. The program measures the time from publishing to a client that
+reads, and shows its 99th percentile. It shows the memory of the server and the fate of the slow client, too. The exit
+status is 1 if the median of the percentiles is more than twice as large with the slow client.
 """
 
 from __future__ import annotations

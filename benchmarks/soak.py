@@ -2,9 +2,9 @@
 
     python -m benchmarks.soak --minutes 10
 
-The server runs in a process of its own. After a warm-up all clients leave and the server is measured; then the clients
-come back for the given time, and when they have left again, everything must be as it was: descriptors, tasks and
-connection objects exactly, memory nearly. If not, the exit status is 1.
+The server runs in a process of its own. After a warm-up all clients leave and the server is measured. Then the clients
+come back for the given time. When they have left again, everything must be as it was: descriptors, tasks and connection
+objects exactly, memory nearly. If not, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def give_back_memory() -> None:
 
 
 class Sample(NamedTuple):
-    """What a server holds."""
+    """The resources that a server holds."""
 
     seconds: float
     rss: int
@@ -120,11 +120,11 @@ class Server:
         return Sample(time.monotonic() - self._started, rss, descriptors, tasks, objects, connections)
 
     async def sample(self) -> Sample:
-        """What it holds now."""
+        """The resources that the server holds now."""
         return await asyncio.to_thread(self._sample)
 
     async def idle_sample(self) -> Sample:
-        """What it holds when nobody is connected any more, or after 30 seconds."""
+        """The resources that the server holds when the last client has left, or after 30 seconds."""
         for _ in range(60):
             sample = await self.sample()
             if sample.connections == 0 and sample.tasks == 1:
@@ -274,7 +274,7 @@ def slope(samples: list[Sample]) -> float:
 
 
 def left_behind(before: Sample, after: Sample) -> list[str]:
-    """What a server that is idle again holds more than before."""
+    """The resources of which a server that is idle again holds more than before."""
     problems = [
         f"{name}: {getattr(before, name)} before, {getattr(after, name)} after"
         for name in ("descriptors", "tasks", "objects", "connections")

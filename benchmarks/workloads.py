@@ -1,4 +1,4 @@
-"""What is measured, as a table, and the bars that trunkline has to clear."""
+"""The rows that are measured, as a table, and the bars that trunkline has to clear."""
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -342,7 +342,7 @@ def _beginning(word: str, workloads: list[Workload]) -> list[Workload]:
 
 
 def check_peers(names: list[str] | None) -> None:
-    """Make sure that each name is the library or the label of somebody.
+    """Make sure that each name is the library or the label of a peer.
 
     Raises:
         ValueError: a name is nobody's.

@@ -57,7 +57,7 @@ def exceptions(verdicts: Verdicts) -> str:
 
 
 def runs(results: list[Result]) -> str:
-    """What was run when, roles that were run alike together."""
+    """The times and commands of the runs; roles that were run alike stand together."""
     found: dict[str, list[str]] = {}
     for run in results:
         line = f"* `{run.implementation}` as a {{}}: {run.version} on {run.python}, by {run.suite}, {run.date}"

@@ -58,7 +58,7 @@ class Result:
 
 
 def load_all(directory: Path) -> list[Result]:
-    """What there is, in the order of the implementations."""
+    """The results in a directory, in the order of the implementations."""
     paths = [_path(directory, testee.name, role) for testee in TESTEES for role in ROLES]
     return [Result(**json.loads(path.read_text())) for path in paths if path.exists()]
 

@@ -1,4 +1,4 @@
-"""A drawing board for many. Who comes late sees it all, and who was away gets what was drawn meanwhile."""
+"""A drawing board for many. A late client sees it all, and a client that was away gets what was drawn meanwhile."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Coordinate = Annotated[int, Meta(ge=0, le=1000)]
 
 
 class Stroke(Struct):
-    """A line through some points. What does not look like one is refused before anybody sees it."""
+    """A line through some points. The server refuses other data before any client sees it."""
 
     color: Annotated[str, Meta(pattern="^#[0-9a-f]{6}$")]
     points: Annotated[list[tuple[Coordinate, Coordinate]], Meta(min_length=1, max_length=500)]

@@ -14,7 +14,7 @@ STEPS = {"brighter": 10, "darker": -10}
 
 
 def press(state: dict[str, Any], button: str) -> None:
-    """What a button does."""
+    """Change the state as the button does."""
     if button == "power":
         state["on"] = not state["on"]
     else:

@@ -59,7 +59,7 @@ def leave(client: Client) -> None:
 
 
 def move(player: Player) -> None:
-    """One step; whoever comes near the coin has it."""
+    """Move a player by one step; a player that comes near the coin takes it."""
     player.x = min(1000, max(0, player.x + SPEED * player.dx))
     player.y = min(1000, max(0, player.y + SPEED * player.dy))
     if abs(player.x - coin[0]) < REACH and abs(player.y - coin[1]) < REACH:

@@ -17,7 +17,7 @@ rt = Realtime()
 
 @rt.channel("device:{name}", presence=True, join_leave=True, publish="subscribers")
 def device(client: Client, name: str) -> dict[str, Any]:
-    """Whoever comes is told the state of the device, and from then on what happens to it."""
+    """A new subscriber gets the state of the device, and from then on each change of it."""
     return {"state": states.get(name)}
 
 
@@ -44,7 +44,7 @@ class Press(msgspec.Struct):
 
 @rt.rpc("press")
 async def press(client: Client, what: Press) -> None:
-    """Press a button. Whoever does that wants to know whether anything is there to feel it."""
+    """Press a button. The caller learns whether a device is there to feel it."""
     channel = f"device:{what.device}"
     there = {info.user for info in (await rt.presence(channel)).values()}
     if f"device {what.device}" not in there:

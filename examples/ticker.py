@@ -14,7 +14,7 @@ rt = Realtime()
 
 @rt.channel("prices", slow="conflate")
 def subscribe(client: Client) -> dict[str, float]:
-    """Whoever comes is told all prices at once, and from then on what changes."""
+    """A new subscriber gets all prices at once, and from then on each change."""
     return prices
 
 

@@ -31,7 +31,7 @@ LINES = (
 
 
 def server_reads(parts: Iterable[bytes]) -> Any:
-    """What a server makes of these bytes."""
+    """The request that a server reads from these bytes, and its answer."""
     handshake = ServerHandshake(subprotocols=["chat"])
     parsed = None
     try:
@@ -47,7 +47,7 @@ def server_reads(parts: Iterable[bytes]) -> Any:
 
 
 def client_reads(parts: Iterable[bytes]) -> Any:
-    """What a client makes of these bytes, up to the end of the stream."""
+    """The response that a client reads from these bytes, up to the end of the stream."""
     reader = ResponseReader()
     response = None
     try:

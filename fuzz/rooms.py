@@ -131,7 +131,7 @@ def _judge(talkers: list[Talker]) -> str | None:
     return None
 
 
-# What clients say
+# Commands of clients
 
 
 def _frame(draw: random.Random, talker: Talker) -> str | bytes:

@@ -64,7 +64,7 @@ class Difference(NamedTuple):
         return "\n".join(lines)
 
 
-# What happens
+# Steps
 
 
 def conversation(draw: random.Random, client: bool, deflate: bool = False) -> list[Step]:
@@ -189,7 +189,7 @@ def action(draw: random.Random) -> Step:
             return Step(draw.choice(("take", "take_fragment", "ready")), ())
 
 
-# What is seen
+# Observations
 
 
 class Run:

@@ -13,7 +13,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No example times itself against the wall: a machine is as slow as it is. What hypothesis does for CI stays.
+# No example times itself against the wall: a machine is as slow as it is. The other settings of hypothesis for CI stay.
 hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("patient")
 

@@ -56,7 +56,7 @@ async def handler(ws: Any) -> None:
     pass
 
 
-# What is missing
+# Missing modules
 
 
 def test_nothing_is_missing_that_the_build_did_not_want(record: Callable[..., None]) -> None:
@@ -93,7 +93,7 @@ def test_the_engine_info_tells_what_is_missing(record: Callable[..., None]) -> N
     assert trunkline.engine_info()["missing"] == {INTERPRETED: "no compiler"}
 
 
-# What is said
+# The warning
 
 
 def test_the_warning_names_modules_reason_and_remedy(record: Callable[..., None]) -> None:

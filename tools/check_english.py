@@ -2,7 +2,7 @@
 
     python tools/check_english.py [PATH ...]
 
-Each sentence has at most 25 words, and begins with the thing that acts: "The client …", never "Who …" or "Somebody …".
+Each sentence has at most 25 words, and begins with the thing that acts, as in "The client …".
 Prints each sentence that breaks a rule, with its place. Exits with 1 if there are any.
 """
 
@@ -22,7 +22,7 @@ SUFFIXES = frozenset({".py", ".pyx", ".pxd", ".md"})
 
 VAGUE_SUBJECT = re.compile(r"(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)\s+(?!if\b)[a-z]")
 VAGUE_WORD = re.compile(r"\b(?:whoever|somebody|someone)\b", re.IGNORECASE)
-END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*(?:[A-Z0-9]|trunkline|uvicorn|websockets))")
+END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*(?:[A-Z0-9]|trunkline|uvicorn|websockets|kosoku))")
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|No)\.\s")
 CODE = re.compile(r"`+[^`]*`+|\[([^\]]*)\]\([^)]*\)|https?://\S+")
 LABEL = re.compile(r"^[\w*`., |()\[\]]+:\s+")  # "name: meaning", as in a list of arguments
@@ -50,7 +50,7 @@ def paragraphs(lines: list[str], first_line: int) -> Iterator[Block]:
         if kept and (not text or starts_item):
             yield Block(start, " ".join(kept))
             kept = []
-        if text and not in_code:
+        if text and not in_code and not text.startswith("|"):  # a row of a table
             start = start if kept else number
             kept.append(re.sub(r"^([-*•·]|\d+\.) ", "", text))
     if kept:
@@ -70,8 +70,9 @@ def of_python(source: str) -> Iterator[Block]:
 
 def of_cython(source: str) -> Iterator[Block]:
     """The same for Cython, which `ast` does not read."""
-    for found in re.finditer(r'"""(.*?)"""', source, re.DOTALL):
-        yield from paragraphs(found[1].splitlines(), source.count("\n", 0, found.start()) + 1)
+    for found in re.finditer(r'(extern from \*:\s+)?"""(.*?)"""', source, re.DOTALL):
+        if found[1] is None:  # else it is C
+            yield from paragraphs(found[2].splitlines(), source.count("\n", 0, found.start()) + 1)
     lines = enumerate(source.splitlines(), 1)
     comments = ((number, re.search(r"(?<![\"'\w])#(?: |:).*", line), line) for number, line in lines)
     yield from join_comments((number, line[: match.start()], match[0]) for number, match, line in comments if match)
@@ -109,7 +110,7 @@ def of_markdown(source: str) -> Iterator[Block]:
 
 
 def complaints_about(text: str) -> Iterator[str]:
-    """What is hard to read in one paragraph."""
+    """Complaints about the sentences of one paragraph."""
     plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda found: found[1] or "Code", text))
     for sentence in END_OF_SENTENCE.split(LABEL.sub("", plain)):
         words = re.findall(r"[\w'’./-]*\w[\w'’./-]*", sentence)

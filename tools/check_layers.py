@@ -3,8 +3,8 @@
     python tools/check_layers.py [PACKAGE_DIRECTORY]
     python tools/check_layers.py --table          write the table of that page anew
 
-Prints each forbidden import with its place and the rule it breaks, each rule that nothing in the tree needs, and
-whether the table is out of date. Exits with 1 if there are any.
+Prints each forbidden import with its place and the rule it breaks. Prints, too, each rule that nothing in the tree
+needs, and whether the table is out of date. Exits with 1 if there are any.
 """
 
 import ast
@@ -55,10 +55,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "cli": ("cli", "__main__"),
 }
 
-# What every driver may import. None may import another.
+# Layers that every driver may import. None may import another.
 DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "sans-I/O", "endpoint")
 
-# What a layer may import besides itself: other layers, or single modules of them.
+# Layers, or single modules of them, that a layer may import besides itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "public names": (ANYTHING,),
     "vocabulary": (),

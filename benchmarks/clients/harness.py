@@ -25,7 +25,7 @@ def main(connect: Connect) -> None:
 
 
 def parse() -> argparse.Namespace:
-    """What every client is told."""
+    """The arguments of every client."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--depth", type=int, default=1, help="messages in flight")

@@ -17,7 +17,7 @@ MAX_SIZE = 16 * 2**20
 
 @dataclass(frozen=True)
 class Options:
-    """What a server is asked to do."""
+    """The arguments of a server."""
 
     mode: str
     """`echo`, the chat room's fan-out by `gather` or by `broadcast`, or `rooms`, in a protocol that has them."""

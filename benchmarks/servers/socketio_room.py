@@ -6,7 +6,7 @@ import socketio
 
 
 def create(mode: str) -> Any:
-    """A server of python-socketio that puts everybody into a room and emits there what somebody says."""
+    """A server of python-socketio that puts all clients into one room and emits there what a client says."""
     server = socketio.AsyncServer(async_mode=mode, ping_interval=3600)  # the load generators answer none
 
     @server.event

@@ -38,7 +38,7 @@ async def be_server() -> None:
 
 
 async def echo(url: str) -> None:
-    # Who closed the connection, and how, is for the fuzzing server to judge.
+    # The fuzzing server judges which side closed the connection, and how.
     async with connect(url, **CLIENT_OPTIONS) as connection:
         with contextlib.suppress(ConnectionClosed):
             await echo_messages(connection)

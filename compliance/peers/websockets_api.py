@@ -42,7 +42,7 @@ def main(library: ModuleType, extensions: list[Any] | None = None, **only_its_ow
             return str(await connection.recv())
 
     async def echo(url: str) -> None:
-        # Who closed the connection, and how, is for the fuzzing server to judge.
+        # The fuzzing server judges which side closed the connection, and how.
         async with library.connect(url, **client_options) as connection:
             with contextlib.suppress(library.ConnectionClosed):
                 await echo_messages(connection)

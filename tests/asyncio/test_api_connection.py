@@ -1,4 +1,4 @@
-"""What the documentation of `websockets` 17.4 says of its asyncio connections, and what ours add."""
+"""The promises of `websockets` 17.4 about its asyncio connections, and those that ours add."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ async def frames(remote: Any, count: int) -> list[Any]:
 
 
 async def closed(library: Library, waiting: Coroutine[Any, Any, Any]) -> tuple[str, str, str]:
-    """What a call raises that the end of the connection interrupts."""
+    """The exception of a call that the end of the connection interrupts."""
     with pytest.raises(library.exceptions.ConnectionClosed) as caught:
         await waiting
     return type(caught.value).__name__, str(caught.value), type(caught.value.__cause__).__name__

@@ -1,4 +1,4 @@
-"""What the documentation of `websockets` 17.4 says of its asyncio server, and what ours adds."""
+"""The promises of `websockets` 17.4 about its asyncio server, and those that ours adds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""asyncio, with both engines, in the conformance suite. What event loops may differ in is in test_semantics.py."""
+"""asyncio, with both engines, in the conformance suite. test_semantics.py has that in which event loops may differ."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def texts(transport: MemoryTransport) -> list[str]:
     return [frame.payload.decode() for frame in transport.take()]
 
 
-# What was sent has left
+# When a send returns, its bytes have left
 
 
 async def _fragments() -> AsyncIterator[str]:
@@ -708,10 +708,10 @@ def test_a_broadcast_from_within_a_delivery_leaves_everywhere(run: Callable[[Tes
 
 
 class Ended(MemoryTransport):
-    """A transport of which somebody else has ended our half."""
+    """A transport of which other code has ended our half."""
 
     def write(self, data: Any) -> None:
-        raise RuntimeError("ended by somebody else")
+        raise RuntimeError("ended by other code")
 
     writelines = write
 
@@ -725,18 +725,18 @@ def test_broadcast_tells_of_transports_that_take_no_more(
         other, other_transport = connected(side)
         broadcast([failing[0][0], other], "a")
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            "skipped broadcast: failed to write message: RuntimeError: ended by somebody else"
+            "skipped broadcast: failed to write message: RuntimeError: ended by other code"
         ]
         with pytest.raises(ExceptionGroup) as caught:
             broadcast([failing[1][0], other], "b", raise_exceptions=True)
         [error] = caught.value.exceptions
         assert (type(error), str(error)) == (RuntimeError, "failed to write message")
-        assert str(error.__cause__) == "ended by somebody else"
+        assert str(error.__cause__) == "ended by other code"
         assert texts(other_transport) == ["a", "b"]
         for ws, transport in failing:
             assert transport.aborted
             ws.connection_lost(None)
-            assert str(ws.close_exc.__cause__) == "ended by somebody else"
+            assert str(ws.close_exc.__cause__) == "ended by other code"
 
     run(main)
 
@@ -961,7 +961,7 @@ def test_a_failure_while_reading_is_paused_still_sees_the_end_of_the_stream(run:
     run(main)
 
 
-# What came before a fault of the peer is answered first (Autobahn 3.2, 4.1.3, 5.15, strictly)
+# Messages before a fault of the peer are answered first (Autobahn 3.2, 4.1.3, 5.15, strictly)
 
 INVALID_OPCODE = RawFrame(CLOSE, b"\x03\xeainvalid opcode")
 

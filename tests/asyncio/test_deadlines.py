@@ -30,7 +30,7 @@ class Loop:
 
 
 class Waiting:
-    """What has a deadline."""
+    """An object that has a deadline."""
 
     def __init__(self) -> None:
         self.calls: list[float] = []

@@ -1,4 +1,4 @@
-"""What stands for the task that sends pings."""
+"""The future that stands for the task that sends pings."""
 
 from __future__ import annotations
 

@@ -943,7 +943,7 @@ def test_receiving_after_the_transport_was_aborted(world: World) -> None:
 
 
 async def check_both_ends(client: ClientConnection, server: ServerConnection, family: int) -> None:
-    """What the transports tell of their sockets, while and after they are open."""
+    """Transports answer questions about their sockets, while and after they are open."""
     for ws in (client, server):
         sock = ws.transport.get_extra_info("socket")
         assert sock.family == family

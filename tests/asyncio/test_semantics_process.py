@@ -207,7 +207,7 @@ def test_running_out_of_descriptors_is_overcome(engine: str) -> None:
 
 
 async def first_connection(port: int) -> Any:
-    """Whatever a server makes once, it makes now."""
+    """Exchange a message, so that the server has made everything that it makes only once."""
     async with await RawPeer.open(port) as peer:
         await peer.send(encode_frame(TEXT, b"x"))
         return await peer.read_frame()

@@ -80,7 +80,7 @@ def test_request_from_a_loop_within_a_handler(nesting_world: World) -> None:
             async for message in ws:
                 told[int(message)].set_result(str(message))
                 handled += 1
-                if handled == 1:  # whoever is first waits for all others
+                if handled == 1:  # the first handler waits for all others
                     run_nested(asyncio.wait_for(asyncio.gather(*told), 10))
                 await ws.send(f"handled {message}")
 

@@ -128,7 +128,7 @@ def test_a_restart_of_the_server_loses_no_message(chat: ChatProcess, open_page: 
     for page in (ada, bo):
         wait_for_state(page, "connected")
         assert heard(page, "before").count() == 1
-    # The room was empty for whoever came back later than Ada's message; its history tells them.
+    # The room was empty for members that came back later than Ada's message; its history tells them.
     for page in (ada, bo):
         assert heard(page, "meanwhile").count() == 1
     assert ada.locator("#outbox .message").count() == 0

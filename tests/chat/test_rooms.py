@@ -1,4 +1,4 @@
-"""Names, and what plain clients send and get. What the rooms do is tested over connections, in test_server.py."""
+"""Names, and what plain clients send and get. test_server.py tests the rooms, over connections."""
 
 from __future__ import annotations
 

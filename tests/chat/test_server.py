@@ -47,7 +47,7 @@ async def count(page: Page, channel: str = "lobby") -> int:
 
 
 async def history(page: Page, channel: str = "lobby") -> list[dict[str, Any]]:
-    """What was said in a room, oldest first."""
+    """The messages of a room, oldest first."""
     found = await page.ask("history", channel=channel, limit=100)
     return found.get("publications", [])
 

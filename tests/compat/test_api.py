@@ -1,7 +1,7 @@
 """Every public name of websockets 17.4, its members and its parameters, against what stands in for it.
 
 What trunkline adds is fine as long as every call that websockets accepts means the same here: more keyword arguments
-with defaults, more methods. What is missing stands in `ABSENT`, with the reason.
+with defaults, more methods. `ABSENT` names all that is missing, with the reason.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def test_enumerations(module: str, name: str) -> None:
 
 
 def test_the_tree_of_exceptions() -> None:
-    """Whoever catches a class there catches the same here."""
+    """A program that catches a class there catches the same here."""
     theirs, ours = importlib.import_module("websockets.exceptions"), importlib.import_module("trunkline.exceptions")
     for name in theirs.__all__:
         bases = [base.__name__ for base in getattr(theirs, name).__mro__]

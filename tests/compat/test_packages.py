@@ -109,7 +109,7 @@ def connect_to_worker(port: int) -> websockets.sync.client.ClientConnection:
 
 
 def talk(connection: websockets.sync.client.ClientConnection) -> None:
-    """What every server program answers."""
+    """Check the answers that every server program gives."""
     assert connection.recv(SECONDS) == "/chat?q=1 Ada"
     for message in ("hello", "grüße" * 30_000, b"\0\xff" * 1000, ""):
         connection.send(message)

@@ -41,7 +41,7 @@ def text(size: int, seed: int = 0) -> bytes:
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """What can't be compressed."""
+    """Bytes that can't be compressed."""
     return random.Random(seed).randbytes(size)
 
 

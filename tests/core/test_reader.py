@@ -25,7 +25,7 @@ ERRORS = {1002: ProtocolError, 1007: UnicodeDecodeError, 1009: (PayloadTooBig, T
 
 
 def outcome(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | None) -> tuple[list[Any], Refusal | None]:
-    """What is found, and the error that ends it. Any other than the documented errors fails the test."""
+    """The events of a stream, and the error that ends it. Any other than the documented errors fails the test."""
     recorder = Recorder()
     reader = Reader(recorder, masked, **limits)
     try:
@@ -37,7 +37,7 @@ def outcome(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | Non
 
 
 def told(error: Refusal | None) -> Any:
-    """What an error says, comparable."""
+    """The facts of an error, comparable."""
     if isinstance(error, UnicodeDecodeError):  # its `object` is what was at hand
         return error.start, error.end, error.reason
     return type(error), str(error)

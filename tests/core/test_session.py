@@ -141,7 +141,7 @@ def test_a_wrong_byte_of_text_is_answered_before_the_message_ends() -> None:
         assert session.close_sent.code == 1007
 
 
-# What came before a fault is answered first
+# Messages before a fault are answered first
 
 BROKEN = encode_frame(TEXT, b"ignored", rsv=0x40)  # as Autobahn's cases 3.2 and 4.1.3 to 5.15 go on
 

@@ -57,7 +57,7 @@ def drain(inbox: Inbox) -> list[Any]:
 
 
 def read(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | None) -> list[Any]:
-    """What a reader finds in a stream that arrives in these pieces; errors are raised."""
+    """The events that a reader finds in a stream that arrives in these pieces; errors are raised."""
     recorder = Recorder()
     reader = Reader(recorder, masked, **limits)
     for piece in pieces:
@@ -130,7 +130,7 @@ def messages(draw: st.DrawFn, masked: bool) -> bytes:
 
 
 def streams(masked: bool = True) -> st.SearchStrategy[bytes]:
-    """What a peer that keeps the rules sends."""
+    """Streams of a peer that keeps the rules."""
     return st.lists(messages(masked), max_size=4).map(b"".join)
 
 

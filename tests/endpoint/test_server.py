@@ -30,7 +30,7 @@ REQUEST = Request(
 
 
 class Connection:
-    """What a server needs of one."""
+    """The parts of a connection that a server needs."""
 
     def __init__(self) -> None:
         self.handshake = ServerHandshake()

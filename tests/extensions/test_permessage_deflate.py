@@ -55,7 +55,7 @@ def header(found: Any) -> str:
     return build_extension([("permessage-deflate", list(found))]).removeprefix("permessage-deflate").removeprefix("; ")  # type: ignore[list-item]
 
 
-# What is wrong with parameters, whoever sends them
+# Wrong parameters, sent by either side
 
 INVALID = [
     *(
@@ -287,7 +287,7 @@ def test_a_window_of_this_side_has_at_least_9_bits() -> None:
 
 
 def refusal(call: Callable[[Any], Any], library: str) -> tuple[str, str]:
-    """What a call raises that gets the module of a library."""
+    """The exception of a call that gets the module of a library."""
     with pytest.raises(Exception) as caught:  # noqa: PT011  # the point is which one
         call(importlib.import_module(f"{library}.extensions.permessage_deflate"))
     return type(caught.value).__name__, str(caught.value)

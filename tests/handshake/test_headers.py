@@ -225,7 +225,7 @@ def test_www_authenticate():
 
 
 def called(library, rule, *arguments):
-    """What a function returns, or what it raises."""
+    """The result of a function, or the exception that it raises."""
     try:
         return getattr(library, rule)(*arguments)
     except Exception as error:

@@ -18,7 +18,7 @@ from trunkline.asyncio.server import Server
 from trunkline.core.writer import PreparedMessage
 from trunkline.typing import Data, DataLike
 
-#: What programs import; the pages of the reference name what else is public.
+#: Modules that programs import; the pages of the reference name the rest of the public ones.
 MODULES = (
     "trunkline", "trunkline.client", "trunkline.compat", "trunkline.datastructures", "trunkline.exceptions",
     "trunkline.extensions", "trunkline.extensions.base", "trunkline.extensions.permessage_deflate", "trunkline.frames",

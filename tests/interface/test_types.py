@@ -1,4 +1,4 @@
-"""What type checkers know of the installed package: programs that they must accept, and lines that they must not."""
+"""Type checkers and the installed package: programs that they must accept, and lines that they must not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Errors = dict[str, dict[int, str]]
 
 
 def errors_of_mypy(directory: Path) -> Errors:
-    """What mypy says of all programs, knowing the installed package alone."""
+    """The errors that mypy finds in all programs, knowing the installed package alone."""
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--cache-dir=cache"]
     environment = {}
     if "site-packages" not in INSTALLED:  # these tests run with PYTHONPATH=src

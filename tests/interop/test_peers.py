@@ -62,7 +62,7 @@ class Peer:
 
     @contextlib.asynccontextmanager
     async def connection(self, **options: Any) -> AsyncIterator[Any]:
-        """Our end of a connection with this peer, whoever connected."""
+        """Our end of a connection with this peer; either side may have connected."""
         options = {"max_size": 1 << 22, "subprotocols": ["chat"]} | options
         if self.port is not None:
             async with connect(self.port, **options) as ws:

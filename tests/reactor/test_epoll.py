@@ -207,7 +207,7 @@ def test_write_buffer_limits_that_make_no_sense(given: dict[str, int]) -> None:
 
 
 class Recording:
-    """What a program may put around a transport, in order to see what is written."""
+    """A wrapper that a program may put around a transport, in order to see the bytes that are written."""
 
     def __init__(self, transport: Any) -> None:
         self.transport = transport
@@ -309,7 +309,7 @@ def test_no_message_waits_for_the_acknowledgement_of_the_one_before() -> None:
 
 
 def test_socket_of_the_program_is_a_descriptor_of_its_own() -> None:
-    """Whatever a program does with it, the transport's own descriptor stays."""
+    """The transport keeps its descriptor, although the program closes the socket that it was given."""
 
     async def test(peer: RawPeer, transport: Any) -> None:
         sock = transport.get_extra_info("socket")

@@ -108,7 +108,7 @@ def test_no_response(data: bytes) -> None:
     assert client.data_to_send() == [SEND_EOF]
 
 
-# What is no response, in the order in which it is looked at
+# Bytes that are no response, in the order in which the parser looks at their faults
 NO_RESPONSES = [
     b"SSH-2.0-server\r\n\r\n",
     b"220 mail.example ESMTP\r\n",

@@ -55,7 +55,7 @@ def call(method: str, *args: Any) -> Callable[[Any], Any]:
 
 EOF = call("receive_eof")
 
-# What happens to a server's end of an open connection. Both libraries must show the same after each step.
+# Steps of a server's end of an open connection. Both libraries must show the same after each of them.
 SCENARIOS: dict[str, list[Callable[[Any], Any]]] = {
     "messages": [
         receive(encode_frame(TEXT, "héllo".encode()), encode_frame(BINARY, b"\0\xff")),

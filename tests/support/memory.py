@@ -80,7 +80,7 @@ def connected(
 
 
 def frames(connection: Connection, *messages: str | bytes) -> bytes:
-    """What the peer of this connection sends for these messages."""
+    """The frames in which the peer of this connection sends these messages."""
     return b"".join(
         peer_frame(connection.session, 1, message.encode())
         if isinstance(message, str)

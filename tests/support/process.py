@@ -41,7 +41,7 @@ class ServerProcess:
         return self.process.stdout.readline()
 
     def log(self) -> str:
-        """What it has written to standard error."""
+        """All that the process has written to standard error."""
         self._log.flush()
         return Path(self._log.name).read_text()
 

@@ -1,8 +1,8 @@
 """A peer that speaks bytes on asyncio, for tests that must send what no well-behaved library would send.
 
-It is `trunkline.testing.Peer` for tests that are coroutines. It reads only when the test asks it to, so that "a peer
-that does not read" is simply a test that does not call a read method. Every read and write is bounded by `PATIENCE`, so
-a hang becomes a `TimeoutError`.
+It is `trunkline.testing.Peer` for tests that are coroutines. It reads only when the test asks it to. So a test that
+does not call a read method has a peer that does not read. Every read and write is bounded by `PATIENCE`, so a hang
+becomes a `TimeoutError`.
 """
 
 from __future__ import annotations

@@ -25,20 +25,20 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".mjs": 
 
 
 class Who(msgspec.Struct):
-    """What a client says when it connects."""
+    """The data with which a client connects."""
 
     user: str = "guest"
     channels: list[str] = []
 
 
 class Text(msgspec.Struct):
-    """What may be published in rooms."""
+    """A publication in a room."""
 
     text: str
 
 
 class Order(msgspec.Struct):
-    """What a client wants done to itself."""
+    """The argument of calls in which a client asks the server to act on that client."""
 
     channel: str = ""
     channels: list[str] = []

@@ -31,7 +31,7 @@ class Clock:
 
 
 class FakeInbox(list[str]):
-    """What the client sent while the server was busy; `paused`: perhaps there is more."""
+    """Messages that the client sent while the server was busy; if `paused`, there may be more."""
 
     paused = False
 
@@ -66,7 +66,7 @@ class FakeConnection:
             self.on_writable()
 
     def take(self) -> list[Any]:
-        """What was sent since the last call, as objects."""
+        """The replies that were sent since the last call, as objects."""
         sent = [(message.opcode, bytes(message.payload)) for message in self.sent]
         self.sent.clear()
         return [reply for opcode, frame in sent for reply in (_lines(frame) if opcode == TEXT else replies_in(frame))]

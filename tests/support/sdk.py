@@ -31,7 +31,7 @@ async def serving(rt: Realtime, **kwargs: Any) -> AsyncIterator[str]:
 
 
 class Events(centrifuge.SubscriptionEventHandler):
-    """What an official client library hears of one channel."""
+    """The events of one channel that an official client library reports."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Any] = asyncio.Queue()

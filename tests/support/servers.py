@@ -1,7 +1,7 @@
 """A trunkline server as a program of its own, so that a test can watch its memory, descriptors and CPU time.
 
 Usage: servers.py HANDLER OPTIONS, where OPTIONS is a JSON object of keyword arguments of `serve`. It prints its port on
-the first line; then it answers each line of standard input with a line of JSON that counts what it keeps alive.
+the first line. Then it answers each line of standard input with a line of JSON that counts the objects that it keeps.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ HANDLERS: dict[str, Handler] = {handler.__name__: handler for handler in (echo, 
 
 
 def census(server: Server) -> dict[str, float]:
-    """What this process keeps alive now."""
+    """Counts of the objects that this process keeps alive now."""
     gc.collect()
     return {
         "tasks": len(asyncio.all_tasks()),

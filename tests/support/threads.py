@@ -206,7 +206,7 @@ class Call:
             self.error = error
 
     def result(self) -> Any:
-        """What it returned, or raises what it raised."""
+        """The result of the function; its exception is raised here."""
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive(), "hung"
         if self.error is not None:

@@ -148,7 +148,7 @@ def test_two_receivers(first: str, second: str) -> None:
 
 
 def test_receiving_in_turns() -> None:
-    """What one thread does not wait for any more is another's."""
+    """A message for which one thread stopped waiting goes to the next thread that receives."""
     with client_of_raw_server() as (ws, peer):
         with pytest.raises(TimeoutError):
             in_thread(ws.recv, 0.01).result()
@@ -365,7 +365,7 @@ def test_send_to_a_peer_that_is_dropped() -> None:
 
 
 def test_a_server_says_why_before_it_goes() -> None:
-    """What it said is heard, also if that is found out by sending."""
+    """The close code of the peer is known, also where a send finds that the peer has gone."""
     with client_of_raw_server() as (ws, peer):
         peer.send(close_frame(1008, b"no", mask=None))
         peer.sock.close()

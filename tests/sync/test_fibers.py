@@ -152,7 +152,7 @@ def test_threads_must_be_some(threads: int) -> None:
         serve(echo, "127.0.0.1", 0, threads=threads)
 
 
-# What waits
+# Primitives to wait with
 
 
 def in_fibers(*functions: Callable[[], object]) -> None:

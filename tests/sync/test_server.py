@@ -336,7 +336,7 @@ def test_shutdown_during_the_opening_handshake() -> None:
 
 @pytest.mark.parametrize("outcome", ["let in", "refuse", "fail"])
 def test_shutdown_while_a_hook_runs(outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is answered once the server closes is told so, whatever the hook says, and before `shutdown` comes by."""
+    """The server answers 503 once it closes, with any outcome of the hook, and before `shutdown` comes by."""
     comes_by = threading.Event()
 
     def process_request(ws: ServerConnection, request: Request) -> Response | None:

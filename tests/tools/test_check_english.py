@@ -39,6 +39,8 @@ def test_a_text_that_is_hard_to_read(tmp_path: Path, name: str, text: str, expec
         ("a.py", f"x = 1  # {FINE[:-1]}\ny = 2  # {FINE[:-1]}\n"),
         ("a.md", f"```\n{LONG}\n```\n\n| {LONG} |\n"),
         ("a.md", "A call of `" + "word " * 30 + "` is one word.\n"),
+        ("a.py", f'"""A table:\n\n| {LONG} |\n"""\n'),
+        ("a.pxd", f'cdef extern from *:\n    """\n    {LONG}\n    """\n'),
         ("a.txt", LONG),
     ],
 )

@@ -16,7 +16,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def group(name: str) -> list[Requirement]:
-    """What a dependency group asks for, with the groups that it includes."""
+    """The requirements of a dependency group, with the groups that it includes."""
     found: list[Requirement] = []
     for entry in PYPROJECT["dependency-groups"][name]:
         found += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]

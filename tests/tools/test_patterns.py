@@ -25,7 +25,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
 
 
 def possessive_groups(part: Any) -> Iterator[Any]:
-    """What is repeated possessively and is more than one character."""
+    """The possessive groups of more than one character."""
     if isinstance(part, tuple) and part[0] is POSSESSIVE and not re._compiler._simple(part[1][2]):
         yield part[1][2]
     if isinstance(part, tuple | list | re._parser.SubPattern):

@@ -1,4 +1,4 @@
-"""A connection on trio: checkpoints, cancellation, deadlines, back-pressure. What all drivers do is in the suite."""
+"""A connection on trio: checkpoints, cancellation, deadlines, back-pressure. The suite has what all drivers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation of `websockets` 17.4 says of its trio server, and what ours adds."""
+"""The promises of `websockets` 17.4 about its trio server, and those that ours adds."""
 
 from __future__ import annotations
 

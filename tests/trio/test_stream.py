@@ -1,4 +1,4 @@
-"""What a connection does with its stream."""
+"""Reading and writing of a connection's stream."""
 
 from __future__ import annotations
 

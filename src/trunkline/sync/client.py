@@ -122,8 +122,8 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
             compresses short ones, too; None none.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
-        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
-            environment or the system's settings name; None for no proxy.
+        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS. True takes the one that the
+            environment or the system's settings name, None takes no proxy.
         proxy_ssl: settings of TLS with an `https://` proxy.
         proxy_server_hostname: name of the proxy in its certificate.
         process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.

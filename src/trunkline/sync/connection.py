@@ -449,7 +449,7 @@ class Connection(Life):
             return self._wait_for_end(timeout)
 
     def _wait_for_end(self, timeout: float | None) -> bool:
-        """With `mutex`: as long as messages may come, reading is left to whoever receives them, or to the watcher."""
+        """With `mutex`. As long as messages may come, the thread that receives them reads, or the watcher."""
         due = None if timeout is None else monotonic() + timeout
         while not self.lost:
             if self.session.phase == OPEN:

@@ -1,8 +1,8 @@
 """Handlers that share threads: `serve(threads=64)`; install it with `pip install 'trunkline[fibers]'`.
 
 Each handler is a fiber, a greenlet: it has a stack of its own, and the thread that carries it runs it until it waits
-for a connection. Then another one has its turn. Whatever else blocks the thread, such as `time.sleep` or a lock, holds
-up all fibers on it.
+for a connection. Then another one has its turn. A call that blocks the thread otherwise, such as `time.sleep` or a
+lock, holds up all fibers on it.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Event(threading.Event):
 
 
 class FiberWaits(Waits):
-    """What fibers wait with."""
+    """The primitives with which fibers wait."""
 
     Lock = Lock
     Condition = Condition

@@ -128,7 +128,7 @@ class ServerConnection(Connection):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Nobody closes the socket while we wait for it; `abort` does it afterwards."""
+        """Keep the socket open while this thread waits for it; `abort` closes it afterwards."""
         self.carrier.reading = True
         try:
             yield
@@ -439,8 +439,8 @@ def serve(
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
         threads: how many threads handlers may share; None gives each one of its own. Those on one thread take turns,
-            whenever one waits for a connection; what blocks in another way, such as a lock or `time.sleep`, holds up
-            all of them. It needs `trunkline[fibers]`.
+            whenever one waits for a connection. A call that blocks in another way, such as a lock or `time.sleep`,
+            holds up all of them. It needs `trunkline[fibers]`.
         kwargs: passed on to `socket.create_server`: `family`, `backlog` (4,096 by default), `reuse_port`,
             `dualstack_ipv6`.
 

@@ -80,7 +80,7 @@ def timeouts_say(what: str) -> Iterator[None]:
 
 
 class Stream(Protocol):
-    """What carries a connection. Reading belongs to one thread at a time, as does writing."""
+    """A byte stream that carries a connection. Reading belongs to one thread at a time, as does writing."""
 
     @property
     def sock(self) -> socket.socket:
@@ -112,7 +112,7 @@ class Stream(Protocol):
 
 
 class Waits:
-    """What threads wait with. Fibers, see `trunkline.sync.fibers`, have another kind."""
+    """The primitives with which threads wait. Fibers have their own, in `trunkline.sync.fibers`."""
 
     Lock: Any = threading.Lock
     Condition: Any = threading.Condition
@@ -343,7 +343,7 @@ class TLSStream:
 class SecureSocket:
     """A socket below TLS that also tells what `ssl.SSLSocket` tells, for those who look at a connection's socket.
 
-    What it has to do with the bytes is the socket's: they are those below TLS.
+    Its methods pass on the bytes of the socket, those below TLS.
 
     Args:
         sock: the socket.

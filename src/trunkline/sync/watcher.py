@@ -2,9 +2,9 @@
 
 A thread that receives waits for its own socket, so nothing is handed from thread to thread while messages come and go.
 A connection whose program does something else is watched here: pings and close frames are answered, and messages
-received, up to `max_queue`. Which are these? Those that nobody received from since the last round: rounds come every
-`ROUND` seconds while there is something to see, so that a message on its way through `recv()` costs no system call for
-it.
+received, up to `max_queue`. Which are these? Those from which no thread received since the last round. Rounds come
+every `ROUND` seconds while there is something to see. So the watcher makes no system call for a message on its way
+through `recv()`.
 
 Deadlines (keepalive, the closing handshake) are kept here for all connections.
 """
@@ -58,7 +58,7 @@ class Watcher:
     # Called by other threads
 
     def note(self, carrier: SocketCarrier) -> None:
-        """Somebody receives from this connection; perhaps not any more at the next round."""
+        """A thread receives from this connection; perhaps not any more at the next round."""
         with self.lock:
             if not self.recent:
                 self.next_round = monotonic() + ROUND

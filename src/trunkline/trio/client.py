@@ -97,8 +97,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             compresses short ones, too; None none.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
-        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
-            environment or the system's settings name; None for no proxy.
+        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS. True takes the one that the
+            environment or the system's settings name, None takes no proxy.
         proxy_ssl: settings of TLS with an `https://` proxy.
         proxy_server_hostname: name to look for in that proxy's certificate, by default the proxy's host.
         process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.
@@ -119,7 +119,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         TypeError: if a keyword argument is unknown.
         ValueError: if an option makes no sense.
         InvalidURI: if `uri` isn't one.
-        OSError: if the TCP connection or TLS fails, when connecting, as all that follow; with TLS it is a
+        OSError: if the TCP connection or TLS fails, when connecting, as all that follow. With TLS it is a
             `trio.BrokenResourceError`, too, and its cause tells what was wrong.
         InvalidProxy: if the address of the proxy can't be used.
         ProxyError: if the proxy doesn't reach the server.

@@ -2,8 +2,8 @@
 
 `Connection` adds to a `Life` the calls of the program, and how tasks wait in them. Its `StreamCarrier` moves the bytes.
 
-Every asynchronous method is a checkpoint, also when it needn't wait. What is cancelled before it did anything hasn't
-done anything; a message on its way leaves as a whole.
+Every asynchronous method is a checkpoint, also when it needn't wait. A call that is cancelled
+before it did anything has no effect; a message on its way leaves as a whole.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ class Connection(Life, trio.abc.AsyncResource):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         await self.aclose(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
 
-    # What tasks wait for
+    # Events that tasks wait for
 
     async def _wait_until_writable(self) -> None:
         if self.writable is None:

@@ -1,4 +1,4 @@
-"""What a connection does with its stream, at once where that is a socket."""
+"""Reading and writing of a connection's stream, at once where that is a socket."""
 
 from __future__ import annotations
 

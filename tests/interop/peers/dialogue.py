@@ -8,8 +8,8 @@
 | `!subprotocol`       | sends the name of the subprotocol                            |
 | `!abort`             | drops the TCP connection                                     |
 
-A peer program is started with `listen`, and prints its port; or with `connect`, and opens a connection to each URI that
-it reads from standard input. It offers, or accepts, the subprotocol `chat`.
+A peer program that is started with `listen` prints its port. With `connect`, it opens a connection to each URI that it
+reads from standard input. It offers, or accepts, the subprotocol `chat`.
 """
 
 from __future__ import annotations
