@@ -26,6 +26,7 @@ END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*(?:[A-Z0-9]|tr
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|No)\.\s")
 CODE = re.compile(r"`+[^`]*`+|\[([^\]]*)\]\([^)]*\)|https?://\S+")
 LABEL = re.compile(r"^[\w*`., |()\[\]]+:\s+")  # "name: meaning", as in a list of arguments
+WORD = re.compile(r"[\w'’./-]*[a-zA-Z][\w'’./-]*")  # no figures, of which lists of test cases consist
 MARKDOWN_ASIDE = re.compile(r"    |\s*(?:[|#>!]|---|===|\?\?\?|<)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -113,7 +114,7 @@ def complaints_about(text: str) -> Iterator[str]:
     """Complaints about the sentences of one paragraph."""
     plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda found: found[1] or "Code", text))
     for sentence in END_OF_SENTENCE.split(LABEL.sub("", plain)):
-        words = re.findall(r"[\w'’./-]*\w[\w'’./-]*", sentence)
+        words = WORD.findall(sentence)
         if CHINESE.search(sentence):
             continue
         if len(words) > MOST_WORDS:
