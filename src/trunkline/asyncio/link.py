@@ -59,7 +59,7 @@ __all__ = ["Link"]
 globals().update(PreparedMessage=PreparedMessage)
 
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
-AT_ONCE = 8192  # bytes; the messages of more are handled while they are in the caches of the CPU
+AT_ONCE = 1 << 16  # bytes; the messages of a larger read are handled while they are in the caches of the CPU
 
 # When frames may wait for those behind them: see `_wake_for_batch`.
 QUICK = 50e-6  # seconds; a task that takes no more for each message of a batch is quick
