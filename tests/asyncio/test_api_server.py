@@ -802,6 +802,30 @@ def test_handler_has_begun_when_its_connection_is_closed() -> None:
     run_clean(main)
 
 
+def test_a_connection_is_told_that_its_server_closes_also_when_only_its_handler_still_runs() -> None:
+    told: list[str] = []
+    ended = asyncio.Event()
+
+    async def handler(ws: ServerConnection) -> None:
+        ws.on_server_closing = lambda: told.append(ws.state.name)
+        await ws.send("ready")
+        await ended.wait()
+
+    async def main() -> None:
+        async with serve(handler) as server:
+            url = f"ws://127.0.0.1:{port_of(server)}"
+            async with trunkline.connect(url) as gone, trunkline.connect(url) as there:
+                await gone.recv()
+                await there.recv()
+                await gone.close()
+                server.close()
+                await settled(lambda: len(told) == 2)
+                ended.set()
+        assert sorted(told) == ["CLOSED", "OPEN"]
+
+    run_clean(main)
+
+
 def test_many_connections_are_closed_in_portions() -> None:
     """Others have their turn in between."""
     turns = 0

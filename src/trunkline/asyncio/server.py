@@ -43,6 +43,8 @@ class ServerConnection(ServerLink, Connection):
         server: the `Server` that accepted it.
         username: who logged in through `basic_auth`.
         farewell: close code and reason for it if the server closes and names no other code.
+        on_server_closing: called without arguments when the server is about to close the connection, also if that has
+            gone already, and only its handler still runs.
     """
 
     server: Server
@@ -215,7 +217,10 @@ class Server(BaseServer):
             if connection.session.state is State.CONNECTING:
                 connection.hurry()
             elif self._farewell is not None:
+                self._announce(connection)
                 closing.append(asyncio.ensure_future(connection.close(*self._last_words(connection))))
+            elif connection.lost:
+                self._announce(connection)
             if number % PORTION == 0:
                 await asyncio.sleep(0)
         await asyncio.gather(*closing)
@@ -227,7 +232,13 @@ class Server(BaseServer):
     def part_with(self, connection: ServerConnection) -> None:
         """Close a connection whose opening handshake finished after `close` was called."""
         if self._farewell is not None:
+            self._announce(connection)
             connection.start_closing(*self._last_words(connection))
+
+    @staticmethod
+    def _announce(connection: ServerConnection) -> None:
+        if connection.on_server_closing is not None:
+            connection.on_server_closing()
 
     def _last_words(self, connection: ServerConnection) -> tuple[CloseCode | int, str]:
         """Close code and reason for a connection."""

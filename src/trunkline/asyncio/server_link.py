@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from trunkline.asyncio.connection import Connection
@@ -44,6 +44,7 @@ class ServerLink(Link):
         self.server: Any = server
         self.handshake = server.new_handshake(self)
         self.farewell: tuple[CloseCode | int, str] = GOING_AWAY
+        self.on_server_closing: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
         self.running = 0  # tasks, of hooks and of the handler
         self.rejected = False
