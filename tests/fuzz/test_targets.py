@@ -95,7 +95,7 @@ def test_a_client_that_leaves_something_behind_is_found(monkeypatch: pytest.Monk
     async def forget(*arguments: Any) -> None:
         pass
 
-    monkeypatch.setattr("trunkline.realtime.subscriptions.Subscriptions.take_leave", forget)
+    monkeypatch.setattr("trunkline.realtime.leaving.Leaving._tell_others", forget)
     assert any("left behind" in (program.run("rooms", seed) or "") for seed in range(5))
 
 

@@ -158,8 +158,8 @@ def test_a_reply_comes_before_all_pushes_of_its_channel() -> None:
                 await gate.wait()
                 return found
 
-        node.commands.broker = node.commands.subscriptions.broker = SlowBroker()
-        await node.commands.broker.start(node.hub)
+        node.use(broker=SlowBroker())
+        await node.broker.start(node.hub)
         talker = node.talker()
         await talker.connect()
         subscribing = asyncio.create_task(talker.say(subscribe={"channel": "a"}))
@@ -394,11 +394,13 @@ def test_what_may_have_been_lost_where_the_server_subscribed_makes_a_client_conn
         await node.commands.subscriptions.subscribe(third.client, "later")
         third.connection.take()
         node.hub.on_gap("later")
+        await node.commands.settle()
         assert third.connection.closed == (3010, "insufficient state")
         node.hub.on_gap("own")
         await node.commands.settle()
         assert second.connection.closed is None
         node.hub.on_gap(None)
+        await node.commands.settle()
         assert first.connection.closed == second.connection.closed == (3010, "insufficient state")
         assert not node.hub.clients
 

@@ -63,7 +63,7 @@ def test_a_subscription_that_was_left_needs_no_timer(how: str) -> None:
         async with Node(timeouts=Timeouts(ping=None, expired=5)) as node:
             node.channel("a", subscribe="token")
             commands, clock = node.commands, loop.time
-            commands.clock = commands.wall_clock = clock
+            commands.clock = commands.subscriptions.clock = commands.wall_clock = clock
             tokens = commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=clock)
             runs: list[float] = []
 
@@ -74,7 +74,7 @@ def test_a_subscription_that_was_left_needs_no_timer(how: str) -> None:
                     commands.spawn(commands.expire(client, subscription))
 
             deadlines = Deadlines(on_deadline, clock)
-            commands.on_deadline_moved = deadlines.watch
+            commands.subscriptions.on_deadline_moved = deadlines.watch
             talker = node.talker()
             await talker.connect(token=tokens.connection("ada"))
             await talker.subscribe("a", token=tokens.subscription("ada", "a", ttl=60))

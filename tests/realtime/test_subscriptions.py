@@ -58,7 +58,7 @@ def test_who_goes_while_it_is_added_to_the_presence_is_no_ghost() -> None:
         async with Node() as node:
             node.channel("a", presence=True)
             presence = SlowPresence()
-            node.commands.presence = node.commands.subscriptions.presence = presence
+            node.use(presence=presence)
             talker = await node.connected()
             subscribing = asyncio.create_task(talker.say(subscribe={"channel": "a"}))
             await presence.adding.wait()
@@ -128,7 +128,7 @@ def test_who_is_unsubscribed_while_it_is_added_to_the_presence_isnt_in_it() -> N
     async def play(node: Node) -> None:
         node.channel("a", presence=True)
         presence = SlowPresence()
-        node.commands.presence = node.commands.subscriptions.presence = presence
+        node.use(presence=presence)
         talker = await node.connected()
         subscribing = asyncio.create_task(talker.say(subscribe={"channel": "a"}))
         await presence.adding.wait()
@@ -147,7 +147,7 @@ def test_who_is_unsubscribed_while_it_connects_isnt_told_that_it_is_subscribed(w
         node.channel("first")
         node.channel("second", presence=True)
         presence = SlowPresence()
-        node.commands.presence = node.commands.subscriptions.presence = presence
+        node.use(presence=presence)
         talker, subs = node.talker(), {}
         if named == "by the client":
             subs = {"first": {}, "second": {}}
@@ -195,7 +195,7 @@ def test_who_is_to_be_subscribed_while_it_connects_is_subscribed_then() -> None:
         for name in ("at connect", "wanted", "not any more"):
             node.channel(name, presence=name == "at connect")
         presence = SlowPresence()
-        node.commands.presence = node.commands.subscriptions.presence = presence
+        node.use(presence=presence)
 
         def connect(client: Client) -> None:
             client.channels = ["at connect"]
@@ -260,7 +260,7 @@ def test_what_may_have_been_lost_while_others_are_entered_makes_a_client_connect
         node.channel("first", history=5)
         node.channel("second", presence=True)
         presence = SlowPresence()
-        node.commands.presence = node.commands.subscriptions.presence = presence
+        node.use(presence=presence)
 
         def connect(client: Client) -> None:
             client.channels = ["first", "second"]
@@ -282,7 +282,7 @@ def test_what_may_have_been_lost_while_the_server_subscribes_a_client_is_no_erro
     async def play(node: Node) -> None:
         node.channel("a", history=5, presence=True)
         presence = SlowPresence()
-        node.commands.presence = node.commands.subscriptions.presence = presence
+        node.use(presence=presence)
         talker = await node.connected()
         subscribing = asyncio.create_task(node.commands.subscriptions.subscribe(talker.client, "a"))
         await presence.adding.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.protobuf import frame_of, replies_in
 from trunkline.core.writer import PreparedMessage
-from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Timeouts
+from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Presence, Timeouts
 from trunkline.realtime.brokers import Broker
 from trunkline.realtime.channels import Channels
 from trunkline.realtime.client import Client
@@ -121,7 +121,7 @@ class Node:
         self.hub = Hub()
         self.channels = Channels()
         self.broker = broker or MemoryBroker()
-        self.presence = MemoryPresence()
+        self.presence: Presence = MemoryPresence()
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
         self.commands = Commands(
@@ -137,6 +137,14 @@ class Node:
             client.closed()
         await self.commands.settle()
         await self.broker.close()
+
+    def use(self, *, broker: Broker | None = None, presence: Presence | None = None) -> None:
+        """Put another broker or presence into the place of what is there."""
+        commands = self.commands
+        if broker is not None:
+            self.broker = commands.broker = commands.subscriptions.broker = commands.leaving.broker = broker
+        if presence is not None:
+            self.presence = commands.presence = commands.attendance.store = presence
 
     def channel(self, pattern: str, **options: Any) -> Channel:
         return self.channels.declare(pattern, ChannelOptions(**options))

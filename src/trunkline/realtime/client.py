@@ -76,12 +76,16 @@ class Timeouts:
         ping: between pings, None for none.
         pong: for the answer to one.
         expired: for a new token, after the old one expired.
+        resume: for subscribing again, after the server asked for it.
+        close: for commands, hooks, presence and the broker, when the server or the `Realtime` closes.
     """
 
     stale: float = 15
     ping: float | None = 25
     pong: float = 8
     expired: float = 25
+    resume: float = 25
+    close: float = 10
 
     def check(self) -> None:
         """Check that they make sense; `Realtime` does it.
@@ -93,7 +97,8 @@ class Timeouts:
         if self.ping is not None:
             check_seconds("ping", self.ping, positive=True)
         check_seconds("pong", self.pong, positive=True)
-        check_seconds("expired", self.expired)
+        for name in ("expired", "resume", "close"):
+            check_seconds(name, getattr(self, name))
 
 
 class Subscription:
@@ -107,14 +112,18 @@ class Subscription:
         server_side: the server subscribed the client, which knows it as such.
         buffer: what was delivered since it began, and can't be sent before the reply; None once that has left.
         skip: offset up to which it has everything.
-        lost: the broker may have lost publications while it began.
+        lost: the broker may have lost publications, and the client must recover: nothing more is delivered.
+        resuming: the client was told to subscribe again. Others needn't know of it.
+        announced: others may know of it, and must be told when it ends.
+        before: the one that it resumes, until its reply has left.
         ended: code with which the server ended it while it began.
         info: what others see of the client here.
         ends_at: when it ends unless it is refreshed, on the clock of `now`; None: never.
     """
 
     __slots__ = (
-        "buffer", "channel", "ended", "ends_at", "info", "lost", "name", "options", "parameters", "server_side", "skip",
+        "announced", "before", "buffer", "channel", "ended", "ends_at", "info", "lost", "name", "options", "parameters",
+        "resuming", "server_side", "skip",
     )  # fmt: skip
 
     def __init__(self, name: str, channel: Channel, parameters: dict[str, str], *, server_side: bool = False) -> None:
@@ -125,10 +134,21 @@ class Subscription:
         self.server_side = server_side
         self.buffer: list[Publication] | None = []
         self.skip = 0
-        self.lost = False
+        self.lost = self.resuming = self.announced = False
+        self.before: Subscription | None = None
         self.ended: int | None = None
         self.info: ClientInfo | None = None
         self.ends_at: float | None = None
+
+    def resume(self, before: Subscription) -> None:
+        """Take the place of a subscription that others know of. To them, nothing changes."""
+        self.before = before
+        self.info, self.announced = before.info, before.announced
+
+    @property
+    def present(self) -> bool:
+        """Whether the presence of the channel may show the client."""
+        return self.options.presence or (self.before is not None and self.before.options.presence)
 
 
 class Client(Identity):

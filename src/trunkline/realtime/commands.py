@@ -20,20 +20,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import codes, messages
+from trunkline.realtime.attendance import Attendance
 from trunkline.realtime.auth import overridden, time_left, verify_connection, verify_subscription
 from trunkline.realtime.brokers.base import Broker, BrokerError
 from trunkline.realtime.channels import Channel, Channels, Who
 from trunkline.realtime.client import Client, State, Subscription
-from trunkline.realtime.codecs.base import HALF, InvalidFrame, InvalidPayload
-from trunkline.realtime.codecs.json import check
+from trunkline.realtime.codecs.base import HALF, InvalidFrame
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.hooks import Hook, call, decoded, encode
 from trunkline.realtime.hub import Hub
 from trunkline.realtime.identity import as_ttl
+from trunkline.realtime.leaving import Leaving
 from trunkline.realtime.limits import Buckets, TokenBucket
 from trunkline.realtime.messages import Command, Garbled, SubscribeRequest, SubscribeResult, as_bytes
+from trunkline.realtime.payloads import as_told, check_json, check_returned
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
-from trunkline.realtime.subscriptions import Gone, Subscriptions, Unsubscribed, as_told
+from trunkline.realtime.subscriptions import Gone, Subscriptions, Unsubscribed
+from trunkline.realtime.tasks import Tasks
 from trunkline.version import __version__
 
 if TYPE_CHECKING:
@@ -88,15 +91,19 @@ class Commands:
         self.limits = limits
         self.clock = clock
         self.wall_clock = wall_clock
-        self.subscriptions = Subscriptions(hub, channels, broker, presence, limits)
+        self._tasks = Tasks()
+        self._running_calls: set[asyncio.Task[None]] = set()
+        self.attendance = Attendance(hub, presence)
+        self.leaving = Leaving(hub, broker, self.attendance, self._tasks)
+        self.subscriptions = Subscriptions(
+            hub, channels, broker, limits, clock, self.attendance, self.leaving, self._tasks
+        )
         self.connect_hook: Hook | None = None
         self.message_hook: Hook | None = None
         self.refresh_hook: Callable[[Client, str], Any] | None = None
         self.disconnect_hook: Hook | None = None
         self.procedures: dict[str, Hook] = {}
         self.tokens: Tokens | None = None
-        self.on_deadline_moved: Callable[[Client], None] = lambda client: None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[Client, int] = {}
         self._published = Buckets()
         self._carry_out: dict[str, Callable[[Client, int, Any], Awaitable[None]]] = {
@@ -114,7 +121,6 @@ class Commands:
             "connect": self._connect,
         }
         hub.on_closed = self._closed
-        hub.on_position_lost = self._position_lost
 
     # Frames and commands
 
@@ -192,16 +198,26 @@ class Commands:
             if id:
                 client.refuse(id, Refused(codes.INTERNAL))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the commands."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return self._tasks.spawn(work)
 
-    async def settle(self) -> None:
-        """Wait until all that was spawned is done."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def settle(self, limit: float | None = None) -> int:
+        """Wait until all that runs beside the commands is done; see `Tasks.settle`."""
+        return await self._tasks.settle(limit)
+
+    def cancel_calls(self) -> None:
+        """Cancel calls of procedures, as nobody hears the answers any more."""
+        for task in self._running_calls - {asyncio.current_task()}:
+            task.cancel()
+
+    def start_over(self) -> None:
+        """Our event loop was closed before we were, and nothing goes on that belonged to it."""
+        self._tasks.forget()
+        self._running_calls.clear()
+        self._calls.clear()
+        self.subscriptions.start_over()
+        self.leaving.start_over()
 
     # connect
 
@@ -230,8 +246,8 @@ class Commands:
         self.hub.remove(client)
         if client.state is not State.CLOSED:
             client.connect_refused(self.clock())
-            self.on_deadline_moved(client)
-        await self._take_leave(client, subscriptions)
+            self.subscriptions.on_deadline_moved(client)
+        await self.leaving.take_leave(client, subscriptions)
 
     async def _accept(self, client: Client, request: messages.ConnectRequest) -> messages.ConnectResult:
         client.name, client.version, client.token = request.name[:64], request.version[:64], request.token
@@ -357,11 +373,11 @@ class Commands:
 
     def _end_after(self, client: Client, ttl: float | None) -> None:
         client.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
-        self.on_deadline_moved(client)
+        self.subscriptions.on_deadline_moved(client)
 
     def _end_subscription_after(self, client: Client, subscription: Subscription, ttl: float | None) -> None:
         subscription.ends_at = None if ttl is None else self.clock() + ttl + client.timeouts.expired
-        self.on_deadline_moved(client)
+        self.subscriptions.on_deadline_moved(client)
 
     def _introduce(self, client: Client) -> None:
         client.shown = ClientInfo(client.user, client.id, None if client.info is None else encode(client.info))
@@ -439,7 +455,7 @@ class Commands:
             check_json(data)
         changed = await call(channel.publish_hook, client, data, parameters)
         if changed is not None and not channel.options.binary:
-            _check_returned(changed, channel)
+            check_returned(changed, channel)
         info = client.shown if subscription is None else subscription.info
         await self.publish(channel, name, Publication(data if changed is None else changed, info=info), by=client)
 
@@ -511,7 +527,9 @@ class Commands:
         running = self._calls.get(client, 0)
         if inspect.iscoroutinefunction(procedure.function) and running < self.limits.calls:
             self._calls[client] = running + 1
-            self.spawn(self._call_beside(client, id, calling))
+            task = self.spawn(self._call_beside(client, id, calling))
+            self._running_calls.add(task)
+            task.add_done_callback(self._running_calls.discard)
         else:
             await calling
 
@@ -547,6 +565,7 @@ class Commands:
         """
         client.connected(self.clock())
         self._introduce(client)
+        client.busy = True
         try:
             async with self.subscriptions.joining(client, name) as subscription:
                 await self._permit(client, subscription, None)
@@ -555,13 +574,16 @@ class Commands:
             self.subscriptions.tell_end(client, name, ended.code)
         except Gone:
             pass
+        finally:
+            client.busy = False
         if client.leaving:
             client.peer_left()
 
     async def receive_plain(self, client: Client, name: str, codec: PlainCodec, message: str | bytes) -> None:
         """Publish what a plain client sent, or tell it why not."""
-        await self.hub.wait_read(client)
+        client.busy = True
         try:
+            await self.hub.wait_read(client)
             await self.publish_as(client, name, codec.parse(message))
         except Refused as refused:
             client.answer(PreparedMessage(f"[trunkline] {refused.message}"))
@@ -570,20 +592,17 @@ class Commands:
         except Exception as error:
             logger.error("a message of client %s wasn't published", client.id, exc_info=error)
             client.answer(PreparedMessage(f"[trunkline] not sent: {codes.ERRORS[codes.INTERNAL][0]}"))
+        finally:
+            client.busy = False
 
     # The end of subscriptions and of clients
 
-    def _position_lost(self, client: Client, subscription: Subscription) -> None:
-        """Let a client recover. Client libraries subscribe again only where the client had subscribed itself."""
-        if subscription.server_side:
-            client.disconnect(codes.INSUFFICIENT_STATE)
-        elif client.codec.events:  # a plain client has no position
-            self.spawn(self.subscriptions.unsubscribe(client, subscription.name, codes.POSITION_LOST))
-
     def _closed(self, client: Client) -> None:
         subscriptions = self._leave_rooms(client)
-        if subscriptions or self.disconnect_hook is not None:
-            self.spawn(self._see_off(client, subscriptions))
+        if client.was_connected and self.disconnect_hook is not None:
+            self.spawn(self.leaving.see_off(client, subscriptions, self.disconnect_hook))
+        else:
+            self.leaving.begin(client, subscriptions)
 
     def _leave_rooms(self, client: Client) -> list[Subscription]:
         """Nothing more is delivered to a client. Returns the subscriptions that it had."""
@@ -592,21 +611,6 @@ class Commands:
         for subscription in subscriptions:
             self.hub.leave(client, subscription.name)
         return subscriptions
-
-    async def _take_leave(self, client: Client, subscriptions: list[Subscription]) -> None:
-        for subscription in subscriptions:
-            try:
-                await self.subscriptions.take_leave(client, subscription)
-            except Exception as error:
-                logger.error("client %s couldn't leave %s", client.id, subscription.name, exc_info=error)
-
-    async def _see_off(self, client: Client, subscriptions: list[Subscription]) -> None:
-        await self._take_leave(client, subscriptions)
-        if client.was_connected:
-            try:
-                await call(self.disconnect_hook, client, None, {})
-            except Exception as error:
-                logger.error("the disconnect hook failed for client %s", client.id, exc_info=error)
 
     # Permissions and hooks
 
@@ -638,30 +642,3 @@ def _refuse_what_is_for_later(request: SubscribeRequest) -> None:
 def seconds(ttl: float | None) -> int:
     """Whole seconds, as messages have them: at least one, as 0 would be none at all, and as many as 32 bits can say."""
     return 0 if ttl is None else max(1, math.floor(min(ttl, 2**32 - 1)))
-
-
-def _check_returned(data: bytes, channel: Channel) -> None:
-    """Check what a publish hook returns. A client isn't told of a fault of the program.
-
-    Raises:
-        ValueError: if it isn't JSON.
-    """
-    try:
-        check(data)
-    except InvalidPayload as error:
-        name = channel.pattern.text
-        raise ValueError(f"the publish hook of {name!r} returned bytes that aren't JSON: {error}") from None
-
-
-def check_json(data: bytes) -> None:
-    """Check that a payload is JSON.
-
-    Raises:
-        Refused: if it isn't.
-    """
-    try:
-        if not data:
-            raise InvalidPayload("it is empty")
-        check(data)
-    except InvalidPayload as error:
-        raise Refused(codes.BAD_REQUEST, f"data must be JSON: {error}") from None

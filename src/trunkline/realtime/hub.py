@@ -45,14 +45,15 @@ class Room:
         audience: subscribers by encoding, each with what sends to its connection.
         starting: subscribers that aren't in `audience` yet: they wait for their reply, or have something that is still
             to be delivered.
+        lost: subscribers that must recover before anything is delivered to them.
         full: subscribers whose queue is full, in a channel that makes publishers wait.
         published, delivered, dropped, slow: publications that came; that were sent to a client; that were dropped
             because a client was late; subscribers that were disconnected because they were too late.
     """
 
     __slots__ = (
-        "audience", "channel", "delivered", "dropped", "full", "listening", "lock", "name", "offset", "published",
-        "slow", "starting", "writable",
+        "audience", "channel", "delivered", "dropped", "full", "listening", "lock", "lost", "name", "offset",
+        "published", "slow", "starting", "writable",
     )  # fmt: skip
 
     def __init__(self, name: str, channel: Channel) -> None:
@@ -63,6 +64,7 @@ class Room:
         self.lock = asyncio.Lock()
         self.audience: dict[Codec, dict[Client, Send]] = {}
         self.starting: dict[Client, Subscription] = {}
+        self.lost: set[Client] = set()
         self.full: set[Client] = set()
         self.writable: asyncio.Event | None = None
         self.published = self.delivered = self.dropped = self.slow = 0
@@ -73,11 +75,12 @@ class Room:
 
     def __len__(self) -> int:
         """How many subscribers it has."""
-        return len(self.starting) + sum(map(len, list(self.audience.values())))  # the list: other threads may ask
+        here = sum(map(len, list(self.audience.values())))  # the list: other threads may ask
+        return here + len(self.starting) + len(self.lost)
 
     def clients(self) -> list[Client]:
         """All subscribers."""
-        return [client for audience in self.audience.values() for client in audience] + list(self.starting)
+        return [client for audience in self.audience.values() for client in audience] + [*self.starting, *self.lost]
 
 
 class Hub:
@@ -131,6 +134,7 @@ class Hub:
         room = self.rooms.get(subscription.name)
         if room is None:
             room = self.rooms[subscription.name] = Room(subscription.name, subscription.channel)
+        room.lost.discard(client)
         room.starting[client] = subscription
         return room
 
@@ -138,6 +142,7 @@ class Hub:
         """Its reply is on its way: let what was delivered meanwhile follow, but nothing that it has."""
         room = self.rooms.get(subscription.name)
         buffer, subscription.buffer = subscription.buffer or [], None
+        subscription.announced, subscription.before = True, None
         if room is not None:
             self._deliver_new(client, subscription, room, buffer)
         # The reply, or what followed it, may have been too much for a client that reads too slowly.
@@ -150,13 +155,23 @@ class Hub:
         room = self.rooms.get(name)
         if room is None:
             return None
+        self._remove(room, client)
+        return None if len(room) else room
+
+    def put_back(self, client: Client, subscription: Subscription) -> None:
+        """A client that must recover couldn't yet: it stays in the room, and may try again."""
+        room = self.enter(client, subscription)
+        self._remove(room, client)
+        room.lost.add(client)
+
+    def _remove(self, room: Room, client: Client) -> None:
         room.starting.pop(client, None)
+        room.lost.discard(client)
         audience = room.audience.get(client.codec, {})
         audience.pop(client, None)
         if not audience:
             room.audience.pop(client.codec, None)
         self._not_full(room, client)
-        return None if len(room) else room
 
     def _join_audience(self, room: Room, client: Client) -> None:
         room.starting.pop(client, None)
@@ -194,17 +209,21 @@ class Hub:
 
     def on_gap(self, channel: str | None) -> None:
         """Subscribers must recover what was perhaps lost."""
-        for room in [room for name, room in self.rooms.items() if channel in (None, name)]:
+        rooms = list(self.rooms.values()) if channel is None else [self.rooms[channel]] if channel in self.rooms else []
+        for room in rooms:
             for client in room.clients():
-                self._lose_position(client, client.subscriptions.get(room.name))
+                self._lose_position(room, client, client.subscriptions.get(room.name))
 
-    def _lose_position(self, client: Client, subscription: Subscription | None) -> None:
-        if subscription is None or not subscription.options.recoverable:
+    def _lose_position(self, room: Room, client: Client, subscription: Subscription | None) -> None:
+        """Deliver no more to a client: it would go on behind the gap. A plain client has no position to lose."""
+        if subscription is None or subscription.lost or not (subscription.options.recoverable and client.codec.events):
             return
-        if subscription.buffer is not None:
-            subscription.lost = True
-        elif self.on_position_lost is not None:
-            self.on_position_lost(client, subscription)
+        subscription.lost = True
+        if subscription.buffer is None:
+            self._remove(room, client)
+            room.lost.add(client)
+            if self.on_position_lost is not None:
+                self.on_position_lost(client, subscription)
 
     # Delivery
 

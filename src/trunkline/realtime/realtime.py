@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from trunkline.asyncio.deadlines import clock_of
 from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.core.writer import PreparedMessage
-from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages
-from trunkline.realtime.brokers import Broker, History, broker_from_url
+from trunkline.realtime.brokers import Broker, BrokerError, History, broker_from_url
 from trunkline.realtime.browser import trunkline_js
 from trunkline.realtime.channels import LONGEST_NAME, Channel, ChannelOptions, Channels, too_long
 from trunkline.realtime.client import Client, State, Timeouts
 from trunkline.realtime.codecs import Codec, codec_for, select_subprotocol
-from trunkline.realtime.commands import Commands, check_json
+from trunkline.realtime.commands import Commands
 from trunkline.realtime.deadlines import Deadlines
 from trunkline.realtime.hooks import Hook, encode, only_one, takes
 from trunkline.realtime.hub import Hub
-from trunkline.realtime.limits import Rate, check_count, check_rate
+from trunkline.realtime.limits import Rate, check_count, check_rate, check_seconds
+from trunkline.realtime.payloads import as_tags, encode_json
 from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition, as_text
+from trunkline.realtime.serving import Serving
 
 if TYPE_CHECKING:
     from trunkline.realtime.tokens import Tokens
@@ -141,15 +142,18 @@ class Realtime:
         self.timeouts = timeouts or Timeouts()
         self.limits.check()
         self.timeouts.check()
+        if self.presence_store.ttl is not None:
+            check_seconds("ttl of the presence", self.presence_store.ttl, positive=True)
         self._hub = Hub()
         self._home = self._hub.home
         self._channels = Channels()
         self._commands = Commands(self._hub, self._channels, self.broker, self.presence_store, self.limits, now)
         self._commands.tokens = tokens
         self._deadlines = Deadlines(self._on_deadline, now)
-        self._commands.on_deadline_moved = self._deadlines.watch
+        self._commands.subscriptions.on_deadline_moved = self._deadlines.watch
         self._starting: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._serving = Serving(self._deadlines, self.timeouts.close)
+        self._failed = ""  # why it couldn't be started
 
     # Declarations
 
@@ -249,45 +253,67 @@ class Realtime:
         if self._home.lost:
             self._start_over()
         self._home.check()
-        if self._starting is None:
+        starting = self._starting
+        if starting is None:
             self._home.enter()
-            self._starting = asyncio.get_running_loop().create_task(self._start())
-        if not self._starting.done():
-            await asyncio.shield(self._starting)
-        else:
-            self._starting.result()
+            starting = self._starting = asyncio.get_running_loop().create_task(self._start())
+        if not starting.done():
+            await asyncio.shield(starting)
 
     def _start_over(self) -> None:
         """Our event loop was closed before we were, and nothing goes on that belonged to it."""
-        self._starting = self._renewing = None
+        self._starting = None
+        self._serving.start_over()
+        self._commands.start_over()
         self._deadlines.close()
         self._home.leave()
 
     async def _start(self) -> None:
-        await self.broker.start(self._hub)
-        await self.presence_store.start()
-        if self.presence_store.ttl is not None:
-            self._renewing = asyncio.get_running_loop().create_task(self._renew_presence(self.presence_store.ttl / 3))
+        """Start what can fail. After a failure, the next call tries again."""
+        try:
+            await self.broker.start(self._hub)
+            try:
+                await self.presence_store.start()
+            except BaseException:
+                await self.broker.close()
+                raise
+        except BaseException:
+            self._starting = None
+            raise
+        self._failed = ""
+        self._commands.attendance.start()
 
     async def close(self) -> None:
-        """Disconnect all clients, which connect again elsewhere, and close the broker."""
+        """Disconnect all clients, which connect again elsewhere, and close the broker.
+
+        Commands, hooks, presence and the broker have `timeouts.close` seconds to bring to its end what they are at;
+        then they are cancelled. Calls of procedures are cancelled at once, as nobody is there to hear the answer.
+        """
         self._home.check()
         try:
-            await self._close()
+            await self._serving.disconnect_all()
+            self._commands.cancel_calls()
+            cancelled = await self._commands.settle(self.timeouts.close)
+            if cancelled:
+                logger.warning("%d hooks and the like took longer than %g s: cancelled", cancelled, self.timeouts.close)
         finally:
+            await self._stop()
+            self._serving.reopen()
             self._home.leave()
 
-    async def _close(self) -> None:
-        for client in list(self._hub.clients.values()):
-            client.disconnect(codes.SHUTDOWN)
-        await self._commands.settle()
+    async def _stop(self) -> None:
         self._deadlines.close()
-        if self._renewing is not None:
-            self._renewing.cancel()
-        if self._starting is not None:
+        self._commands.attendance.stop()
+        starting, self._starting = self._starting, None
+        if starting is None:
+            return
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+        try:
             await self.presence_store.close()
+        finally:
             await self.broker.close()
-            self._starting = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -299,24 +325,34 @@ class Realtime:
     async def handler(self, connection: ServerConnection) -> None:
         """Serve a client; a handler for `trunkline.serve` and for routes.
 
+        Pings of the protocol take the place of WebSocket pings, unless `Timeouts(ping=None)` switches them off.
+
         The server has to agree on the encoding: `serve(rt.handler, select_subprotocol=select_subprotocol)`.
         """
-        await self.start()
+        try:
+            await self.start()
+        except BrokerError as error:
+            self._report(error)
+            connection.start_closing(codes.SERVER_ERROR, codes.DISCONNECTS[codes.SERVER_ERROR])
+            return
         assert connection.request is not None, "the connection is open"
         codec = codec_for(connection.subprotocol, connection.request.path)
         client = self._new_client(connection, codec, self.timeouts)
         connection.farewell = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
+        if self.timeouts.ping is not None and connection.keepalive_task is not None:
+            connection.keepalive_task.cancel()  # one heartbeat is enough, and a client may answer this one only
         receive = self._commands.receive
-        try:
+        async with self._serving.serve(client):
             async for frame in connection:
                 await receive(client, frame)
                 if client.over:
                     break
-        except ConnectionClosed:
-            pass
-        finally:
-            client.closed()
-            self._deadlines.forget()
+
+    def _report(self, error: BrokerError) -> None:
+        """Log why clients can't be served, once."""
+        if str(error) != self._failed:
+            self._failed = str(error)
+            logger.error("clients are turned away until it can be started: %s", error)
 
     async def plain(self, connection: ServerConnection, channel: str, *, user: str = "", info: Any = None) -> None:
         """Serve a client that speaks no protocol: it gets what is published in a channel, as text, and what it sends
@@ -341,20 +377,16 @@ class Realtime:
         await self.start()
         plain = self._declared(channel)[0].plain
         client = self._new_client(connection, plain, Timeouts(ping=None))
-        try:
-            client.user, client.info = user, info
-            await self._commands.connect_plain(client, channel)
-            async for message in connection:
-                await self._commands.receive_plain(client, channel, plain, message)
-        except codes.Refused as refused:
-            connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
-        except codes.Disconnected as error:
-            client.disconnect(error.code, error.reason)
-        except ConnectionClosed:
-            pass
-        finally:
-            client.closed()
-            self._deadlines.forget()
+        async with self._serving.serve(client):
+            try:
+                client.user, client.info = user, info
+                await self._commands.connect_plain(client, channel)
+                async for message in connection:
+                    await self._commands.receive_plain(client, channel, plain, message)
+            except codes.Refused as refused:
+                connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
+            except codes.Disconnected as error:
+                client.disconnect(error.code, error.reason)
 
     def _new_client(self, connection: ServerConnection, codec: Codec, timeouts: Timeouts) -> Client:
         client = Client(connection, codec, self._hub, now(), timeouts=timeouts, queue_limit=self.limits.queue)
@@ -381,14 +413,6 @@ class Realtime:
             subscription.ends_at = None
             self._commands.spawn(self._commands.expire(client, subscription))
 
-    async def _renew_presence(self, interval: float) -> None:
-        while True:
-            await asyncio.sleep(interval)
-            for client in list(self._hub.clients.values()):
-                for subscription in list(client.subscriptions.values()):
-                    if subscription.info is not None and subscription.channel.options.presence:
-                        await self.presence_store.add(subscription.name, client.id, subscription.info)
-
     # What the program does
 
     async def publish(
@@ -414,8 +438,8 @@ class Realtime:
             BrokerError: if the store doesn't take it.
         """
         declared, name = self._declared(channel)
-        data = encode(obj) if declared.options.binary else _encode_json(obj)
-        publication = Publication(data, key=as_text("key", key), tags=_as_tags(tags))
+        data = encode(obj) if declared.options.binary else encode_json(obj)
+        publication = Publication(data, key=as_text("key", key), tags=as_tags(tags))
         id = None if id is None else as_text("id", id)
         await self.start()
         return await self._commands.publish(declared, name, publication, id)
@@ -528,7 +552,7 @@ class Realtime:
             ValueError: if bytes aren't JSON.
         """
         await self.start()
-        data = _encode_json(obj)
+        data = encode_json(obj)
         frames: dict[Codec, PreparedMessage] = {}
         found = [each for each in self._find(user, client) if each.state is State.CONNECTED and each.codec.events]
         for each in found:
@@ -610,27 +634,3 @@ class Realtime:
 def now() -> float:
     """The time, as connections on the running loop know it."""
     return clock_of(asyncio.get_running_loop())()
-
-
-def _encode_json(obj: Any) -> bytes:
-    """What a program publishes or sends, as JSON. Only what it encoded itself may not be.
-
-    Raises:
-        TypeError: if it can't be JSON.
-        ValueError: if it isn't.
-    """
-    data = encode(obj)
-    try:
-        check_json(data)
-    except codes.Refused as refused:
-        raise ValueError(refused.message) from None
-    return data
-
-
-def _as_tags(tags: dict[str, str] | None) -> dict[str, str] | None:
-    """Tags as they go to clients, which the program can't change any more."""
-    if tags is None:
-        return None
-    if not isinstance(tags, dict):
-        raise TypeError(f"tags is {tags!r}: it must be a dict of text")
-    return {as_text("a name in tags", name): as_text(f"the tag {name!r}", value) for name, value in tags.items()}

@@ -1,4 +1,4 @@
-"""The life of a subscription: a client enters a room, recovers what it missed, and leaves.
+"""The life of a subscription: a client enters a room, recovers what it missed, and leaves (see `leaving`).
 
 Everything here may wait for the broker, and meanwhile the client may have gone: then `Gone` is raised, and what was
 begun is ended by whoever saw it go.
@@ -6,30 +6,38 @@ begun is ended by whoever saw it go.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Final
 
 from trunkline.frames import CloseCode
 from trunkline.realtime import codes, messages, recovery
 from trunkline.realtime.client import Client, State, Subscription
-from trunkline.realtime.codecs.base import InvalidPayload
 from trunkline.realtime.codes import Disconnected, Refused
-from trunkline.realtime.hooks import call
 from trunkline.realtime.messages import SubscribeRequest, SubscribeResult
-from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
+from trunkline.realtime.payloads import as_told
+from trunkline.realtime.publication import ClientInfo, StreamPosition
 
 if TYPE_CHECKING:
+    from trunkline.realtime.attendance import Attendance
     from trunkline.realtime.brokers.base import Broker
     from trunkline.realtime.channels import Channels
     from trunkline.realtime.hub import Hub, Room
-    from trunkline.realtime.presence import Presence
+    from trunkline.realtime.leaving import Leaving
     from trunkline.realtime.realtime import Limits
+    from trunkline.realtime.tasks import Tasks
 
-__all__ = ["Gone", "Subscriptions", "Unsubscribed", "as_told"]
+__all__ = ["Gone", "Subscriptions", "Unsubscribed"]
 
 logger = logging.getLogger("trunkline.realtime")
+
+# After a gap, clients recover in portions, within ten seconds or so.
+TOGETHER: Final = 10  # clients at least in a portion
+PAUSE: Final = 0.01  # seconds between two
+STEPS: Final = 1000  # portions at most
 
 
 class Gone(Exception):  # noqa: N818  # nobody's error
@@ -45,19 +53,43 @@ class Unsubscribed(Gone):
 
 
 class Subscriptions:
-    """Begins and ends subscriptions; arguments as for `Commands`.
+    """Begins and ends subscriptions.
+
+    Args:
+        hub, channels, broker, limits, clock: as for `Commands`.
+        attendance: tells the presence store.
+        leaving: tells others when a subscription is over.
+        tasks: those of the node.
 
     Attributes:
+        on_deadline_moved: called with a client for which something may be due earlier.
         postponed: channels that the server subscribes clients to when the command that is carried out has ended.
     """
 
-    def __init__(self, hub: Hub, channels: Channels, broker: Broker, presence: Presence, limits: Limits) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        channels: Channels,
+        broker: Broker,
+        limits: Limits,
+        clock: Callable[[], float],
+        attendance: Attendance,
+        leaving: Leaving,
+        tasks: Tasks,
+    ) -> None:
         self.hub = hub
         self.channels = channels
         self.broker = broker
-        self.presence = presence
         self.limits = limits
+        self.clock = clock
+        self.attendance = attendance
+        self.leaving = leaving
+        self.tasks = tasks
+        self.on_deadline_moved: Callable[[Client], None] = lambda client: None
         self.postponed: dict[Client, list[str]] = {}
+        self._lost: deque[tuple[Client, Subscription]] = deque()
+        self._recovering = False
+        hub.on_position_lost = self._position_lost
 
     # For the program
 
@@ -96,10 +128,10 @@ class Subscriptions:
             self.postponed[client] = [each for each in self.postponed[client] if each != name]
         subscription = client.subscriptions.get(name)
         if subscription is not None:
-            if subscription.buffer is None:
-                self.tell_end(client, name, code)
-            else:
+            if subscription.buffer is not None:
                 subscription.ended = code  # the client is told when its command is answered
+            elif not subscription.resuming or not codes.resubscribes(code):  # it was told the like
+                self.tell_end(client, name, code)
             await self.end(client, subscription)
 
     def tell_end(self, client: Client, name: str, code: int) -> None:
@@ -117,8 +149,10 @@ class Subscriptions:
         """Begin a subscription, start it when all went well, else end it. The last step inside must not wait."""
         async with self.beginning(client, name, server_side=server_side) as subscription:
             yield subscription
+        resumed = subscription.before is not None
         self.hub.start(client, subscription)
-        await self.announce(client, subscription)
+        if not resumed:
+            await self.announce(client, subscription)
 
     @contextlib.asynccontextmanager
     async def beginning(self, client: Client, name: str, *, server_side: bool = False) -> AsyncIterator[Subscription]:
@@ -135,9 +169,21 @@ class Subscriptions:
             if subscription.ended is not None:
                 raise Unsubscribed(subscription.ended) from None
             raise
-        except BaseException:
-            await self.end(client, subscription)
+        except BaseException as error:
+            await self._undo(client, subscription, error)
             raise
+
+    async def _undo(self, client: Client, subscription: Subscription, error: BaseException) -> None:
+        """A subscription couldn't begin. One that was to be resumed stays if the client library tries again."""
+        name, before = subscription.name, subscription.before
+        if before is None or client.subscriptions.get(name) is not subscription:
+            await self.end(client, subscription)
+            return
+        client.subscriptions[name] = before
+        self.hub.put_back(client, before)
+        final = not error.temporary if isinstance(error, Refused) else not isinstance(error, Exception)
+        if final:
+            await self.end(client, before)
 
     def begin(self, client: Client, name: str, *, server_side: bool = False) -> Subscription:
         """Take a place for a subscription."""
@@ -146,11 +192,14 @@ class Subscriptions:
         found = self.channels.get(name)
         if found[0].options.binary and not client.codec.binary:
             raise Refused(codes.NOT_AVAILABLE, "only clients that speak Protobuf can subscribe to this channel")
-        if name in client.standing:
+        before = client.standing.get(name)
+        if before is not None and not before.resuming:
             raise Refused(codes.ALREADY_SUBSCRIBED)
-        if len(client.standing) >= self.limits.channels:
+        if before is None and len(client.standing) >= self.limits.channels:
             raise Refused(codes.LIMIT_EXCEEDED)
         subscription = client.standing[name] = Subscription(name, *found, server_side=server_side)
+        if before is not None:
+            subscription.resume(before)
         return subscription
 
     async def enter(
@@ -158,14 +207,16 @@ class Subscriptions:
     ) -> SubscribeResult:
         """Enter the room, and find out where the subscription begins. From here to `hub.start` nothing may wait."""
         options = subscription.options
+        await self.leaving.wait_until_left(client, subscription.name)
         shown = client.shown or ClientInfo()
         subscription.info = shown if info is None else ClientInfo(shown.user, shown.client, shown.conn_info, info)
         self.check(client, subscription)
         room = self.hub.enter(client, subscription)
         await self._listen(room)
         self.check(client, subscription)
-        if options.presence and subscription.info is not None:
-            await self._appear(client, subscription, subscription.info)
+        if subscription.present:
+            await self.attendance.update(client, subscription.name)
+            self.check(client, subscription)
         if not options.recoverable:
             return SubscribeResult(was_recovering=request.recover)
         found = await self._recover(subscription, request)
@@ -184,13 +235,6 @@ class Subscriptions:
             recovered=found.recovered,
             was_recovering=request.recover,
         )
-
-    async def _appear(self, client: Client, subscription: Subscription, info: ClientInfo) -> None:
-        await self.presence.add(subscription.name, client.id, info)
-        if client.subscriptions.get(subscription.name) is not subscription:
-            # Who went meanwhile was perhaps removed before it was added.
-            await self.presence.remove(subscription.name, client.id)
-            raise Gone
 
     async def _listen(self, room: Room) -> None:
         if not room.listening:
@@ -232,41 +276,43 @@ class Subscriptions:
         if client.subscriptions.get(subscription.name) is subscription:
             del client.subscriptions[subscription.name]
             self.hub.leave(client, subscription.name)
-            await self.take_leave(client, subscription)
+            await self.leaving.take_leave(client, [subscription])
 
-    async def take_leave(self, client: Client, subscription: Subscription) -> None:
-        """Tell others that a subscription is over: presence, subscribers, the program, the broker."""
-        name, options = subscription.name, subscription.options
-        if subscription.info is not None:
-            if options.presence:
-                await self.presence.remove(name, client.id)
-            if subscription.buffer is None:
-                if options.join_leave:
-                    await self.broker.publish_leave(name, subscription.info)
-                await call(subscription.channel.unsubscribe_hook, client, None, subscription.parameters)
-        room = self.hub.rooms.get(name)
-        if room is not None and not len(room):
-            await self._stop_listening(room)
+    # After a gap
 
-    async def _stop_listening(self, room: Room) -> None:
-        async with room.lock:
-            if len(room):
-                return
-            if room.listening:
-                room.listening = False
-                await self.broker.unsubscribe(room.name)
-            if not len(room) and self.hub.rooms.get(room.name) is room:
-                del self.hub.rooms[room.name]
+    def start_over(self) -> None:
+        """Begin anew, in whatever event loop."""
+        self._lost.clear()
+        self._recovering = False
 
+    def _position_lost(self, client: Client, subscription: Subscription) -> None:
+        """A client must recover."""
+        self._lost.append((client, subscription))
+        if not self._recovering:
+            self._recovering = True
+            self.tasks.spawn(self._let_recover())
 
-def as_told(client: Client, publications: list[Publication]) -> list[messages.Publication]:
-    """Publications as they go into a reply.
+    async def _let_recover(self) -> None:
+        """Let clients recover some at a time, as each reads the history."""
+        together = TOGETHER
+        try:
+            while self._lost:
+                together = max(together, len(self._lost) // STEPS)
+                for _ in range(min(together, len(self._lost))):
+                    self._ask_to_resume(*self._lost.popleft())
+                await asyncio.sleep(PAUSE)
+        finally:
+            self._recovering = False
 
-    Raises:
-        Refused: if one can't be said in the client's encoding. The client library would try again for ever after an
-            error that is temporary.
-    """
-    try:
-        return [client.codec.publication(each) for each in publications]
-    except InvalidPayload as error:
-        raise Refused(codes.NOT_AVAILABLE, str(error)) from None
+    def _ask_to_resume(self, client: Client, subscription: Subscription) -> None:
+        """Client libraries subscribe again only where the client had subscribed itself."""
+        if client.subscriptions.get(subscription.name) is not subscription:
+            return
+        if subscription.server_side:
+            client.disconnect(codes.INSUFFICIENT_STATE)
+            return
+        subscription.resuming = True
+        until = self.clock() + client.timeouts.resume
+        subscription.ends_at = until if subscription.ends_at is None else min(until, subscription.ends_at)
+        self.on_deadline_moved(client)
+        self.tell_end(client, subscription.name, codes.POSITION_LOST)
