@@ -9,13 +9,14 @@ import time
 import traceback
 from collections.abc import Callable
 
-from fuzz import heads, rooms, sessions
+from fuzz import heads, races, rooms, sessions
 
 TARGETS: dict[str, Callable[[random.Random], str | None]] = {
     "sessions": sessions.fuzz,
     "deflate": sessions.fuzz_deflate,
     "heads": heads.fuzz,
     "rooms": rooms.fuzz,
+    "races": races.fuzz,
 }
 
 

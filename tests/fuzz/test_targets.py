@@ -11,6 +11,11 @@ from fuzz import __main__ as program
 from fuzz import heads, rooms, sessions, twins
 from fuzz.sessions import Step
 from tests.support.raw import encode_frame
+from trunkline.realtime import Client
+from trunkline.realtime.commands import Commands
+from trunkline.realtime.hub import Room
+from trunkline.realtime.messages import SubscribeRequest
+from trunkline.realtime.subscriptions import Subscriptions
 
 
 @pytest.mark.parametrize("target", sorted(program.TARGETS))
@@ -78,7 +83,7 @@ def test_a_split_that_matters_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert program.main(["--seed", "1"]) == 0
-    assert "nothing found: 1 deflate, 1 heads, 1 rooms, 1 sessions" in capsys.readouterr().out
+    assert "nothing found: 1 deflate, 1 heads, 1 races, 1 rooms, 1 sessions" in capsys.readouterr().out
     monkeypatch.setitem(program.TARGETS, "heads", lambda draw: "a finding" if draw.random() else None)
     assert program.main(["--seconds", "5", "--target", "heads"]) == 1
     assert "a finding" in capsys.readouterr().out
@@ -118,3 +123,23 @@ def test_clients_of_rooms_get_somewhere() -> None:
             rooms.fuzz(random.Random(seed))
     assert {"subscribe", "unsubscribe", "publish", "presence", "history", "rpc", "push"} <= results
     assert {102, 103, 105, 107, 108, 3008, 3501} <= codes
+
+
+def test_a_command_without_an_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgetful(self: Commands, client: Client, id: int, request: SubscribeRequest) -> None:
+        await self._join(client, id, request)
+
+    monkeypatch.setattr(Commands, "_subscribe", forgetful)
+    assert any("no answer" in (program.run("races", seed) or "") for seed in range(200))
+
+
+def test_a_subscription_that_the_store_forgot_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listen(self: Subscriptions, room: Room) -> None:
+        if not room.listening:
+            async with room.lock:
+                if not room.listening:  # though the room may be gone
+                    await self.broker.subscribe(room.name)
+                    room.listening = True
+
+    monkeypatch.setattr(Subscriptions, "_listen", listen)
+    assert any("the store listens" in (program.run("races", seed) or "") for seed in range(5000))
