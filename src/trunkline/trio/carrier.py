@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from trunkline.core.phases import OPEN
 from trunkline.endpoint.carrier import Carrier
 from trunkline.endpoint.life import Life
 from trunkline.frames import CloseCode
@@ -20,6 +21,7 @@ from trunkline.trio.stream import StreamIO
 __all__ = ["StreamCarrier", "seconds"]
 
 LOST = (trio.BrokenResourceError, trio.ClosedResourceError)
+TURNS = 8  # of trio's loop, to receive a message and to send some in answer
 
 
 class StreamCarrier(Carrier):
@@ -89,7 +91,19 @@ class StreamCarrier(Carrier):
             if not data:
                 break
             self.life.receive_data(data)
+        await self._let_answer()
         self.life.receive_eof()
+
+    async def _let_answer(self) -> None:
+        """The peer ended its half: let tasks first answer what came before, as far as they wait for nothing else.
+
+        Each call of theirs is a checkpoint, and so a turn of trio's loop.
+        """
+        session = self.life.session
+        turns = TURNS * (len(session.inbox) + 1) if self.io.can_end() else 0
+        while turns > 0 and session.phase == OPEN and not self.life.has_receiver():
+            await trio.lowlevel.checkpoint()
+            turns -= 1
 
     def pause(self) -> None:
         self.paused = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from trunkline.exceptions import ConnectionClosedError
 from trunkline.testing.conformance.scenario import BOTH, SERVER, scenario
 from trunkline.testing.conformance.world import World, eventually, expect
 from trunkline.testing.peer import Peer
-from trunkline.testing.wire import BINARY, CLOSE, TEXT, encode_frame, request
+from trunkline.testing.wire import BINARY, CLOSE, PONG, TEXT, encode_frame, request
 
 
 @scenario(*BOTH)
@@ -64,6 +66,22 @@ def peer_vanishes_while_sending_waits(world: World) -> None:
         assert ws.close_code == 1006
         for call in calls:
             call.future.exception(10)
+
+
+@scenario(*BOTH, needs=("half-close",))
+def peer_that_ended_its_half_gets_its_answers(world: World) -> None:
+    """A task that answers at once, without waiting for anything else, is quicker than the end of the stream."""
+    for count in range(1, 4):
+        with world.link() as (ws, peer):
+            answer = (ws.raw.recv, partial(ws.raw.send, "a"), partial(ws.raw.send, "b")) * count
+            call = world.driver.start(world.driver.in_sequence, *answer, ws.raw.recv)
+            ws.pong()  # so it is waiting by now, in whatever order calls are begun
+            assert peer.read_frame().opcode == PONG
+            peer.send(peer.frame(TEXT, b"x") * count)
+            peer.end()
+            assert [peer.read_frame().payload for _ in range(2 * count)] == [b"a", b"b"] * count
+            with expect(ConnectionClosedError):
+                call.result()
 
 
 @scenario(*BOTH)
