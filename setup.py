@@ -24,6 +24,7 @@ EXTENSIONS = [
     ("trunkline.core.writer", "src/trunkline/core/writer.py"),
     ("trunkline.core.inbox", "src/trunkline/core/inbox.py"),
     ("trunkline.core.session", "src/trunkline/core/session.py"),
+    ("trunkline.handshake.fastpath", "src/trunkline/handshake/fastpath.pyx"),
     ("trunkline.endpoint.connection", "src/trunkline/endpoint/connection.py"),
     ("trunkline.endpoint.broadcast", "src/trunkline/endpoint/broadcast.py"),
     ("trunkline.endpoint.carrier", "src/trunkline/endpoint/carrier.py"),

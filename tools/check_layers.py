@@ -97,7 +97,7 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 
 # The only modules that may import a third-party package (docs/explanation/dependencies.md).
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "cython": ("core", "endpoint", "asyncio", "reactor"),
+    "cython": ("core", "handshake", "endpoint", "asyncio", "reactor"),
     "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),
     "isal": ("core.deflate",),

@@ -17,6 +17,7 @@ COMPILED_MODULES = (
     "trunkline.core.writer",
     "trunkline.core.inbox",
     "trunkline.core.session",
+    "trunkline.handshake.fastpath",
     "trunkline.endpoint.connection",
     "trunkline.endpoint.broadcast",
     "trunkline.endpoint.carrier",

@@ -57,7 +57,8 @@ class ServerConnection(ServerLink, Connection):
             status: HTTP status.
             text: body of the response.
         """
-        return self.handshake.reject(status, text)
+        response: Response = self.handshake.reject(status, text)
+        return response
 
 
 class Server(BaseServer):

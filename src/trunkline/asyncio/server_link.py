@@ -14,10 +14,12 @@ from trunkline.core.session import Side, State
 from trunkline.endpoint.server import BaseServer
 from trunkline.exceptions import InvalidHandshake
 from trunkline.frames import CloseCode
+from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import Request, Response
 
 if TYPE_CHECKING:
     from trunkline.core import _cython as cython
+    from trunkline.handshake.fastpath import Upgrade
 else:
     try:
         import cython
@@ -42,7 +44,7 @@ class ServerLink(Link):
         options = dataclasses.replace(server.options, **limits) if limits else server.options
         super().__init__(protocol, options, server.logger)
         self.server: Any = server
-        self.handshake = server.new_handshake(self)
+        self.handshake: Any = None  # what reads the request, unless it is an ordinary one; None again once it is over
         self.farewell: tuple[CloseCode | int, str] = GOING_AWAY
         self.on_server_closing: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None  # the latest: loops keep only weak references
@@ -73,13 +75,15 @@ class ServerLink(Link):
     def receive_handshake(self, data: bytes) -> None:
         if self.rejected:
             return
+        if self.handshake is None and self._take_fast_path(data):
+            return
         if self.request is not None:
             # Frames before our answer: keep them, but no more of them.
             self.transport.pause_reading()
             self.handshake.receive_data(data)
             return
         try:
-            self.request = self.handshake.receive_data(data)
+            self.request = self._opening().receive_data(data)
         except InvalidHandshake as error:
             self._reject(self.server.refuse(self, error))
             return
@@ -110,6 +114,25 @@ class ServerLink(Link):
 
     # The opening handshake
 
+    def _opening(self) -> Any:
+        """The handshake that reads the request, and answers it."""
+        if self.handshake is None:
+            self.handshake = self.server.new_handshake(self)
+        return self.handshake
+
+    def _take_fast_path(self, data: bytes) -> bool:
+        """Open the connection at once, if the request is an ordinary one and nobody else looks at it."""
+        server = self.server
+        if server.fast_path is None or server.has_hooks or self.debug or server.is_closing():
+            return False
+        upgrade: Upgrade | None = server.fast_path.answer(data)
+        if upgrade is None:
+            return False
+        self._request, self._response = upgrade.head, upgrade.response
+        self._open(upgrade.response, upgrade)
+        self._start_handler()
+        return True
+
     async def _respond_after_hooks(self, request: Request) -> None:
         self.asking = True
         try:
@@ -127,7 +150,12 @@ class ServerLink(Link):
         self.log_head("<", self.request)
         self.log_head(">", response)
         if response.status_code == 101 and self.handshake.exception is None:
-            self._open(response)
+            handshake = self.handshake
+            head = handshake.serialize(response)
+            if not self.running:  # no hook has seen them
+                self._request, self._response = handshake.head, head
+            self.handshake = None  # idle connections should be small
+            self._open(head, handshake)
             self._start_handler()
             if self.half_closed:
                 self.eof_received()
@@ -136,24 +164,21 @@ class ServerLink(Link):
         else:
             self._reject(response)
 
-    def _open(self, response: Response) -> None:
-        head = self.handshake.serialize(response)
+    def _open(self, head: bytes, agreed: ServerHandshake | Upgrade) -> None:
+        """Send the answer, and begin with the messages."""
         self.transport.write(head)
         self.drop_at = 0.0
         self.transport.resume_reading()
         self.log_info("connection open")
-        handshake = self.handshake
-        if not self.running:  # no hook has seen them
-            self._request, self._response = handshake.head, head
-        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
-        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
+        self.start(agreed.subprotocol, agreed.extensions, agreed.remaining)
 
     def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening the connection, and let the client close it."""
         self.rejected = True
         self.response = response
-        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
-        self.transport.write(self.handshake.serialize(response))
+        handshake = self._opening()
+        self.log_refusal(response, handshake.exception, handshake.accept_called)
+        self.transport.write(handshake.serialize(response))
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.
         if self.transport.can_write_eof() and not self.half_closed:
             self.write_eof()
@@ -222,7 +247,7 @@ class ServerLink(Link):
     def refuse_unavailable(self) -> None:
         """The server closes, and the opening handshake hasn't finished."""
         if not self.rejected:
-            self._reject(self.server.unavailable(self.handshake))
+            self._reject(self.server.unavailable(self._opening()))
         self.transport.close()
 
 

@@ -347,6 +347,17 @@ class PerMessageDeflate(Extension):
         self.inflater = Inflater(remote_max_window_bits, not remote_no_context_takeover)
         self._inflating = False  # the fragmented message that is being received is a compressed one
 
+    def another(self) -> PerMessageDeflate:
+        """Return one with the same parameters, for another connection."""
+        return PerMessageDeflate(
+            self.remote_no_context_takeover,
+            self.local_no_context_takeover,
+            self.remote_max_window_bits,
+            self.local_max_window_bits,
+            self.compress_settings,
+            self.deflater.every,
+        )
+
     def __repr__(self) -> str:
         return (
             f"PerMessageDeflate(remote_no_context_takeover={self.remote_no_context_takeover}, "

@@ -17,13 +17,21 @@ from trunkline.datastructures import Headers, HeadersLike
 from trunkline.endpoint.log import address_in_words
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.base import ServerExtensionFactory
-from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
+from trunkline.extensions.permessage_deflate import (
+    ServerPerMessageDeflateFactory,
+    enable_server_permessage_deflate,
+)
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.log import explain
 from trunkline.handshake.server import ServerHandshake
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Options, check_compression, compresses_all
 from trunkline.typing import LoggerLike, Origin, Subprotocol
+
+try:
+    from trunkline.handshake.fastpath import FastPath
+except ImportError:  # the interpreted build
+    FastPath = None  # type: ignore[assignment, misc]
 
 __all__ = [
     "BACKLOG", "PORTION", "BaseServer", "BasicAuth", "adapt_handler", "get_socket_name", "is_credentials", "run_now",
@@ -92,11 +100,21 @@ class BaseServer:
         self._subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
         ServerHandshake(subprotocols=subprotocols)  # raises for what can't be one, before the first client comes
+        self.fast_path = self._fast_path()
 
     @property
     def has_hooks(self) -> bool:
         """Whether an answer may wait for functions of the program."""
         return self.process_request is not None or self.process_response is not None
+
+    def _fast_path(self) -> FastPath | None:
+        """How ordinary requests are answered, if no function of the program has a say in it."""
+        asks = self.has_hooks or self._select_subprotocol is not None
+        known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._extensions or ())
+        if asks or not known or FastPath is None:
+            return None
+        rules = {"origins": self._origins, "extensions": self._extensions, "subprotocols": self._subprotocols}
+        return FastPath(self.response_headers, **rules)
 
     def new_handshake(self, connection: Any) -> ServerHandshake:
         """The opening handshake of a connection."""

@@ -24,7 +24,7 @@ from .headers import require_header
 from .negotiation import VERSION, Refusal, ServerNegotiation
 from .upgrade import accept_key, check_upgrade
 
-__all__ = ["ServerHandshake"]
+__all__ = ["ServerHandshake", "http_date"]
 
 
 class ServerHandshake(ServerNegotiation):
@@ -126,7 +126,7 @@ class ServerHandshake(ServerNegotiation):
         status = http.HTTPStatus(status)
         body = text.encode()
         headers = Headers()
-        headers.set_insecure("Date", _date(int(time.time())))
+        headers.set_insecure("Date", http_date(int(time.time())))
         headers.set_insecure("Connection", "close")
         headers.set_insecure("Content-Length", str(len(body)))
         headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
@@ -149,7 +149,7 @@ class ServerHandshake(ServerNegotiation):
         _check_version(headers)
         require_header(headers, "Host")  # RFC 9112 section 3.2: exactly one
         answer = Headers()
-        answer.set_insecure("Date", _date(int(time.time())))
+        answer.set_insecure("Date", http_date(int(time.time())))
         answer.set_insecure("Upgrade", "websocket")
         answer.set_insecure("Connection", "Upgrade")
         answer.set_insecure("Sec-WebSocket-Accept", accept_key(key))
@@ -158,7 +158,7 @@ class ServerHandshake(ServerNegotiation):
 
 
 @functools.lru_cache(maxsize=1)
-def _date(seconds: int) -> str:
+def http_date(seconds: int) -> str:
     """Value of a Date header (RFC 9110 section 5.6.7)."""
     return email.utils.formatdate(seconds, usegmt=True)
 
