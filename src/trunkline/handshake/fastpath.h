@@ -29,12 +29,12 @@ enum {
 
 static unsigned char tl_kinds[256];
 
-static void tl_mark(const char *characters, unsigned char kind) {
+static inline void tl_mark(const char *characters, unsigned char kind) {
     for (; *characters; characters++) tl_kinds[(unsigned char)*characters] |= kind;
 }
 
 /* Fill the table of characters; once, before anything else here. */
-static void tl_learn_characters(void) {
+static inline void tl_learn_characters(void) {
     for (int c = '!'; c <= '~'; c++) tl_kinds[c] |= TL_VALUE;
     tl_mark(" \t", TL_VALUE); /* RFC 9110 section 5.5; text outside ASCII is not ordinary */
     for (const char *c = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"; *c; c++)
@@ -55,7 +55,7 @@ static inline int tl_same(const unsigned char *text, ptrdiff_t size, const char 
 }
 
 /* 16 bytes in base64 (RFC 6455 section 4.1): the last character before "==" has four bits that are 0. */
-static int tl_is_key(const unsigned char *text, ptrdiff_t size) {
+static inline int tl_is_key(const unsigned char *text, ptrdiff_t size) {
     if (size != 24 || text[22] != '=' || text[23] != '=') return 0;
     for (int i = 0; i < 22; i++)
         if (!(tl_kinds[text[i]] & TL_BASE64)) return 0;
@@ -63,7 +63,7 @@ static int tl_is_key(const unsigned char *text, ptrdiff_t size) {
 }
 
 /* Take note of a header; 0 if it makes the request an unusual one. */
-static int tl_take_header(const unsigned char *data, struct tl_value name, struct tl_value value, struct tl_request *request) {
+static inline int tl_take_header(const unsigned char *data, struct tl_value name, struct tl_value value, struct tl_request *request) {
     const unsigned char *n = data + name.start, *v = data + value.start;
     unsigned header = 0;
     struct tl_value *place = NULL;
@@ -117,7 +117,7 @@ static int tl_take_header(const unsigned char *data, struct tl_value name, struc
 }
 
 /* Read a head (RFC 9112 sections 3 and 5); 1 if all of it is there and it is an ordinary request for a WebSocket. */
-static int tl_read_request(const char *text, ptrdiff_t size, ptrdiff_t longest, int most, struct tl_request *request) {
+static inline int tl_read_request(const char *text, ptrdiff_t size, ptrdiff_t longest, int most, struct tl_request *request) {
     const unsigned char *data = (const unsigned char *)text;
     static const char get[] = "GET /", version[] = " HTTP/1.1\r\n";
     const ptrdiff_t version_size = sizeof version - 1;
@@ -154,7 +154,7 @@ static int tl_read_request(const char *text, ptrdiff_t size, ptrdiff_t longest, 
 static inline uint32_t tl_rotate_left(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
 
 /* One block of SHA-1 (RFC 3174 section 6.1). */
-static void tl_sha1_block(uint32_t state[5], const unsigned char *block) {
+static inline void tl_sha1_block(uint32_t state[5], const unsigned char *block) {
     static const uint32_t constants[4] = {0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6};
     uint32_t words[80], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
     for (int i = 0; i < 16; i++, block += 4)
@@ -170,7 +170,7 @@ static void tl_sha1_block(uint32_t state[5], const unsigned char *block) {
 }
 
 /* The 28 characters of Sec-WebSocket-Accept for the 24 of a key (RFC 6455 section 4.2.2), which start at `start`. */
-static void tl_accept_key(const char *text, ptrdiff_t start, char *accept) {
+static inline void tl_accept_key(const char *text, ptrdiff_t start, char *accept) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     uint32_t state[5] = {0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0};
