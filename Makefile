@@ -8,7 +8,7 @@
 #   make test-newest                     the tests with the newest release of each dependency instead
 #   make test-oldest                     the tests with the oldest releases that we allow; needs Python 3.11 or 3.12
 #   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
-#   make conformance                     Autobahn|Testsuite against trunkline and others; see docs/explanation/conformance.md
+#   make compliance                      Autobahn|Testsuite against trunkline and others; see docs/explanation/compliance.md
 #
 # TRUNKLINE_EXTENSIONS=off make test     the same with the interpreted core
 # make test PYTHON=python3.13 VENV=.venv-3.13 TESTS=tests/core
@@ -17,7 +17,7 @@ PYTHON ?= python3
 VENV   ?= $(if $(filter off,$(TRUNKLINE_EXTENSIONS)),.venv-off,.venv)
 TESTS  ?=
 BENCH  ?=
-CONFORMANCE ?=
+COMPLIANCE ?=
 # C that newer compilers refuse is an error here with every compiler.
 TRUNKLINE_STRICT ?= 1
 export TRUNKLINE_STRICT
@@ -28,7 +28,7 @@ UV     := .venv-lock/bin/uv
 
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info*')
 
-.PHONY: run test test-newest test-oldest lint bench conformance sanitize docs build lock clean
+.PHONY: run test test-newest test-oldest lint bench compliance sanitize docs build lock clean
 .NOTPARALLEL:
 
 run: $(VENV)/.installed
@@ -57,8 +57,8 @@ lint: $(VENV)/.requirements $(VENV)/.installed
 bench: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
-conformance: $(VENV)/.requirements $(VENV)/.installed
-	$(BIN)/python -m compliance $(CONFORMANCE)
+compliance: $(VENV)/.requirements $(VENV)/.installed
+	$(BIN)/python -m compliance $(COMPLIANCE)
 
 sanitize:
 	$(MAKE) VENV=.venv-sanitize .venv-sanitize/.requirements

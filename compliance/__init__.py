@@ -1,1 +1,1 @@
-"""Autobahn|Testsuite against trunkline and its peers: `python -m compliance`, see docs/explanation/conformance.md."""
+"""Autobahn|Testsuite against trunkline and its peers: `python -m compliance`, see docs/explanation/compliance.md."""

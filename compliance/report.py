@@ -1,4 +1,4 @@
-"""The page of results, docs/explanation/conformance.md, made from what complete runs found."""
+"""The page of results, docs/explanation/compliance.md, made from what complete runs found."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from compliance.suites import Autobahn, Kosoku
 from compliance.testees import ROOT, TESTEES
 from compliance.verdicts import GROUPS, Verdict, describe, faults, list_cases
 
-PAGE = ROOT / "docs" / "explanation" / "conformance.md"
+PAGE = ROOT / "docs" / "explanation" / "compliance.md"
 NOT_RUN = "–"
 
 Verdicts = dict[tuple[str, str], list[Verdict]]

@@ -33,7 +33,7 @@ class Testee:
 
     @property
     def is_subject(self) -> bool:
-        """True for the library whose conformance this is about."""
+        """True for the library whose compliance this is about."""
         return self.distribution == "trunkline"
 
     @contextmanager
