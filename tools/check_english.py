@@ -29,6 +29,7 @@ LABEL = re.compile(r"^[\w*`., |()\[\]]+:\s+")  # "name: meaning", as in a list o
 WORD = re.compile(r"[\w'’./-]*[a-zA-Z][\w'’./-]*")  # no figures, of which lists of test cases consist
 MARKDOWN_ASIDE = re.compile(r"    |\s*(?:[|#>!]|---|===|\?\?\?|<)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,:;?!(]|[,:;?!)][\u4e00-\u9fff]")
 
 
 class Block(NamedTuple):
@@ -116,8 +117,9 @@ def complaints_about(text: str) -> Iterator[str]:
     for sentence in END_OF_SENTENCE.split(LABEL.sub("", plain)):
         words = WORD.findall(sentence)
         if CHINESE.search(sentence):
-            continue
-        if len(words) > MOST_WORDS:
+            if HALF_WIDTH.search(sentence):
+                yield f"Chinese has full-width punctuation: {sentence}"
+        elif len(words) > MOST_WORDS:
             yield f"{len(words)} words, at most {MOST_WORDS}: {sentence}"
         elif VAGUE_SUBJECT.match(sentence) and not sentence.rstrip().endswith("?"):
             yield f"name the thing that acts: {sentence}"

@@ -22,6 +22,7 @@ FINE = "The client " + "sends " * 22 + "data."
         ("a.pyx", f"cdef int x  # {LONG}\n", "27 words"),
         ("a.pyx", 'cdef f():\n    """What it does."""\n', "a.pyx:2: name the thing that acts"),
         ("a.md", f"# Title\n\n- item\n- {LONG}\n", "a.md:4: 27 words"),
+        ("a.md", "先写服务器,再写客户端。\n", "Chinese has full-width punctuation"),
     ],
 )
 def test_a_text_that_is_hard_to_read(tmp_path: Path, name: str, text: str, expected: str) -> None:
@@ -41,6 +42,7 @@ def test_a_text_that_is_hard_to_read(tmp_path: Path, name: str, text: str, expec
         ("a.md", "A call of `" + "word " * 30 + "` is one word.\n"),
         ("a.py", f'"""A table:\n\n| {LONG} |\n"""\n'),
         ("a.pxd", f'cdef extern from *:\n    """\n    {LONG}\n    """\n'),
+        ("a.md", "先写服务器，再写客户端（英文）：用 `make run`。\n"),
         ("a.txt", LONG),
     ],
 )
