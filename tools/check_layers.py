@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "extensions": ("extensions",),
     "handshake": ("handshake",),
     "json": ("json",),
+    "systemd": ("systemd",),
     "proxy": ("proxy",),
     "sans-I/O": ("sansio",),
     "names": ("protocol", "client", "server"),
@@ -68,6 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "extensions": ("vocabulary", "core.deflate"),
     "handshake": ("vocabulary", "core"),
     "json": ("vocabulary",),
+    "systemd": (),
     "proxy": ("vocabulary", "handshake"),
     "sans-I/O": ("vocabulary", "options", "core", "handshake"),
     "endpoint": (

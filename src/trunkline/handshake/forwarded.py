@@ -35,7 +35,7 @@ class Client(NamedTuple):
 
 
 class _Hop(NamedTuple):
-    """What one proxy says of the peer that it got the request from; `host` is None if it doesn't tell."""
+    """A proxy's entry for the peer that sent it the request; `host` is None if the proxy hides it."""
 
     host: str | None
     port: int
@@ -96,7 +96,7 @@ class TrustedProxies:
 
 
 def _hops(headers: Headers) -> Iterator[_Hop]:
-    """What each proxy added, the last one first."""
+    """The entries of the proxies, the last one first."""
     if "Forwarded" in headers:
         for header in reversed(headers.get_all("Forwarded")):
             yield from reversed(_read_forwarded(header))

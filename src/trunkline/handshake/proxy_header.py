@@ -28,7 +28,7 @@ _FIRST_LINE = re.compile(rb"PROXY (?:UNKNOWN(?: [!-~ ]*)?|(TCP[46]) (\S+) (\S+) 
 
 
 class ProxyHeader(NamedTuple):
-    """What a proxy says of a connection.
+    """A proxy's description of a connection.
 
     Attributes:
         source: the address of the client, or None if the proxy names none: then that of the connection holds.
