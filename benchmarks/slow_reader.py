@@ -92,7 +92,7 @@ PING = Reply()
 class Reader:
     """A client that reads."""
 
-    late: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
     """How late each publication was, in seconds."""
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -104,7 +104,7 @@ class Reader:
                 if reply.id == 2:
                     self.subscribed.set()
                 elif reply.push is not None and reply.push.pub is not None:
-                    self.late.append(time.monotonic() - reply.push.pub.data[0])
+                    self.delays.append(time.monotonic() - reply.push.pub.data[0])
                 elif reply == PING:
                     await websocket.send("{}")
 
@@ -147,12 +147,12 @@ class Room:
     async def publish(self, count: int, rate: int, size: int) -> tuple[float, list[int]]:
         """The 99th percentile in seconds; publications dropped and clients disconnected so far, and bytes of memory."""
         for reader in self.readers:
-            reader.late.clear()
+            reader.delays.clear()
         self.process.stdin.write(f"{count} {rate} {size}\n".encode())
         numbers = [int(word) for word in (await self.process.stdout.readline()).split()]
-        while any(len(reader.late) < count for reader in self.readers):
+        while any(len(reader.delays) < count for reader in self.readers):
             await asyncio.sleep(0.01)
-        return statistics.quantiles([late for reader in self.readers for late in reader.late], n=100)[-1], numbers
+        return statistics.quantiles([delay for reader in self.readers for delay in reader.delays], n=100)[-1], numbers
 
 
 async def run(options: argparse.Namespace) -> float:

@@ -54,9 +54,9 @@ async def recover(broker: Broker, channel: str) -> float:
     seconds = []
     for _ in range(RECOVERIES):
         started = time.perf_counter()
-        found = await broker.history(channel, since=StreamPosition(top - SIZE, epoch), limit=SIZE)
+        history = await broker.history(channel, since=StreamPosition(top - SIZE, epoch), limit=SIZE)
         seconds.append(time.perf_counter() - started)
-        assert (len(found.publications), found.complete) == (SIZE, True), "all of them are kept"
+        assert (len(history.publications), history.complete) == (SIZE, True), "all of them are kept"
     return statistics.median(seconds)
 
 

@@ -335,10 +335,10 @@ def _named(pattern: str) -> list[Workload]:
 
 
 def _beginning(word: str, workloads: list[Workload]) -> list[Workload]:
-    found = [workload for workload in workloads if workload.name.startswith(f"{word}-")]
-    if not found:
+    matches = [workload for workload in workloads if workload.name.startswith(f"{word}-")]
+    if not matches:
         raise ValueError(f"no workload is named {word!r}; `python -m benchmarks --list` shows their names")
-    return found
+    return matches
 
 
 def check_peers(names: list[str] | None) -> None:

@@ -46,8 +46,8 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def find_python2() -> str:
     """A Python 2.7 that pyenv has, or the one on the path."""
-    found = sorted(Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))
-    return str(found[-1]) if found else "python2.7"
+    candidates = sorted(Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))
+    return str(candidates[-1]) if candidates else "python2.7"
 
 
 def names(words: str) -> list[str]:

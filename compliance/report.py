@@ -52,17 +52,17 @@ def cell(verdicts: list[Verdict], group: int) -> str:
 
 
 def exceptions(verdicts: Verdicts) -> str:
-    found = [(key, list_cases(faults(of_one))) for key, of_one in verdicts.items()]
-    return "\n".join(f"* `{name}` as a {role}: {cases or 'nothing'}" for (name, role), cases in found)
+    pairs = [(key, list_cases(faults(of_one))) for key, of_one in verdicts.items()]
+    return "\n".join(f"* `{name}` as a {role}: {cases or 'nothing'}" for (name, role), cases in pairs)
 
 
 def runs(results: list[Result]) -> str:
     """The times and commands of the runs; roles that were run alike stand together."""
-    found: dict[str, list[str]] = {}
+    roles_by_line: dict[str, list[str]] = {}
     for run in results:
         line = f"* `{run.implementation}` as a {{}}: {run.version} on {run.python}, by {run.suite}, {run.date}"
-        found.setdefault(line, []).append(run.role)
-    return "\n".join(line.format(" and a ".join(roles)) for line, roles in found.items())
+        roles_by_line.setdefault(line, []).append(run.role)
+    return "\n".join(line.format(" and a ".join(roles)) for line, roles in roles_by_line.items())
 
 
 def differences(kosoku: Verdicts, autobahn: Verdicts) -> Iterator[str]:

@@ -85,8 +85,8 @@ def _known(behaviour: str) -> str:
 
 def describe(verdicts: list[Verdict]) -> str:
     """Like "240 OK, 7 NON-STRICT"."""
-    found = Counter(verdict.behaviour for verdict in verdicts)
-    return ", ".join(f"{found[behaviour]} {behaviour}" for behaviour in BEHAVIOURS if found[behaviour])
+    counts = Counter(verdict.behaviour for verdict in verdicts)
+    return ", ".join(f"{counts[behaviour]} {behaviour}" for behaviour in BEHAVIOURS if counts[behaviour])
 
 
 def faults(verdicts: list[Verdict]) -> list[Verdict]:
@@ -98,4 +98,4 @@ def list_cases(verdicts: list[Verdict]) -> str:
     """Like "NON-STRICT 3.2 3.4; FAILED 6.4.1", the worst last."""
     ordered = sorted(verdicts, key=lambda verdict: BEHAVIOURS.index(verdict.behaviour))
     groups = groupby(ordered, key=lambda verdict: verdict.behaviour)
-    return "; ".join(f"{behaviour} {' '.join(verdict.case for verdict in found)}" for behaviour, found in groups)
+    return "; ".join(f"{behaviour} {' '.join(verdict.case for verdict in group)}" for behaviour, group in groups)

@@ -171,8 +171,8 @@ def test_response_parse_as_websockets(data, parse):
 
 @pytest.mark.parametrize("line", [b"G<T / HTTP/1.1", b"GET /\x7f HTTP/1.1", b"GET  HTTP/1.1"])
 def test_request_parse_is_stricter_than_websockets(line):
-    found = parsed(trunkline, line + b"\r\n\r\n", parse_request)
-    assert found[0] in ("InvalidMethod", "ValueError")
+    result = parsed(trunkline, line + b"\r\n\r\n", parse_request)
+    assert result[0] in ("InvalidMethod", "ValueError")
 
 
 def test_bodies_are_limited():

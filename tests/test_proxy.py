@@ -33,7 +33,7 @@ def chosen() -> list[str | None]:
     return ours
 
 
-@pytest.mark.parametrize("variables", [found for n in (0, 1, 2, 6) for found in itertools.combinations(VARIABLES, n)])
+@pytest.mark.parametrize("variables", [names for n in (0, 1, 2, 6) for names in itertools.combinations(VARIABLES, n)])
 def test_order_of_variables(variables: tuple[str, ...], environment: pytest.MonkeyPatch) -> None:
     for name in variables:
         environment.setenv(name, f"http://{name.replace('_', '-')}")

@@ -72,9 +72,9 @@ def of_python(source: str) -> Iterator[Block]:
 
 def of_cython(source: str) -> Iterator[Block]:
     """The same for Cython, which `ast` does not read."""
-    for found in re.finditer(r'(extern from \*:\s+)?"""(.*?)"""', source, re.DOTALL):
-        if found[1] is None:  # else it is C
-            yield from paragraphs(found[2].splitlines(), source.count("\n", 0, found.start()) + 1)
+    for match in re.finditer(r'(extern from \*:\s+)?"""(.*?)"""', source, re.DOTALL):
+        if match[1] is None:  # else it is C
+            yield from paragraphs(match[2].splitlines(), source.count("\n", 0, match.start()) + 1)
     lines = enumerate(source.splitlines(), 1)
     comments = ((number, re.search(r"(?<![\"'\w])#(?: |:).*", line), line) for number, line in lines)
     yield from join_comments((number, line[: match.start()], match[0]) for number, match, line in comments if match)
@@ -113,7 +113,7 @@ def of_markdown(source: str) -> Iterator[Block]:
 
 def complaints_about(text: str) -> Iterator[str]:
     """Complaints about the sentences of one paragraph."""
-    plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda found: found[1] or "Code", text))
+    plain = ABBREVIATIONS.sub("so ", CODE.sub(lambda match: match[1] or "Code", text))
     for sentence in END_OF_SENTENCE.split(LABEL.sub("", plain)):
         words = WORD.findall(sentence)
         if CHINESE.search(sentence):
@@ -132,13 +132,13 @@ READERS = {".py": of_python, ".pyx": of_cython, ".pxd": of_cython, ".md": of_mar
 
 def check(paths: list[Path]) -> list[str]:
     """All complaints about files, and the files in folders."""
-    found: list[str] = []
+    complaints: list[str] = []
     files = (file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))))
     for file in files:
         if file.suffix in SUFFIXES and "node_modules" not in file.parts:
             for block in READERS[file.suffix](file.read_text(encoding="utf-8")):
-                found += [f"{file}:{block.line}: {complaint}" for complaint in complaints_about(block.text)]
-    return found
+                complaints += [f"{file}:{block.line}: {complaint}" for complaint in complaints_about(block.text)]
+    return complaints
 
 
 if __name__ == "__main__":

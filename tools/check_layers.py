@@ -190,31 +190,31 @@ def _member(source: str, name: str, root: Path) -> str:
 
 def _cython_imports(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
-        found = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", line)
-        if found:
-            yield number, found[1] or found[2]
+        match = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", line)
+        if match:
+            yield number, match[1] or match[2]
 
 
-def complaint(found: Import) -> str | None:
+def complaint(item: Import) -> str | None:
     """Why an import is forbidden, or None if it is allowed."""
-    layer = layer_of(found.module)
+    layer = layer_of(item.module)
     if layer is None:
-        return f"{found.place}: {found.module} belongs to no layer; give it one in LAYERS"
-    top, _, inner = found.target.partition(".")
+        return f"{item.place}: {item.module} belongs to no layer; give it one in LAYERS"
+    top, _, inner = item.target.partition(".")
     if top == PACKAGE:
         target = layer_of(inner)
         rules = MAY_IMPORT[layer]
         if target == layer or target in rules or ANYTHING in rules or within(inner, rules):
             return None
-        return f"{found.place}: {layer} must not import {found.target} ({target or 'no layer'})"
+        return f"{item.place}: {layer} must not import {item.target} ({target or 'no layer'})"
     if top in THIRD_PARTY:
-        if within(found.module, THIRD_PARTY[top]):
+        if within(item.module, THIRD_PARTY[top]):
             return None
-        return f"{found.place}: only {', '.join(THIRD_PARTY[top])} may import {top}, not {found.module}"
+        return f"{item.place}: only {', '.join(THIRD_PARTY[top])} may import {top}, not {item.module}"
     if top in FORBIDDEN.get(layer, ()):
-        return f"{found.place}: {layer} does no I/O and must not import {top}; the driver passes in what it needs"
+        return f"{item.place}: {layer} does no I/O and must not import {top}; the driver passes in what it needs"
     if top not in sys.stdlib_module_names:
-        return f"{found.place}: {top} is no dependency of trunkline; if it shall be one, give it a line in THIRD_PARTY"
+        return f"{item.place}: {top} is no dependency of trunkline; if it shall be one, give it a line in THIRD_PARTY"
     return None
 
 
@@ -252,8 +252,8 @@ def table() -> str:
 
 def check_page(page: Path) -> list[str]:
     """Whether the table on the page says what holds."""
-    found = TABLE.search(page.read_text(encoding="utf-8"))
-    if found is not None and found[0] == table():
+    match = TABLE.search(page.read_text(encoding="utf-8"))
+    if match is not None and match[0] == table():
         return []
     return [f"{page}: the table of layers is out of date; run python tools/check_layers.py --table"]
 

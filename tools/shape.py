@@ -64,8 +64,8 @@ def circles(paths: list[Path], root: Path) -> list[list[str]]:
             if target in modules and target != item.module:
                 uses[item.module].add(target)
     reach = {module: _reachable(module, uses) for module in modules}
-    found = {frozenset({m, *(o for o in reach[m] if m in reach[o])}) for m in modules if m in reach[m]}
-    return sorted(sorted(circle) for circle in found)
+    circle_sets = {frozenset({m, *(o for o in reach[m] if m in reach[o])}) for m in modules if m in reach[m]}
+    return sorted(sorted(circle) for circle in circle_sets)
 
 
 def _reachable(start: str, uses: dict[str, set[str]]) -> set[str]:
@@ -103,8 +103,10 @@ def report(root: Path) -> Iterator[str]:
     yield "longest files:   " + ", ".join(files[:MOST])
     yield "longest classes: " + ", ".join(classes[:MOST])
     yield f"{len(functions)} functions over {LONG_FUNCTION} lines: " + ", ".join(functions)
-    found = circles(paths, root)
-    yield f"{len(found)} circles of imports" + "".join(f"\n    {' <-> '.join(circle)}" for circle in found)
+    loops = circles(paths, root)
+    yield f"{len(loops)} circles of imports" + "".join(
+        f"\n    {' <-> '.join(circle)}" for circle in loops
+    )
     yield f"{twice(paths)} runs of {SAME_LINES} lines stand in several files"
 
 

@@ -282,11 +282,11 @@ def test_closing_a_server_forgets_no_connection_on_its_way_in(world: World) -> N
         gc.collect()
         gc.disable()  # what only it would close is lost
         try:
-            for early, late in itertools.product(range(4), repeat=2):
+            for before, behind in itertools.product(range(4), repeat=2):
                 server = await world.serve(idle)
-                await turns(early)
+                await turns(before)
                 with socket.create_connection(("127.0.0.1", port_of(server))):
-                    await turns(late)
+                    await turns(behind)
                     server.close()
                 await server.wait_closed()
             await eventually(lambda: descriptors() <= before)

@@ -891,16 +891,16 @@ def test_refusals_are_logged_with_their_connection(caplog: pytest.LogCaptureFixt
                 await peer.send(b"no request\r\n\r\n")
                 assert status_of(await peer.read_head()) == 400
 
-    found: list[bool] = []
+    outcomes: list[bool] = []
 
     def look(record: logging.LogRecord) -> bool:
         if record.getMessage().startswith("opening handshake failed"):
-            found.append(isinstance(record.websocket, ServerConnection))  # type: ignore[attr-defined]
+            outcomes.append(isinstance(record.websocket, ServerConnection))  # type: ignore[attr-defined]
         return True
 
     with caplog.at_level(logging.INFO, "websockets.server"), caplog.filtering(look):  # type: ignore[arg-type]
         run_clean(main)
-    assert found == [True, True]
+    assert outcomes == [True, True]
 
 
 @pytest.mark.parametrize("status", [101, 403])

@@ -42,9 +42,9 @@ def test_the_page_of_the_guide_comes_back(browser: Browser, tmp_path: Path) -> N
         say(one, "before")
         for page in (one, other):
             page.get_by_role("listitem").get_by_text("before").wait_for()
-        late = context.new_page()
-        late.goto(f"http://localhost:{port}/")
-        late.get_by_role("listitem").get_by_text("before").wait_for()
+        late_page = context.new_page()
+        late_page.goto(f"http://localhost:{port}/")
+        late_page.get_by_role("listitem").get_by_text("before").wait_for()
         server.terminate()
     one.get_by_text("Connecting").wait_for()
     with serve() as server:

@@ -48,8 +48,8 @@ async def count(page: Page, channel: str = "lobby") -> int:
 
 async def history(page: Page, channel: str = "lobby") -> list[dict[str, Any]]:
     """The messages of a room, oldest first."""
-    found = await page.ask("history", channel=channel, limit=100)
-    return found.get("publications", [])
+    history = await page.ask("history", channel=channel, limit=100)
+    return history.get("publications", [])
 
 
 def name_of(publication: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ def test_a_library_that_is_not_installed_comes_with_how_to_install_it(monkeypatc
         return "1.0"
 
     monkeypatch.setattr(doctor, "version", version)
-    rows = {name: (found, purpose) for name, found, purpose in doctor.optional_libraries()}
+    rows = {name: (version, purpose) for name, version, purpose in doctor.optional_libraries()}
     assert rows["rich"] == ("not installed", "for the command line: pip install 'trunkline[cli]'")
     assert rows["click"] == ("1.0", "for the command line")
 
@@ -62,6 +62,6 @@ def test_modules_that_could_not_be_compiled_come_with_reason_and_remedy(monkeypa
     monkeypatch.setattr(build_record, "WANTED", ("trunkline.asyncio.absent",))
     monkeypatch.setattr(build_record, "FAILURE", "the build failed: no compiler")
     monkeypatch.setattr(engine, "COMPILED_MODULES", build_record.WANTED)
-    rows = {name: (found, note) for name, found, note in doctor.build()}
+    rows = {name: (version, note) for name, version, note in doctor.build()}
     assert rows["trunkline.asyncio.absent"] == ("not compiled", "the build failed: no compiler")
     assert "pip install --force-reinstall" in rows["remedy"][1]

@@ -132,15 +132,15 @@ def missing_parameters(path: str, theirs: Any, ours: Any) -> Iterator[str]:
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in actual.values())
     positional = [n for n, p in actual.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     for index, (name, parameter) in enumerate(expected.items()):
-        found = actual.get(name)
+        counterpart = actual.get(name)
         if parameter.kind is parameter.VAR_KEYWORD or parameter.kind is parameter.VAR_POSITIONAL:
             continue
-        if found is None and parameter.kind is parameter.KEYWORD_ONLY and takes_any:
+        if counterpart is None and parameter.kind is parameter.KEYWORD_ONLY and takes_any:
             continue
-        if found is None:
+        if counterpart is None:
             yield f"{path}({name})"
-        elif default(found) != default(parameter):
-            yield f"{path}({name}={default(found)!r} instead of {default(parameter)!r})"
+        elif default(counterpart) != default(parameter):
+            yield f"{path}({name}={default(counterpart)!r} instead of {default(parameter)!r})"
         elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD and positional[index : index + 1] != [name]:
             yield f"{path}({name} at another place)"
 

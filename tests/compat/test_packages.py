@@ -62,8 +62,8 @@ class Server:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output += line
-            if found := re.search(pattern, line):
-                return found
+            if match := re.search(pattern, line):
+                return match
         raise AssertionError(f"the server ended before it printed {pattern!r}:\n{self.output}")
 
 

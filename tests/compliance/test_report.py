@@ -16,7 +16,7 @@ OURS, THEIRS = TESTEES[0], next(testee for testee in TESTEES if not testee.is_su
 
 def save(directory: Path, testee: Testee, role: str, **behaviours: str) -> None:
     """Save a result, with cases like `c1_1_2="OK"`."""
-    verdicts = [Verdict(case.removeprefix("c").replace("_", "."), found) for case, found in behaviours.items()]
+    verdicts = [Verdict(case.removeprefix("c").replace("_", "."), behaviour) for case, behaviour in behaviours.items()]
     Result.of_today(testee, role, "suite 1.0", verdicts).save(directory)
 
 

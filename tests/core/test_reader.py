@@ -32,8 +32,8 @@ def outcome(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | Non
         for piece in pieces:
             reader.receive_data(piece)
     except (ProtocolError, PayloadTooBig, TooManyFragments, UnicodeDecodeError) as error:
-        return recorder.found, error
-    return recorder.found, None
+        return recorder.events, error
+    return recorder.events, None
 
 
 def told(error: Refusal | None) -> Any:
@@ -48,9 +48,9 @@ def told(error: Refusal | None) -> Any:
 
 @pytest.mark.parametrize(("data", "code", "reason"), [pytest.param(*row[1:], id=row[0]) for row in FAULTS])
 def test_faults(data: bytes, code: int, reason: str) -> None:
-    found, error = outcome([data], max_message=MIB)
+    events, error = outcome([data], max_message=MIB)
     if error is None:  # what is wrong inside a close frame is for the session to find
-        opcode, payload = found[-1]
+        opcode, payload = events[-1]
         assert opcode == CLOSE
         with pytest.raises(ERRORS[code]):
             Close.parse(payload)
@@ -72,9 +72,9 @@ def test_a_server_must_not_mask(opcode: int) -> None:
 def test_what_the_first_two_bytes_break_is_refused_at_the_second() -> None:
     for name, data, _, reason in FAULTS:
         if reason in ("reserved bits must be 0", "invalid opcode", "incorrect masking") and data[0] != 0x01:
-            found, error = outcome([data[:2]])
+            events, error = outcome([data[:2]])
             assert isinstance(error, ProtocolError), name
-            assert found == []
+            assert events == []
 
 
 def test_what_a_length_breaks_is_refused_before_the_payload() -> None:
@@ -119,7 +119,7 @@ def test_nothing_counts_after_stop() -> None:
     reader.stop()
     assert reader.stopped
     reader.receive_data(data[8:] + b"\xff" * 20)
-    assert recorder.found == ["abc"]
+    assert recorder.events == ["abc"]
 
 
 # Text is refused at the first wrong byte
@@ -142,9 +142,9 @@ def test_text_fails_fast(prefix: bytes, text: bytes, wrong: int, start: int) -> 
 @pytest.mark.parametrize(("text", "wrong", "start"), BAD)
 def test_text_in_fragments_fails_fast(text: bytes, wrong: int, start: int) -> None:
     frames = [encode_frame(CONT if i else TEXT, text[i : i + 1], fin=False) for i in range(len(text))]
-    found, error = outcome(frames[:wrong])
+    events, error = outcome(frames[:wrong])
     assert error is None
-    assert len(found) == wrong
+    assert len(events) == wrong
     _, error = outcome(frames[: wrong + 1])
     assert isinstance(error, UnicodeDecodeError)
     assert error.start == start
@@ -216,8 +216,8 @@ def test_a_message_in_small_fragments_is_not_an_attack() -> None:
 )
 def test_empty_fragments_cost_something(max_message: int | None, allowed: int) -> None:
     stream = encode_frame(BINARY, fin=False) + encode_frame(CONT, fin=False) * 299_999
-    found, error = outcome([stream], max_message=max_message)
-    assert len(found) == allowed
+    events, error = outcome([stream], max_message=max_message)
+    assert len(events) == allowed
     if allowed == 300_000:
         assert error is None
     else:
@@ -280,9 +280,9 @@ def test_what_is_found_is_what_the_frames_say(stream: bytes) -> None:
 def test_random_bytes_raise_documented_errors_only_and_the_same_for_any_split(
     data: st.DataObject, stream: bytes, masked: bool
 ) -> None:
-    found, error = outcome([stream], masked=masked, max_message=100)
+    events, error = outcome([stream], masked=masked, max_message=100)
     again, same_error = outcome(data.draw(splits(stream)), masked=masked, max_message=100)
-    assert again == found
+    assert again == events
     assert told(same_error) == told(error)
 
 
@@ -294,7 +294,7 @@ def test_random_frames_raise_documented_errors_only_and_the_same_for_any_split(
     data: st.DataObject, frames: list[tuple[tuple[int, int], bytes]]
 ) -> None:
     stream = b"".join(bytes(header) + MASK + payload for header, payload in frames)
-    found, error = outcome([stream], max_message=30, max_frame=9)
+    events, error = outcome([stream], max_message=30, max_frame=9)
     again, same_error = outcome(data.draw(splits(stream)), max_message=30, max_frame=9)
-    assert again == found
+    assert again == events
     assert told(same_error) == told(error)

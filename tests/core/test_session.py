@@ -91,7 +91,7 @@ def test_size_of_what_must_leave(side: Side) -> None:
 def test_a_fault_becomes_a_close_code(data: bytes, code: int, reason: str) -> None:
     session = opened(max_message=MIB)
     session.receive_data(data + encode_frame(TEXT, b"ignored"), 5.0)
-    found = drain(session.inbox)
+    messages = drain(session.inbox)
     session.settle(5.0)
     assert session.close_sent == Close(code, reason)
     assert sent(session) == [RawFrame(CLOSE, close_payload(code, reason))]
@@ -99,7 +99,7 @@ def test_a_fault_becomes_a_close_code(data: bytes, code: int, reason: str) -> No
     assert session.eof_wanted
     assert session.attention
     assert isinstance(session.failure, ProtocolError | PayloadTooBig | TooManyFragments | UnicodeDecodeError)
-    assert "ignored" not in found
+    assert "ignored" not in messages
     session.receive_eof(6.0)
     error = session.close_exception()
     assert isinstance(error, ConnectionClosedError)
@@ -881,10 +881,10 @@ def observed(pieces: Iterable[bytes], *, trace: bool = False, extensions: Iterab
     session.ping(b"known", "token", 0.0)
     for piece in pieces:
         session.receive_data(piece, 1.0)
-    found = drain(session.inbox)
+    messages = drain(session.inbox)
     session.settle(1.0)
     return (
-        found,
+        messages,
         b"".join(session.take_outgoing()).replace(b"\x89\x05known", b""),
         session.state,
         session.close_rcvd,
@@ -973,7 +973,7 @@ def test_what_one_session_sends_the_other_receives(
     side: Side, data: st.DataObject, sendings: list[tuple[Any, Any]], code: int | None
 ) -> None:
     here, there = opened(side), opened(Side(1 - side))
-    expected = [found for kind, payload in sendings for found in do(here, kind, payload)]
+    expected = [result for kind, payload in sendings for result in do(here, kind, payload)]
     exchange(data, here, there)
     assert drain(there.inbox) == expected
     here.close(code, "" if code is None else "bye", 1.0)

@@ -34,16 +34,16 @@ class Recorder(FrameSink):
     """Keeps what a reader found, in order."""
 
     def __init__(self) -> None:
-        self.found: list[Any] = []
+        self.events: list[Any] = []
 
     def message(self, payload: object) -> None:
-        self.found.append(payload)
+        self.events.append(payload)
 
     def fragment(self, fragment: Any) -> None:
-        self.found.append(shown(fragment))
+        self.events.append(shown(fragment))
 
     def control(self, opcode: int, payload: bytes) -> None:
-        self.found.append((opcode, payload))
+        self.events.append((opcode, payload))
 
 
 def shown(item: Any) -> Any:
@@ -62,7 +62,7 @@ def read(pieces: Iterable[bytes], *, masked: bool = True, **limits: int | None) 
     reader = Reader(recorder, masked, **limits)
     for piece in pieces:
         reader.receive_data(piece)
-    return recorder.found
+    return recorder.events
 
 
 def opened(side: Side = Side.SERVER, now: float = 0.0, **options: Any) -> Session:

@@ -56,7 +56,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(page: Path) -> list[Block]:
-    return [Block(*found) for found in FENCE.findall(page.read_text(encoding="utf-8"))]
+    return [Block(*fence) for fence in FENCE.findall(page.read_text(encoding="utf-8"))]
 
 
 def free_port() -> int:

@@ -79,8 +79,8 @@ def test_board(browser: Browser) -> None:
         first.mouse.move(x + box["width"] - 20, y, steps=10)
         first.mouse.up()
         second.wait_for_function(INK)
-        late = open_page()
-        late.wait_for_function(INK)
+        late_page = open_page()
+        late_page.wait_for_function(INK)
 
 
 def test_board_refuses_what_is_no_stroke(browser: Browser) -> None:
@@ -107,8 +107,8 @@ def test_remote(browser: Browser) -> None:
                 page.wait_for_timeout(50)
             page.get_by_role("button", name="Brighter").click()
             page.wait_for_function("lamp.getAttribute('aria-label') === 'on, brightness 60 %'")
-            late = open_page()
-            late.wait_for_function("lamp.getAttribute('aria-label') === 'on, brightness 60 %'")
+            late_page = open_page()
+            late_page.wait_for_function("lamp.getAttribute('aria-label') === 'on, brightness 60 %'")
 
 
 def test_game(browser: Browser) -> None:

@@ -233,8 +233,8 @@ def test_split_does_not_matter(positions):
     cuts = [0, *sorted(min(position, len(data)) for position in positions), len(data)]
     handshake = ClientHandshake(URI)
     responses = [handshake.receive_data(data[start:end]) for start, end in itertools.pairwise(cuts)]
-    found = next(response for response in responses if response is not None)
-    assert (found.status_code, found.body) == (403, b"no")
+    first = next(response for response in responses if response is not None)
+    assert (first.status_code, first.body) == (403, b"no")
 
 
 def test_endless_interim_responses():

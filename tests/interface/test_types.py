@@ -61,8 +61,8 @@ CHECKERS = [errors_of_mypy, pytest.param(errors_of_pyright, marks=needs_pyright)
 @pytest.mark.parametrize("check", CHECKERS)
 def test_type_checkers_know_the_types_of_the_installed_package(check: Callable[[Path], Errors], tmp_path: Path) -> None:
     errors = check(tmp_path)
-    found = errors.pop("mistakes", {})
+    mistakes = errors.pop("mistakes", {})
     assert errors == {}
     lines = (PROGRAMS / "mistakes.py").read_text(encoding="utf-8").splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if re.search(r"# wrong$", line)}
-    assert set(found) == wrong, found
+    assert set(mistakes) == wrong, mistakes

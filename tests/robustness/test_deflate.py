@@ -78,16 +78,16 @@ def answers(server: ServerProcess, *data: bytes, offer: str = OFFER) -> list[byt
     """What comes back for each of these: a payload, or the close code, behind which TCP must end."""
 
     async def main() -> list[bytes | int | None]:
-        found: list[bytes | int | None] = []
+        results: list[bytes | int | None] = []
         async with await RawPeer.open(server.port, offer) as peer:
             for frames in data:
                 await peer.send(frames)
                 frame = await peer.read_frame()
                 if frame.opcode == CLOSE:
                     assert await peer.read_to_eof() == b""
-                    return [*found, frame.close_code]
-                found.append(frame.payload)
-        return found
+                    return [*results, frame.close_code]
+                results.append(frame.payload)
+        return results
 
     return asyncio.run(main())
 

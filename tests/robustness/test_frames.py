@@ -321,8 +321,8 @@ def test_row18_malformed_close_frames(echo_server: ServerProcess) -> None:
 
 
 def test_row18_data_after_close_is_ignored(echo_server: ServerProcess) -> None:
-    late = encode_frame(TEXT, b"too late") + encode_frame(PING, b"too late") + encode_frame(0x7, b"nonsense")
-    assert answer(echo_server, close_frame(4000), late * 100) == 4000
+    late_frames = encode_frame(TEXT, b"too late") + encode_frame(PING, b"too late") + encode_frame(0x7, b"nonsense")
+    assert answer(echo_server, close_frame(4000), late_frames * 100) == 4000
 
 
 def test_row18_server_ends_the_tcp_connection_first(echo_server: ServerProcess) -> None:

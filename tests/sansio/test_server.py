@@ -51,10 +51,10 @@ def opened(data: bytes = request(), **options: Any) -> ServerProtocol:
 
 def test_request_and_response() -> None:
     protocol = ServerProtocol()
-    found = received(protocol, request(b"Origin: https://example.com"))
-    assert isinstance(found, Request)
-    assert found.path == "/chat?a=b"
-    response = protocol.accept(found)
+    event = received(protocol, request(b"Origin: https://example.com"))
+    assert isinstance(event, Request)
+    assert event.path == "/chat?a=b"
+    response = protocol.accept(event)
     assert response.status_code == 101
     assert protocol.origin == "https://example.com"
     assert protocol.state is State.CONNECTING
@@ -73,9 +73,9 @@ def test_frames_before_the_response(split: int) -> None:
     data = request() + encode_frame(TEXT, b"early")
     protocol.receive_data(data[:split])
     protocol.receive_data(data[split:])
-    [found] = protocol.events_received()
-    assert isinstance(found, Request)
-    protocol.send_response(protocol.accept(found))
+    [event] = protocol.events_received()
+    assert isinstance(event, Request)
+    protocol.send_response(protocol.accept(event))
     protocol.receive_data(encode_frame(TEXT, b"late"))
     assert protocol.events_received() == [Frame(Opcode.TEXT, b"early"), Frame(Opcode.TEXT, b"late")]
 
@@ -90,9 +90,9 @@ def test_frames_before_the_response(split: int) -> None:
 )
 def test_requests_that_servers_must_understand(start: bytes, path: str) -> None:
     protocol = ServerProtocol()
-    found = received(protocol, request().replace(b"GET /chat?a=b HTTP/1.1", start))
-    assert found.path == path
-    assert protocol.accept(found).status_code == 101
+    event = received(protocol, request().replace(b"GET /chat?a=b HTTP/1.1", start))
+    assert event.path == path
+    assert protocol.accept(event).status_code == 101
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -101,10 +101,10 @@ def test_an_answer_to_head_has_no_body(method: str) -> None:
     for read in (True, False):
         protocol = ServerProtocol()
         if read:
-            found = received(protocol, f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            event = received(protocol, f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         else:
-            found = Request("/", Headers(Host="localhost"), method)
-        protocol.send_response(protocol.accept(found))
+            event = Request("/", Headers(Host="localhost"), method)
+        protocol.send_response(protocol.accept(event))
         data = b"".join(protocol.data_to_send())
         assert data.endswith(b"\r\n\r\n") == (method == "HEAD")
 
@@ -220,9 +220,9 @@ def test_log_of_an_answer_that_is_no_fault_of_the_request(accept: bool, caplog: 
     caplog.set_level(logging.INFO)
     for library in ("trunkline", "websockets"):
         protocol = importlib.import_module(f"{library}.server").ServerProtocol()
-        found = received(protocol, request())
+        event = received(protocol, request())
         if accept:
-            protocol.accept(found)
+            protocol.accept(event)
         protocol.send_response(protocol.reject(404, ""))
     assert caplog.messages == [f"{'connection rejected' if accept else 'HTTP response sent'} (404 Not Found)"] * 2
 
@@ -286,11 +286,11 @@ def test_refuse_twice() -> None:
 def test_answer_to_a_client_that_is_gone(accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Programs answer when they are ready, and can't know that nobody waits any more."""
     protocol = ServerProtocol()
-    found = received(protocol, request())
+    event = received(protocol, request())
     protocol.receive_eof()
     assert protocol.data_to_send() == [SEND_EOF]
     with caplog.at_level(logging.INFO):
-        protocol.send_response(protocol.accept(found) if accepted else protocol.reject(403, ""))
+        protocol.send_response(protocol.accept(event) if accepted else protocol.reject(403, ""))
     assert protocol.data_to_send() == []
     assert protocol.state is State.CLOSED
     assert not caplog.records
@@ -359,10 +359,10 @@ class Rot1Factory(ServerExtensionFactory):
 @pytest.mark.parametrize("state", [State.CONNECTING, State.OPEN])
 def test_extensions(state: State) -> None:
     source = ServerProtocol()
-    found = received(source, request(b"Sec-WebSocket-Extensions: x-rot1"))
+    event = received(source, request(b"Sec-WebSocket-Extensions: x-rot1"))
     # Sanic writes the response itself, and so creates an open protocol before it knows the extensions.
     protocol = ServerProtocol(extensions=[Rot1Factory()], state=state)
-    response = protocol.accept(found)
+    response = protocol.accept(event)
     if state is State.CONNECTING:
         protocol.send_response(response)
         protocol.data_to_send()

@@ -47,8 +47,8 @@ class Page:
         while True:
             push = await self.pushes.get()
             if kind in push:
-                found: dict[str, Any] = push[kind]
-                return found
+                payload: dict[str, Any] = push[kind]
+                return payload
 
 
 @contextlib.asynccontextmanager

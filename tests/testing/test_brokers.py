@@ -33,11 +33,11 @@ class DeliversTwice(MemoryBroker):
 class DeliversLate(MemoryBroker):
     """Not in order: the first publication of all waits."""
 
-    late = True
+    waits = True
 
     def _deliver(self, channel, publication):
-        if self.late:
-            self.late = False
+        if self.waits:
+            self.waits = False
             asyncio.get_running_loop().call_later(0.01, super()._deliver, channel, publication)
         else:
             super()._deliver(channel, publication)
@@ -162,9 +162,9 @@ class StaysOpen(MemoryBroker):
 )
 def test_finds_faults_of_brokers(make: type[MemoryBroker], scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
-    [found] = [each for each in broker_scenarios() if each.name == scenario]
+    [named] = [each for each in broker_scenarios() if each.name == scenario]
     with pytest.raises(AssertionError):
-        check_broker(found, lambda clock: make(clock=clock))
+        check_broker(named, lambda clock: make(clock=clock))
 
 
 @pytest.mark.parametrize(
@@ -264,11 +264,11 @@ class KnowsItsOwnIds(NodeBroker):
 class OutOfOrder(NodeBroker):
     """The first publication that another node has delivered comes later to this one."""
 
-    late = True
+    waits = True
 
     def _deliver(self, channel, publication):
-        if self.late and self is not self._cluster.nodes[0]:
-            self.late = False
+        if self.waits and self is not self._cluster.nodes[0]:
+            self.waits = False
             asyncio.get_running_loop().call_later(0.01, super()._deliver, channel, publication)
         else:
             super()._deliver(channel, publication)
@@ -284,10 +284,10 @@ class OutOfOrder(NodeBroker):
 )
 def test_finds_faults_of_nodes(make: type[NodeBroker], scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trunkline.testing.brokers.stage.PATIENCE", 0.2)
-    [found] = [each for each in broker_scenarios(shared=True) if each.name == scenario]
+    [named] = [each for each in broker_scenarios(shared=True) if each.name == scenario]
     cluster = Cluster()
     with pytest.raises(AssertionError):
-        check_broker(found, lambda clock: make(cluster, clock))
+        check_broker(named, lambda clock: make(cluster, clock))
 
 
 class CountsClients(MemoryPresence):
@@ -323,9 +323,9 @@ class NeverRenews(MemoryPresence):
     ],
 )
 def test_finds_faults_of_presences(make: type[MemoryPresence], scenario: str) -> None:
-    [found] = [each for each in presence_scenarios() if each.name == scenario]
+    [named] = [each for each in presence_scenarios() if each.name == scenario]
     with pytest.raises(AssertionError):
-        check_presence(found, lambda clock: make(30, clock=clock))
+        check_presence(named, lambda clock: make(30, clock=clock))
 
 
 class SharedPresence(MemoryPresence):

@@ -17,19 +17,19 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 def group(name: str) -> list[Requirement]:
     """The requirements of a dependency group, with the groups that it includes."""
-    found: list[Requirement] = []
+    requirements: list[Requirement] = []
     for entry in PYPROJECT["dependency-groups"][name]:
-        found += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
-    return found
+        requirements += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
+    return requirements
 
 
 def pins() -> dict[str, list[tuple[str, int]]]:
     """The versions of each package with the number of their hashes; more than one where markers tell them apart."""
-    found: dict[str, list[tuple[str, int]]] = {}
+    versions: dict[str, list[tuple[str, int]]] = {}
     for entry in re.split(r"^(?=[a-z0-9])", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)[1:]:
         name, version = re.match(r"([^=]+)==(\S+)", entry).groups()
-        found.setdefault(name, []).append((version, entry.count("--hash=sha256:")))
-    return found
+        versions.setdefault(name, []).append((version, entry.count("--hash=sha256:")))
+    return versions
 
 
 def test_each_pin_has_hashes() -> None:

@@ -36,5 +36,5 @@ def possessive_groups(part: Any) -> Iterator[Any]:
 def test_only_characters_are_repeated_possessively() -> None:
     # Before 3.11.5, such as in Debian 12, the position stays where such a group stopped to match: gh-106052 of CPython.
     assert list(possessive_groups(re._parser.parse("a(?:bc)?+")))
-    found = {name for name, pattern in patterns() if list(possessive_groups(re._parser.parse(pattern.pattern)))}
-    assert found == set()
+    names = {name for name, pattern in patterns() if list(possessive_groups(re._parser.parse(pattern.pattern)))}
+    assert names == set()

@@ -248,9 +248,9 @@ class _Parameters:
         Raises:
             NegotiationError: if one is unknown, given twice, or has a value that it can't have.
         """
-        found: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for name, value in params:
-            if name in found:
+            if name in settings:
                 raise DuplicateParameter(name)
             if name in ("server_no_context_takeover", "client_no_context_takeover"):
                 valid = value is None
@@ -260,8 +260,8 @@ class _Parameters:
                 raise InvalidParameterName(name)
             if not valid:
                 raise InvalidParameterValue(name, value)
-            found[name] = True if value is None else _WINDOW_BITS[value]
-        return cls(**found)
+            settings[name] = True if value is None else _WINDOW_BITS[value]
+        return cls(**settings)
 
     def build(self) -> list[ExtensionParameter]:
         """Write parameters, those that are set."""

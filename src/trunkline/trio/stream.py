@@ -108,10 +108,10 @@ def addresses(stream: Any) -> tuple[Any, Any]:
     """Addresses of both ends of a stream, or what is known of them."""
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    found: list[Any] = [None, None]
+    both: list[Any] = [None, None]
     sock = getattr(stream, "socket", None)
     if sock is not None:
         for i, name in enumerate(("getsockname", "getpeername")):
             with contextlib.suppress(OSError):
-                found[i] = getattr(sock, name)()
-    return found[0], found[1]
+                both[i] = getattr(sock, name)()
+    return both[0], both[1]

@@ -95,9 +95,9 @@ class Events:
         Raises:
             AssertionError: as `until`.
         """
-        found = self.publications[channel]
-        await self.until(lambda: len(found) >= count, f"publication {count} of {channel}")
-        return found
+        publications = self.publications[channel]
+        await self.until(lambda: len(publications) >= count, f"publication {count} of {channel}")
+        return publications
 
     async def told(self, channel: str, count: int) -> list[tuple[str, ClientInfo]]:
         """Wait for so many joins and leaves in the channel; returns them.
@@ -105,9 +105,9 @@ class Events:
         Raises:
             AssertionError: as `until`.
         """
-        found = self.others[channel]
-        await self.until(lambda: len(found) >= count, f"join or leave {count} of {channel}")
-        return found
+        messages = self.others[channel]
+        await self.until(lambda: len(messages) >= count, f"join or leave {count} of {channel}")
+        return messages
 
     def __repr__(self) -> str:
         return f"<Events publications={dict(self.publications)} others={dict(self.others)} gaps={self.gaps}>"
@@ -167,8 +167,8 @@ class Stage:
 
     async def delivered(self, channel: str, *data: bytes) -> None:
         """Wait until so many publications were delivered, and compare."""
-        found = await self.events.received(channel, len(data))
-        equal([each.data for each in found], list(data), f"deliveries in {channel}")
+        entries = await self.events.received(channel, len(data))
+        equal([each.data for each in entries], list(data), f"deliveries in {channel}")
 
 
 class PresenceStage:
@@ -211,10 +211,10 @@ class PresenceStage:
         """
         try:
             async with asyncio.timeout(PATIENCE):
-                while (found := await presence.get(self.channel)) != wanted:
+                while (entries := await presence.get(self.channel)) != wanted:
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            equal(found, wanted, f"get after {PATIENCE} s")
+            equal(entries, wanted, f"get after {PATIENCE} s")
 
 
 class Scenario(NamedTuple):
