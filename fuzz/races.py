@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support.rooms import Node
 from trunkline.realtime import Limits, MemoryBroker, Refused
-from trunkline.realtime.hooks import Hook
+from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
 
 OWN = ("history:1", "history:2", "plain:1", "plain:2")  # to which clients subscribe
@@ -143,7 +143,7 @@ async def _play(draw: random.Random) -> str | None:
         for library in libraries:
             library.frames.put_nowait(None)
         await asyncio.gather(*running, *working)
-        await node.commands.settle()
+        await node.tasks.settle()
         return _judge(libraries) or await _compare(node, libraries)
 
 
@@ -165,14 +165,14 @@ def _declare(node: Node, draw: random.Random, pause: Pause) -> None:
     history.on_publish(wait)
     history.on_unsubscribe(wait)
     node.channel("plain:{name}", presence=True, publish="anyone")(decide)
-    node.commands.connect_hook = Hook(connect)
+    node.functions.connect = Hook(connect)
 
 
 async def _work(node: Node, draw: random.Random, libraries: list[Library]) -> list[asyncio.Task[Any]]:
     working = []
     for number in range(60):
         library, kind = draw.choice(libraries), draw.random()
-        client, subscriptions = library.talker.client, node.commands.subscriptions
+        client, subscriptions = library.talker.client, node.subscriptions
         if kind < 0.4:
             _speak(library, draw, number)
         elif kind < 0.5:
@@ -181,7 +181,7 @@ async def _work(node: Node, draw: random.Random, libraries: list[Library]) -> li
             working.append(asyncio.create_task(_subscribe(node, client, draw.choice(GIVEN))))
         elif kind < 0.8:
             channel = draw.choice(OWN + GIVEN)
-            published = node.commands.publish(node.channels.get(channel)[0], channel, Publication(b"%d" % number))
+            published = node.publisher.publish(node.channels.get(channel)[0], channel, Publication(b"%d" % number))
             working.append(asyncio.create_task(published))
         elif kind < 0.81:
             client.peer_left()
@@ -205,7 +205,7 @@ def _speak(library: Library, draw: random.Random, number: int) -> None:
 
 
 async def _subscribe(node: Node, client: Any, channel: str) -> None:
-    await node.commands.subscriptions.subscribe(client, channel)
+    await node.subscriptions.subscribe(client, channel)
 
 
 def _judge(libraries: list[Library]) -> str | None:
@@ -235,5 +235,5 @@ async def _compare(node: Node, libraries: list[Library]) -> str | None:
                 return f"{channel} has {there}; the room {inside}, presence {present}, the store listens: {listening}"
         for library in () if gone else libraries:
             library.talker.client.closed()
-        await node.commands.settle()
+        await node.tasks.settle()
     return None

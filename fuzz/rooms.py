@@ -11,8 +11,8 @@ from typing import Any
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Limits
 from trunkline.realtime.codes import DISCONNECTS, ERRORS
-from trunkline.realtime.hooks import Hook
 from trunkline.realtime.limits import Rate
+from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
 
 COMMANDS = (
@@ -70,8 +70,8 @@ async def _talk(draw: random.Random) -> str | None:
         room = node.channel("room:{name}", history=5, presence=True, join_leave=True, publish="subscribers")
         node.channel("quiet", publish="anyone", binary=True)
         node.channel("cache", history=1, recover="cache", slow="drop_oldest", publish="anyone")
-        node.commands.procedures["echo"] = Hook(lambda client, data: data)
-        node.commands.message_hook = Hook(lambda client, data: None)
+        node.functions.procedures["echo"] = Hook(lambda client, data: data)
+        node.functions.message = Hook(lambda client, data: None)
         listener = await node.connected()
         await listener.say(subscribe={"channel": "room:a"})
         talkers = [node.talker(draw.choice(("json", "json", "protobuf"))) for _ in range(3)]
@@ -87,16 +87,16 @@ async def _talk(draw: random.Random) -> str | None:
             if draw.random() < 0.05:
                 talker.client.closed()
             if draw.random() < 0.1:  # more than those who don't read can have waiting
-                await node.commands.publish(room, "room:a", Publication(b'"%s"' % (b"x" * 2000)))
+                await node.publisher.publish(room, "room:a", Publication(b'"%s"' % (b"x" * 2000)))
         finding = _judge(talkers)
         listener.connection.take()
-        await node.commands.publish(room, "room:a", Publication(b'"still here"'))
+        await node.publisher.publish(room, "room:a", Publication(b'"still here"'))
         heard = [frame["push"]["pub"]["data"] for frame in listener.connection.take() if "pub" in frame.get("push", {})]
         if heard != ["still here"]:
             finding = finding or f"the listener heard {heard}, closed: {listener.connection.closed}"
         for talker in (*talkers, listener):
             talker.client.closed()
-        await node.commands.settle()
+        await node.tasks.settle()
         left = (dict(node.hub.rooms), dict(node.hub.clients), await node.presence.get("room:a"))
         return finding or (f"left behind: {left}" if any(left) else None)
 

@@ -50,7 +50,34 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "sync": ("sync",),
     "trio": ("trio",),
     "reactor": ("reactor",),
-    "realtime": ("realtime",),
+    "rooms: vocabulary": (
+        "realtime.codes",
+        "realtime.publication",
+        "realtime.limits",
+        "realtime.options",
+        "realtime.peer",
+        "realtime.control",
+    ),
+    "rooms: wire": ("realtime.wire",),
+    "rooms: program": ("realtime.program",),
+    "rooms: stores": ("realtime.brokers", "realtime.presence"),
+    "rooms: hub": ("realtime.hub",),
+    "rooms: tokens": ("realtime.tokens",),
+    "rooms: doors": ("realtime.doors",),
+    "rooms: work": (
+        "realtime.subscriptions",
+        "realtime.commands",
+        "realtime.parts",
+        "realtime.publisher",
+        "realtime.orders",
+        "realtime.backpressure",
+        "realtime.serving",
+        "realtime.running",
+        "realtime.deadlines",
+        "realtime.tasks",
+        "realtime.home",
+    ),
+    "rooms: interface": ("realtime",),
     "testing": ("testing",),
     "chat": ("chat",),
     "cli": ("cli", "__main__"),
@@ -58,6 +85,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
 
 # Layers that every driver may import. None may import another.
 DRIVER = ("vocabulary", "options", "core", "handshake", "json", "proxy", "sans-I/O", "endpoint")
+
+# All of rooms that knows neither a driver nor, but for the stores, an event loop.
+ROOMS = ("rooms: vocabulary", "rooms: wire", "rooms: program", "rooms: stores", "rooms: hub", "rooms: tokens")
 
 # Layers, or single modules of them, that a layer may import besides itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -88,7 +118,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sync": DRIVER,
     "trio": DRIVER,
     "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.link"),
-    "realtime": ("vocabulary", "core", "json", "asyncio"),
+    "rooms: vocabulary": ("vocabulary", "core"),
+    "rooms: wire": ("vocabulary", "core", "json", "rooms: vocabulary"),
+    "rooms: program": ("rooms: vocabulary", "rooms: wire"),
+    "rooms: stores": ("vocabulary", "rooms: vocabulary"),
+    "rooms: hub": ("core", "rooms: vocabulary", "rooms: wire", "rooms: program", "realtime.brokers.base"),
+    "rooms: tokens": ("vocabulary",),
+    "rooms: doors": ("vocabulary", "core", "asyncio", *ROOMS, "rooms: work"),
+    "rooms: work": ("vocabulary", "core", *ROOMS),
+    "rooms: interface": (*ROOMS, "rooms: work", "rooms: doors"),
     "testing": (ANYTHING,),
     "chat": (ANYTHING,),
     "cli": (ANYTHING,),
@@ -121,6 +159,10 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "proxy": _IO,
     "sans-I/O": _IO | {"time"},
     "endpoint": _IO | {"time"},
+    "rooms: vocabulary": _IO | {"time"},
+    "rooms: wire": _IO | {"time"},
+    "rooms: program": _IO | {"time"},
+    "rooms: hub": _IO | {"time"},
 }
 
 

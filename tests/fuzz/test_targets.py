@@ -12,10 +12,10 @@ from fuzz import heads, rooms, sessions, twins
 from fuzz.sessions import Step
 from tests.support.raw import encode_frame
 from trunkline.realtime import Client
-from trunkline.realtime.commands import Commands
-from trunkline.realtime.hub import Room
-from trunkline.realtime.messages import SubscribeRequest
-from trunkline.realtime.subscriptions import Subscriptions
+from trunkline.realtime.commands.subscribe import Subscribing
+from trunkline.realtime.hub.room import Room
+from trunkline.realtime.subscriptions.listening import Listening
+from trunkline.realtime.wire.messages import SubscribeRequest
 
 
 @pytest.mark.parametrize("target", sorted(program.TARGETS))
@@ -100,7 +100,7 @@ def test_a_client_that_leaves_something_behind_is_found(monkeypatch: pytest.Monk
     async def forget(*arguments: Any) -> None:
         pass
 
-    monkeypatch.setattr("trunkline.realtime.leaving.Leaving._tell_others", forget)
+    monkeypatch.setattr("trunkline.realtime.subscriptions.leaving.Leaving._tell_others", forget)
     assert any("left behind" in (program.run("rooms", seed) or "") for seed in range(5))
 
 
@@ -126,20 +126,20 @@ def test_clients_of_rooms_get_somewhere() -> None:
 
 
 def test_a_command_without_an_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forgetful(self: Commands, client: Client, id: int, request: SubscribeRequest) -> None:
+    async def forgetful(self: Subscribing, client: Client, id: int, request: SubscribeRequest) -> None:
         await self._join(client, id, request)
 
-    monkeypatch.setattr(Commands, "_subscribe", forgetful)
+    monkeypatch.setattr(Subscribing, "subscribe", forgetful)
     assert any("no answer" in (program.run("races", seed) or "") for seed in range(200))
 
 
 def test_a_subscription_that_the_store_forgot_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def listen(self: Subscriptions, room: Room) -> None:
+    async def begin(self: Listening, room: Room) -> None:
         if not room.listening:
-            async with room.lock:
+            async with self._turn(room.name):
                 if not room.listening:  # though the room may be gone
                     await self.broker.subscribe(room.name)
                     room.listening = True
 
-    monkeypatch.setattr(Subscriptions, "_listen", listen)
+    monkeypatch.setattr(Listening, "begin", begin)
     assert any("the store listens" in (program.run("races", seed) or "") for seed in range(5000))

@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.rooms import Node
 from trunkline.realtime import Timeouts
-from trunkline.realtime.client import Client, State
 from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.hub.connected import Client, ClientState
 from trunkline.realtime.tokens import Key, Tokens
 from trunkline.testing import memory
 
@@ -26,7 +26,7 @@ def test_each_client_is_looked_at_when_something_is_due() -> None:
         clients = [talker.client for talker in talkers]
         for client in clients:
             deadlines.watch(client)
-        clients[1].state = State.CONNECTING
+        clients[1].state = ClientState.CONNECTING
         clients[1].connected(0, 0.1)
         deadlines.watch(clients[1])
         clients[2].closed()
@@ -48,7 +48,7 @@ def test_closed_clients_are_forgotten() -> None:
             deadlines.watch(client)
             client.closed()
             deadlines.forget()
-        assert len(deadlines._heap) < 200
+        assert len(deadlines._schedule) < 200
         deadlines.close()
 
     memory.run(play())
@@ -62,32 +62,29 @@ def test_a_subscription_that_was_left_needs_no_timer(how: str) -> None:
         loop = asyncio.get_running_loop()
         async with Node(timeouts=Timeouts(ping=None, expired=5)) as node:
             node.channel("a", subscribe="token")
-            commands, clock = node.commands, loop.time
-            commands.clock = commands.subscriptions.clock = commands.wall_clock = clock
-            tokens = commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=clock)
+            node.clock.source = loop.time
+            tokens = node.auth.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
             runs: list[float] = []
 
             def on_deadline(client: Client, now: float) -> None:
                 runs.append(now)
-                for subscription in client.on_deadline(now):
-                    subscription.ends_at = None
-                    commands.spawn(commands.expire(client, subscription))
+                node.commands.on_deadline(client, now)
 
-            deadlines = Deadlines(on_deadline, clock)
-            commands.subscriptions.on_deadline_moved = deadlines.watch
+            deadlines = Deadlines(on_deadline, node.clock)
+            node.ends.watch = node.gaps.watch = deadlines.watch
             talker = node.talker()
             await talker.connect(token=tokens.connection("ada"))
             await talker.subscribe("a", token=tokens.subscription("ada", "a", ttl=60))
             if how == "unsubscribed":
                 await talker.say(unsubscribe={"channel": "a"})
             elif how == "by the server":
-                await commands.subscriptions.unsubscribe(talker.client, "a")
+                await node.subscriptions.unsubscribe(talker.client, "a")
             elif how == "replaced":
                 refresh = {"channel": "a", "token": tokens.subscription("ada", "a")}
                 await talker.say(sub_refresh=refresh)
             await asyncio.sleep(1000)
             assert runs == ([pytest.approx(65)] if how == "expired" else [])
-            assert not deadlines._heap
+            assert not len(deadlines._schedule)
             assert bool(talker.client.subscriptions) is (how == "replaced")
             deadlines.close()
 

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.rooms import FakeConnection, Node, Talker
+from tests.support.rooms import MemoryPeer, Node, Talker
 from trunkline.core.writer import PreparedMessage
 from trunkline.realtime import Limits, MemoryBroker
 from trunkline.realtime.brokers import History
@@ -64,7 +64,7 @@ class LaggingBroker(MemoryBroker):
         return found
 
 
-class Wire(FakeConnection):
+class Wire(MemoryPeer):
     """A connection whose peer reads at its own pace, until it is cut."""
 
     def __init__(self, window: int) -> None:
@@ -110,7 +110,7 @@ class SDK:
         while True:
             wire = self.wire = Wire(300 if self.slow else 10_000)
             talker = Talker(self.world.node, self.world.codec)
-            talker.connection = talker.client.connection = wire
+            talker.connection = talker.client.peer = wire
             try:
                 await self.session(talker, wire)
             finally:
@@ -220,7 +220,7 @@ class World:
         channel = node.channels.find("room")
         assert channel is not None
         publication = Publication(str(number).encode())
-        self.call = asyncio.create_task(node.commands.publish(channel[0], "room", publication, id=str(number)))
+        self.call = asyncio.create_task(node.publisher.publish(channel[0], "room", publication, id=str(number)))
         await asyncio.wait([self.call])
         return not self.call.cancelled() and self.call.result() is not None
 

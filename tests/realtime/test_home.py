@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.loop import run_clean, settled
-from tests.support.rooms import FakeConnection
+from tests.support.rooms import MemoryPeer
 from trunkline import connect
 from trunkline.realtime import Realtime, home
 from trunkline.realtime.publication import StreamPosition
@@ -29,8 +29,8 @@ CALLS: dict[str, Callable[[Realtime], Awaitable[Any]]] = {
     "unsubscribe": lambda rt: rt.unsubscribe("a", user="ada"),
     "send": lambda rt: rt.send("a", user="ada"),
     "disconnect": lambda rt: rt.disconnect(user="ada"),
-    "handler": lambda rt: rt.handler(FakeConnection()),  # type: ignore[arg-type]
-    "plain": lambda rt: rt.plain(FakeConnection(), "a"),  # type: ignore[arg-type]
+    "handler": lambda rt: rt.handler(MemoryPeer()),  # type: ignore[arg-type]
+    "plain": lambda rt: rt.plain(MemoryPeer(), "a"),  # type: ignore[arg-type]
 }
 
 
@@ -145,11 +145,15 @@ class Stuck:
     def __init__(self, rt: Realtime, **options: Any) -> None:
         self.writable, self.waiting = asyncio.Event(), asyncio.Event()
 
-        async def wait_writable(*arguments: Any) -> None:
+        publisher = rt._parts.publisher
+        publish = publisher.publish
+
+        async def wait(*arguments: Any) -> StreamPosition:
             self.waiting.set()
             await self.writable.wait()
+            return await publish(*arguments)
 
-        rt._hub.wait_writable = wait_writable  # type: ignore[method-assign]
+        publisher.publish = wait  # type: ignore[method-assign,assignment]
         self.call = asyncio.to_thread(rt.publish_sync, "slow", 1, **options)
 
 

@@ -4,50 +4,62 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from tests.support.protobuf import frame_of, replies_in
 from trunkline.core.writer import PreparedMessage
+from trunkline.datastructures import Headers
+from trunkline.http11 import Request
 from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Presence, Timeouts
 from trunkline.realtime.brokers import Broker
-from trunkline.realtime.channels import Channels
-from trunkline.realtime.client import Client
-from trunkline.realtime.codecs import CODECS, Codec
-from trunkline.realtime.commands import Commands
-from trunkline.realtime.hub import Hub
+from trunkline.realtime.hub.connected import Client
+from trunkline.realtime.parts import Parts
+from trunkline.realtime.peer import Backlog, Peer
+from trunkline.realtime.wire.codecs import CODECS, Codec
 
 TEXT = 1  # RFC 6455 section 5.2
 
 
 class Clock:
-    """Seconds, as the test says."""
+    """Seconds, as the test says: `now`, or the time of `source`, such as that of an event loop."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
+        self.source: Callable[[], float] | None = None
 
     def __call__(self) -> float:
-        return self.now
+        return self.now if self.source is None else self.source()
 
 
-class FakeInbox(list[str]):
-    """Messages that the client sent while the server was busy; if `paused`, there may be more."""
+class MemoryPeer:
+    """A peer without a connection. It takes messages for `room` more bytes, of which the client hasn't read `unsent`.
 
-    paused = False
+    Attributes:
+        inbox: messages of the client that the node hasn't read.
+        stopped: whether the node stopped to read.
+        sent: messages that were taken.
+        closed: code and reason with which the node closed it.
+    """
 
-
-class FakeConnection:
-    """A connection that takes messages for `room` more bytes, of which the client hasn't read `unsent`."""
-
-    def __init__(self) -> None:
-        self.session = SimpleNamespace(inbox=FakeInbox())
+    def __init__(self, path: str = "/") -> None:
+        self.connection: Any = self
+        self.request = Request(path, Headers())
+        self.inbox: list[str] = []
+        self.stopped = False
         self.unsent = 0
-        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.unsent)
+        self.on_writable: Callable[[], None] | None = None
         self.on_closing: Callable[[], None] | None = None
+        self.on_server_closing: Callable[[], None] | None = None
         self.sent: list[PreparedMessage] = []
         self.closed: tuple[int, str] | None = None
         self.room: float = float("inf")
-        self.on_writable: Callable[[], None] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.closed is None
+
+    def backlog(self) -> Backlog:
+        return Backlog(self.unsent, len(self.inbox), self.stopped)
 
     def send_nowait(self, message: PreparedMessage) -> bool:
         if self.closed is not None or self.room <= 0:
@@ -81,10 +93,9 @@ class Talker:
 
     def __init__(self, node: Node, codec: Codec) -> None:
         self.node = node
-        self.connection = FakeConnection()
-        self.client = Client(
-            self.connection, codec, node.hub, node.clock(), timeouts=node.timeouts, queue_limit=node.limits.queue
-        )
+        self.connection = MemoryPeer()
+        peer: Peer = self.connection
+        self.client = Client(peer, codec, node.hub, node.clock(), timeouts=node.timeouts, queue_limit=node.limits.queue)
 
     async def say(self, **command: Any) -> list[Any]:
         """Say a command, with an id unless it is 0; returns everything that was sent since the last call."""
@@ -111,22 +122,28 @@ class Talker:
         return reply["subscribe"]
 
 
-class Node:
-    """Everything that serves clients, but for sockets and timers."""
+class Node(Parts):
+    """Everything that serves clients, but for connections and timers."""
 
     def __init__(
         self, *, broker: Broker | None = None, limits: Limits | None = None, timeouts: Timeouts | None = None
     ) -> None:
         self.clock = Clock()
-        self.hub = Hub()
-        self.channels = Channels()
         self.broker = broker or MemoryBroker()
         self.presence: Presence = MemoryPresence()
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
-        self.commands = Commands(
-            self.hub, self.channels, self.broker, self.presence, self.limits, self.clock, wall_clock=self.clock
+        super().__init__(
+            self.broker,
+            self.presence,
+            None,
+            self.limits,
+            check_thread=lambda: None,
+            watch=lambda client: None,
+            clock=self.clock,
+            wall_clock=self.clock,
         )
+        self.channels.with_tokens = True  # which tests put into `auth`
 
     async def __aenter__(self) -> Node:
         await self.broker.start(self.hub)
@@ -135,16 +152,16 @@ class Node:
     async def __aexit__(self, *exc_info: object) -> None:
         for client in list(self.hub.clients.values()):
             client.closed()
-        await self.commands.settle()
+        await self.tasks.settle()
         await self.broker.close()
 
     def use(self, *, broker: Broker | None = None, presence: Presence | None = None) -> None:
         """Put another broker or presence into the place of what is there."""
-        commands = self.commands
         if broker is not None:
-            self.broker = commands.broker = commands.subscriptions.broker = commands.leaving.broker = broker
+            self.broker = self.publisher.broker = self.listening.broker = broker
+            self.leaving.broker = self.subscriptions.broker = self.reading.broker = broker
         if presence is not None:
-            self.presence = commands.presence = commands.attendance.store = presence
+            self.presence = self.attendance.store = self.reading.presence = presence
 
     def channel(self, pattern: str, **options: Any) -> Channel:
         return self.channels.declare(pattern, ChannelOptions(**options))

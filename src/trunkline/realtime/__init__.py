@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, SQLiteBroker
-from trunkline.realtime.browser import trunkline_js
-from trunkline.realtime.channels import Channel, ChannelOptions
-from trunkline.realtime.client import Client, Timeouts
-from trunkline.realtime.codecs import select_subprotocol
 from trunkline.realtime.codes import Disconnected, Refused
+from trunkline.realtime.doors.browser import trunkline_js
+from trunkline.realtime.hub.connected import Client
+from trunkline.realtime.hub.stats import ChannelStats, Stats
+from trunkline.realtime.node import Realtime
+from trunkline.realtime.options import ChannelOptions, Limits, Timeouts
 from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
+from trunkline.realtime.program.channels import Channel
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
-from trunkline.realtime.realtime import ChannelStats, Limits, Realtime, Stats
+from trunkline.realtime.wire.codecs import select_subprotocol
 
 __all__ = [
     "Broker",

@@ -75,7 +75,7 @@ DISCONNECTS: Final[dict[int, str]] = {
 SHUTDOWN, SERVER_ERROR, CONNECTION_EXPIRED, SUBSCRIPTION_LAPSED = 3001, 3004, 3005, 3006
 SLOW, INSUFFICIENT_STATE, FORCE_RECONNECT, NO_PONG, FLOOD = 3008, 3010, 3011, 3012, 3013
 INVALID_TOKEN, INVALID_REQUEST, STALE, FORCE_DISCONNECT = 3500, 3501, 3502, 3503
-CHANNEL_LIMIT, INAPPROPRIATE_PROTOCOL, TOO_MANY_ERRORS = 3505, 3506, 3509
+CHANNEL_LIMIT, INAPPROPRIATE_PROTOCOL, NO_MESSAGES, TOO_MANY_ERRORS = 3505, 3506, 3508, 3509
 
 #: Codes with which the server ends a subscription: code -> text.
 UNSUBSCRIBES: Final[dict[int, str]] = {
@@ -136,7 +136,7 @@ class Refused(WebSocketException):  # the answer to a command, no error of the s
 
     Args:
         code: one of `ERRORS`, or a code of yours, 400 to 1999.
-        message: text for whoever reads the client's log; by default that of `ERRORS`.
+        message: text for the log of the client; by default that of `ERRORS`.
         temporary: whether the same command may succeed later, so that client libraries try again; by default as in
             `ERRORS`.
 

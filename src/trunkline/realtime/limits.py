@@ -1,4 +1,4 @@
-"""How often something may happen, and what settings may be. What makes no sense is refused where it is set."""
+"""Rates, and checks of settings. Values that make no sense are refused where they are set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels through a channel, and where in the channel it stands."""
+"""The publications that travel through a channel, and their places in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StreamPosition(NamedTuple):
 
 
 class ClientInfo(msgspec.Struct, frozen=True):
-    """Who published, or who is there (`ClientInfo` of the client protocol).
+    """The facts about a publisher or a member (`ClientInfo` of the client protocol).
 
     Attributes:
         user: id of the user; "" if anonymous.

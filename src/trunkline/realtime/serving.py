@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
-from trunkline.exceptions import ConnectionClosed
 from trunkline.realtime import codes
-
-if TYPE_CHECKING:
-    from trunkline.realtime.client import Client
-    from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.hub.connected import Client
+from trunkline.realtime.hub.hub import Hub
+from trunkline.realtime.options import Limits, Timeouts
+from trunkline.realtime.peer import Peer
+from trunkline.realtime.wire.codecs import Codec
 
 __all__ = ["Serving"]
 
@@ -23,15 +24,23 @@ PORTION: Final = 100  # clients that are disconnected before other tasks have th
 
 
 class Serving:
-    """Who is served. In the end, commands have a limit: a hook that hangs would keep the server from closing.
+    """Serves clients. In the end, commands have a limit: a hook that hangs would keep the server from closing.
 
     Args:
+        hub: where clients are when they are connected.
         deadlines: of all clients.
+        limits: of each client.
+        clock: seconds, never going back.
         limit: seconds that commands have when their server, or the node, closes.
     """
 
-    def __init__(self, deadlines: Deadlines, limit: float) -> None:
+    def __init__(
+        self, hub: Hub, deadlines: Deadlines, limits: Limits, clock: Callable[[], float], limit: float
+    ) -> None:
+        self._hub = hub
         self._deadlines = deadlines
+        self._limits = limits
+        self._clock = clock
         self._limit = limit
         self.start_over()
 
@@ -42,23 +51,31 @@ class Serving:
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
 
+    def new_client(self, peer: Peer, codec: Codec, timeouts: Timeouts) -> Client:
+        """A client came."""
+        queue = self._limits.queue
+        client = Client(peer, codec, self._hub, self._clock(), timeouts=timeouts, queue_limit=queue)
+        self._deadlines.watch(client)
+        peer.on_closing = client.peer_left
+        if not peer.open:
+            client.peer_left()
+        return client
+
     @contextlib.asynccontextmanager
     async def serve(self, client: Client) -> AsyncIterator[None]:
         """Serve a client inside, until its connection is closed."""
-        client.connection.on_server_closing = lambda: self.limit(client)
+        client.peer.on_server_closing = lambda: self.limit(client)
         try:
             async with asyncio.timeout(None) as self._clients[client]:
                 if self._closing:
                     client.disconnect(codes.SHUTDOWN)
                 yield
-        except ConnectionClosed:
-            pass
         except TimeoutError:
             logger.warning("a command of client %s took longer than %g s at the end: cancelled", client.id, self._limit)
         finally:
             del self._clients[client]
             self._ending.discard(client)
-            client.connection.on_server_closing = None  # or only the garbage collector would free them
+            client.peer.on_server_closing = None  # or only the garbage collector would free them
             client.closed()
             self._deadlines.forget()
 
@@ -76,7 +93,7 @@ class Serving:
         self._closing = False
 
     def limit(self, client: Client) -> None:
-        """Cancel what a client has said, if it isn't carried out in time."""
+        """Cancel the command of a client, if it isn't carried out in time."""
         self._ending.add(client)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._limit, self._cancel)

@@ -53,7 +53,7 @@ class TokenExpired(InvalidToken):
 
 
 class ConnectionToken(NamedTuple):
-    """What a good token of a connection says.
+    """The words of a good token of a connection.
 
     Attributes:
         user: id of the user, "" if anonymous.
@@ -72,7 +72,7 @@ class ConnectionToken(NamedTuple):
 
 
 class ServerSideSubscription(NamedTuple):
-    """What a token of a connection says of a channel that the server subscribes the client to.
+    """The words of a token of a connection about a channel that the server subscribes the client to.
 
     Attributes:
         info: what others may know of the client in this channel, encoded; None if nothing.
@@ -86,7 +86,7 @@ class ServerSideSubscription(NamedTuple):
 
 
 class SubscriptionToken(NamedTuple):
-    """What a good token of a subscription says.
+    """The words of a good token of a subscription.
 
     Attributes:
         user: id of the user, "" if anonymous.
@@ -108,7 +108,7 @@ class Key:
     """A key, of one algorithm.
 
     Args:
-        algorithm: "HS256": a secret that both sides share, 32 bytes or more; "RS256" or "ES256": the application has
+        algorithm: "HS256": a secret that both sides share, 32 bytes or more. "RS256" or "ES256": the application has
             a private key, and we only need the public one.
         key: the secret, or a public or private key in PEM.
         id: tokens whose header names a `kid` are only checked with keys of this id, and keys without one.
@@ -199,7 +199,7 @@ class Tokens:
     # Checking
 
     def verify_connection(self, token: str) -> ConnectionToken:
-        """What a token of a connection says.
+        """Check the token of a connection, and read it.
 
         Raises:
             TokenExpired: if its time is over.
@@ -213,7 +213,7 @@ class Tokens:
         return ConnectionToken(claims.sub, self._ends_at(claims), claims.shown(), channels, _either(claims.meta, ""))
 
     def verify_subscription(self, token: str, *, user: str, channel: str) -> SubscriptionToken:
-        """What a token of a subscription says.
+        """Check the token of a subscription, and read it.
 
         Args:
             user: who wants to subscribe.
@@ -221,7 +221,7 @@ class Tokens:
 
         Raises:
             TokenExpired: if its time is over.
-            InvalidToken: if it isn't good, or for somebody else, or for another channel.
+            InvalidToken: if it isn't good, or for another user, or for another channel.
         """
         claims = self._claims(token)
         if claims.channel != channel:

@@ -9,10 +9,10 @@ import pytest
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Limits, MemoryBroker, Refused
 from trunkline.realtime.brokers import BrokerError
-from trunkline.realtime.client import Client, State
-from trunkline.realtime.hooks import Hook
-from trunkline.realtime.identity import Identity
+from trunkline.realtime.hub.connected import Client, ClientState
 from trunkline.realtime.limits import Rate
+from trunkline.realtime.program.hooks import Hook
+from trunkline.realtime.program.identity import Identity
 from trunkline.realtime.publication import ClientInfo
 from trunkline.realtime.tokens import Key, Tokens
 
@@ -34,7 +34,7 @@ class Hooks:
     def __init__(self, node: Node) -> None:
         self.then: Callable[[], Any] = lambda: None
         self.saw: list[Any] = []
-        node.commands.connect_hook = Hook(self.connect)
+        node.functions.connect = Hook(self.connect)
 
     async def connect(self, client: Client) -> Any:
         self.saw.append([getattr(client, name) for name in ("user", "info", "channels", "meta", "data", "ttl")])
@@ -49,7 +49,7 @@ class Hooks:
 def token(node: Node, **claims: Any) -> str:
     """A token that says much of a client, and opens a channel that is for nobody else."""
     tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
-    node.commands.tokens = tokens
+    node.auth.tokens = tokens
     claims = {"channels": ["staff"], "info": {"name": "Ada"}, "meta": {"role": "admin"}} | claims
     return tokens.connection("ada", **claims)
 
@@ -57,7 +57,7 @@ def token(node: Node, **claims: Any) -> str:
 async def assert_nothing_stays(node: Node, talker: Talker, hooks: Hooks) -> None:
     client, nobody = talker.client, Identity()
     assert {name: getattr(client, name) for name in IDENTITY} == {name: getattr(nobody, name) for name in IDENTITY}
-    assert client.state is State.NEW
+    assert client.state is ClientState.NEW
     assert client.deadline() == node.clock.now + node.timeouts.stale
     assert not client.subscriptions
     assert (node.hub.clients, node.hub.by_user, node.hub.rooms) == ({}, {}, {})
@@ -81,7 +81,7 @@ async def publish(node: Node) -> None:
 
     declared = node.channels.find("staff")
     assert declared is not None
-    await node.commands.publish(declared[0], "staff", Publication(b"42"))
+    await node.publisher.publish(declared[0], "staff", Publication(b"42"))
 
 
 def refuse(error: BaseException) -> Callable[[], Any]:
@@ -223,7 +223,7 @@ def test_a_list_of_channels_that_the_hook_changes(codec: str, change: Callable[[
             client.channels += ["lobby"]
             change(client.channels)
 
-        node.commands.connect_hook = Hook(connect)
+        node.functions.connect = Hook(connect)
         [reply] = await node.talker(codec).say(connect={})
         if "error" in reply:
             assert reply["error"]["code"] == 100
@@ -265,7 +265,7 @@ def test_a_hook_that_sets_what_is_wrong_refuses(codec: str, caplog: pytest.LogCa
         def connect(client: Client, user: Any) -> None:
             client.user = user
 
-        node.commands.connect_hook = Hook(connect)
+        node.functions.connect = Hook(connect)
         talker = node.talker(codec)
         [reply] = await talker.say(connect={"data": 42})
         assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
@@ -284,7 +284,7 @@ def test_who_has_no_time_left_gets_a_new_token(codec: str, ttl: float) -> None:
         def connect(client: Client) -> None:
             client.ttl = ttl
 
-        node.commands.connect_hook = Hook(connect)
+        node.functions.connect = Hook(connect)
         [reply] = await node.talker(codec).say(connect={})
         assert reply["error"]["code"] == 109
 
@@ -300,7 +300,7 @@ def test_info_of_a_token_is_an_object_that_the_hook_may_change(codec: str) -> No
             assert client.info == {"name": "Ada"}
             client.info["role"] = "admin"
 
-        node.commands.connect_hook = Hook(connect)
+        node.functions.connect = Hook(connect)
         talker = node.talker(codec)
         await talker.connect(token=token(node))
         [reply] = await talker.say(presence={"channel": "staff"})
@@ -314,7 +314,7 @@ def test_info_of_a_token_is_an_object_that_the_hook_may_change(codec: str) -> No
 def test_info_of_a_token_that_isnt_json_stays_as_it_is(codec: str) -> None:
     async def play(node: Node) -> None:
         seen = []
-        node.commands.connect_hook = Hook(lambda client: seen.append(client.info))
+        node.functions.connect = Hook(lambda client: seen.append(client.info))
         await node.talker(codec).connect(token=token(node, channels=[], b64info="//4="))
         assert seen == [b"\xff\xfe"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.rooms import Node
 from trunkline.realtime import Limits
-from trunkline.realtime.client import State
+from trunkline.realtime.hub.connected import ClientState
 from trunkline.realtime.limits import Rate
 
 HALF = "half an emoji: \ud83d"
@@ -33,7 +33,7 @@ def test_half_an_emoji_is_an_error_of_its_publication_alone(codec: str, data: An
         assert [each["push"]["pub"]["data"] for each in (first, second)] == [1, 2]
         assert (refused["id"], refused["error"]["code"]) == (9, 107)
         assert "half of a surrogate pair, as of an emoji that was cut in two" in refused["error"]["message"]
-        assert talker.client.state is State.CONNECTED
+        assert talker.client.state is ClientState.CONNECTED
 
     scene(play)
 
@@ -43,7 +43,10 @@ def test_half_an_emoji_in_the_first_command() -> None:
         talker = node.talker()
         [reply] = await talker.say(connect={"data": HALF})
         assert reply["error"]["code"] == 107
-        assert (talker.client.state, talker.client.deadline()) == (State.NEW, node.clock.now + node.timeouts.stale)
+        assert (talker.client.state, talker.client.deadline()) == (
+            ClientState.NEW,
+            node.clock.now + node.timeouts.stale,
+        )
         await talker.connect()
         early = node.talker()
         await early.say(rpc={"method": HALF})

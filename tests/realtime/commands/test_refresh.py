@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Refused
-from trunkline.realtime.client import State
+from trunkline.realtime.hub.connected import ClientState
 from trunkline.realtime.tokens import Key, Tokens
 
 BOTH = pytest.mark.parametrize("codec", ["json", "protobuf"])
@@ -23,7 +23,7 @@ def scene(function: Callable[[Node], Awaitable[None]]) -> None:
 
 
 def tokens_of(node: Node, leeway: float = 0) -> Tokens:
-    tokens = node.commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock, leeway=leeway)
+    tokens = node.auth.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock, leeway=leeway)
     return tokens
 
 
@@ -81,7 +81,7 @@ def test_a_hook_that_knows_of_no_more_time(codec: str, said: Any) -> None:
                 raise said
             return said
 
-        node.commands.refresh_hook = refresh
+        node.functions.refresh = refresh
         talker = await node.connected(codec=codec)
         assert await talker.say(refresh={"token": "x"}) == []
         assert talker.connection.closed == (3005, "connection expired")
@@ -94,7 +94,7 @@ def test_a_hook_that_says_nonsense_is_an_error_that_passes(codec: str) -> None:
     async def play(node: Node) -> None:
         talker = await node.connected(codec=codec)
         for said in ("soon", float("nan"), float("inf")):
-            node.commands.refresh_hook = lambda client, token, said=said: said
+            node.functions.refresh = lambda client, token, said=said: said
             [reply] = await talker.say(refresh={"token": "x"})
             assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
         assert (talker.client.ttl, talker.client.ends_at, talker.client.token) == (None, None, "")
@@ -135,7 +135,7 @@ def test_a_subscription_of_the_server_that_is_over_takes_the_connection_along(co
         node.channel("secret", subscribe="nobody")
         tokens = tokens_of(node)
         talker = await ada(node, codec, tokens)
-        await node.commands.subscriptions.subscribe(talker.client, "secret")
+        await node.subscriptions.subscribe(talker.client, "secret")
         await talker.say(sub_refresh={"channel": "secret", "token": tokens.subscription("ada", "secret", exp=900)})
         # No client library subscribes again to what the server subscribed it to.
         assert talker.connection.closed == (3006, "subscription expired")
@@ -152,6 +152,6 @@ def test_a_refresh_that_crosses_the_end_of_its_subscription_is_not_the_last(code
         token = tokens.subscription("ada", "secret", ttl=60)
         [reply] = await talker.say(sub_refresh={"channel": "secret", "token": token})
         assert reply["error"] == {"code": 103, "message": "not subscribed", "temporary": True}
-        assert talker.client.state is State.CONNECTED
+        assert talker.client.state is ClientState.CONNECTED
 
     scene(play)

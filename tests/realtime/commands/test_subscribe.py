@@ -9,7 +9,7 @@ import pytest
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Limits, MemoryBroker, Refused
 from trunkline.realtime.brokers import BrokerError, History
-from trunkline.realtime.hooks import Hook
+from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.tokens import Key, Tokens
 
 BOTH = pytest.mark.parametrize("codec", ["json", "protobuf"])
@@ -34,7 +34,7 @@ class Scene:
         self.node = Node(broker=self.broker, limits=Limits(channels=2))
         self.node.channel("here", presence=True, history=1)
         self.channel = self.node.channel("there", presence=True, history=1, join_leave=True, subscribe="token")
-        self.tokens = self.node.commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=self.node.clock)
+        self.tokens = self.node.auth.tokens = Tokens(Key("HS256", "secret" * 8), clock=self.node.clock)
         self.codec = codec
 
     async def talker(self) -> Talker:
@@ -172,10 +172,10 @@ def test_a_join_that_cannot_be_told_is_no_second_answer(codec: str, caplog: pyte
     async def main() -> None:
         async with Node(broker=Mute()) as node:
             node.channel("a", join_leave=True)
-            node.commands.connect_hook = Hook(lambda client: setattr(client, "channels", ["a"]))
+            node.functions.connect = Hook(lambda client: setattr(client, "channels", ["a"]))
             talker = node.talker(codec)
             assert (await talker.connect())["subs"].keys() == {"a"}
-            node.commands.connect_hook = None
+            node.functions.connect = None
             other = await node.connected(codec=codec)
             assert await other.subscribe("a") == {}
             assert caplog.text.count("joined a unannounced") == 2

@@ -11,8 +11,8 @@ import pytest
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Client, Limits, Refused, Timeouts
 from trunkline.realtime.brokers import BrokerError
-from trunkline.realtime.hooks import Hook
-from trunkline.realtime.hub import Room
+from trunkline.realtime.hub.room import Room
+from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
 from trunkline.realtime.tokens import Key, Tokens
 from trunkline.testing import memory
@@ -34,7 +34,7 @@ class House:
         self.hooks: list[str] = []
         self.refuse: Exception | None = None
         loop = asyncio.get_running_loop()
-        node.commands.clock = node.commands.subscriptions.clock = loop.time
+        node.clock.source = loop.time
         room = node.channel("room:{x}", presence=True, join_leave=True, history=100)
         room(self.subscribe)
         room.on_unsubscribe(self.unsubscribe)
@@ -124,9 +124,7 @@ class House:
         """Do what is due, as timers do."""
         now = asyncio.get_running_loop().time()
         for talker in self.members:
-            for subscription in talker.client.on_deadline(now):
-                subscription.ends_at = None
-                self.node.commands.spawn(self.node.commands.expire(talker.client, subscription))
+            self.node.commands.on_deadline(talker.client, now)
 
 
 class Nobody:
@@ -161,7 +159,7 @@ def test_members_recover_and_nobody_hears_that_they_left_and_came(codec: str) ->
         assert house.hooks == ["subscribe"] * MEMBERS
         for talker in house.members:
             await talker.say(unsubscribe={"channel": "room:a"})
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert not house.node.hub.rooms
         assert await house.present() == 0
         assert house.hooks == ["subscribe"] * MEMBERS + ["unsubscribe"] * MEMBERS
@@ -190,15 +188,15 @@ def test_they_recover_in_portions_and_get_nothing_before() -> None:
 
 def test_however_many_they_are_it_takes_seconds() -> None:
     async def scene(house: House) -> None:
-        subscriptions = house.node.commands.subscriptions
+        gaps = house.node.gaps
         asked: list[float] = []
         loop = asyncio.get_running_loop()
-        subscriptions._ask_to_resume = lambda *one: asked.append(loop.time())  # type: ignore[method-assign]
+        gaps._ask_to_resume = lambda *one: asked.append(loop.time())  # type: ignore[method-assign]
         talker = await house.enter()
         subscription = talker.client.subscriptions["room:a"]
         for _ in range(100_000):
-            subscriptions._position_lost(talker.client, subscription)
-        await house.node.commands.settle()
+            gaps._position_lost(talker.client, subscription)
+        await house.node.tasks.settle()
         assert len(asked) == 100_000
         assert asked[-1] - asked[0] == pytest.approx(10, rel=0.1)
         assert max(Counter(asked).values()) == 100
@@ -223,7 +221,7 @@ def test_only_the_room_of_the_channel_is_looked_at(monkeypatch: pytest.MonkeyPat
         assert looked == ["room:7"]
         house.node.hub.on_gap(None)
         assert sorted(looked[1:]) == sorted(f"room:{number}" for number in range(50))
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert house.listen() == house.members
         assert house.heard["unsubscribe"] == 50
 
@@ -278,7 +276,7 @@ async def be_refused(house: House, talker: Talker) -> None:
 
 
 async def be_unsubscribed(house: House, talker: Talker) -> None:
-    await house.node.commands.subscriptions.unsubscribe(talker.client, "room:a")
+    await house.node.subscriptions.unsubscribe(talker.client, "room:a")
     [push] = talker.connection.take()
     assert push["push"]["unsubscribe"]["code"] == 2000
 
@@ -297,7 +295,7 @@ def test_who_does_not_come_back_has_left(leave: Callable[[House, Talker], Awaita
         house.heard.clear()
         house.hooks.clear()
         await leave(house, absent)
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         house.members.remove(absent)
         house.listen()
         assert house.heard["leave"] == MEMBERS - 1
@@ -340,7 +338,7 @@ def test_who_could_not_come_back_yet_may_try_again(error: Exception) -> None:
         assert "unsubscribe" not in house.hooks
         await asyncio.sleep(RESUME + 1)
         house.let_time_pass()
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert await house.present() == MEMBERS, "nothing is due for the subscription of before"
 
     play(scene)
@@ -359,7 +357,7 @@ def test_who_could_never_come_back_leaves_in_the_end() -> None:
             await house.come_back(absent)
             await asyncio.sleep(3)
         house.let_time_pass()
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert await house.present() == MEMBERS - 1
         house.listen()
         assert house.heard["leave"] == MEMBERS - 1
@@ -375,12 +373,12 @@ def test_what_the_server_subscribed_connects_again_in_portions() -> None:
     async def scene(house: House) -> None:
         talkers = [await house.node.connected() for _ in range(30)]
         for talker in talkers:
-            await house.node.commands.subscriptions.subscribe(talker.client, "room:a")
+            await house.node.subscriptions.subscribe(talker.client, "room:a")
         house.node.hub.on_gap("room:a")
         await asyncio.sleep(0)
         closed = [talker.connection.closed for talker in talkers]
         assert closed == [(3010, "insufficient state")] * 10 + [None] * 20
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert all(talker.connection.closed for talker in talkers)
         assert not house.node.hub.rooms
 
@@ -390,7 +388,7 @@ def test_what_the_server_subscribed_connects_again_in_portions() -> None:
 def test_plain_clients_and_those_who_cannot_recover_stay() -> None:
     async def scene(house: House) -> None:
         plain = Talker(house.node, house.node.channels.get("room:a")[0].plain)
-        await house.node.commands.connect_plain(plain.client, "room:a")
+        await house.node.plain.connect(plain.client, "room:a")
         house.node.channel("other")
         other = await house.node.connected("other")
         house.node.hub.on_gap(None)
@@ -419,8 +417,7 @@ def test_coming_back_needs_no_place_of_its_own() -> None:
 def test_a_token_that_ends_meanwhile_counts() -> None:
     async def scene(house: House) -> None:
         node = house.node
-        node.commands.wall_clock = node.commands.clock
-        tokens = node.commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.commands.clock)
+        tokens = node.auth.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
         talker = node.talker()
         house.members.append(talker)
         house.got[talker] = []
@@ -436,7 +433,7 @@ def test_a_token_that_ends_meanwhile_counts() -> None:
         assert await house.present() == 1
         await asyncio.sleep(3)
         house.let_time_pass()
-        await node.commands.settle()
+        await node.tasks.settle()
         assert await house.present() == 1
         assert talker.client.subscriptions["room:a"].ends_at == pytest.approx(61 + node.timeouts.expired)
         hidden = tokens.subscription("ada", "room:a", ttl=60, override={"presence": {"value": False}})
@@ -451,8 +448,7 @@ def test_a_token_that_ends_meanwhile_counts() -> None:
 def test_a_subscription_whose_token_ends_before_it_is_resumed_is_over() -> None:
     async def scene(house: House) -> None:
         node = house.node
-        node.commands.wall_clock = node.commands.clock
-        tokens = node.commands.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.commands.clock)
+        tokens = node.auth.tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
         talker = node.talker()
         house.members.append(talker)
         house.got[talker] = []
@@ -462,7 +458,7 @@ def test_a_subscription_whose_token_ends_before_it_is_resumed_is_over() -> None:
         await house.lose("lost")
         await asyncio.sleep(3)
         house.let_time_pass()
-        await node.commands.settle()
+        await node.tasks.settle()
         house.listen()
         assert house.heard["unsubscribe"] == 1
         assert house.hooks[-1] == "unsubscribe"
@@ -478,12 +474,12 @@ def test_hooks_of_a_client_that_is_subscribed_at_connect_and_by_itself() -> None
         def connect(client: Client) -> None:
             client.channels = ["room:b"]
 
-        house.node.commands.connect_hook = Hook(connect)
+        house.node.functions.connect = Hook(connect)
         talker = house.node.talker()
         await talker.say(connect={})
         await talker.say(subscribe={"channel": "room:a"})
         house.node.hub.on_gap(None)
-        await house.node.commands.settle()
+        await house.node.tasks.settle()
         assert talker.connection.closed == (3010, "insufficient state")
         assert house.hooks == ["subscribe", "unsubscribe", "unsubscribe"]
         assert not house.node.hub.rooms

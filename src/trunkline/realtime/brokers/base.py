@@ -1,4 +1,4 @@
-"""What carries publications from the node that accepts them to those whose clients listen, and remembers them.
+"""Brokers carry publications from the node that accepts them to those whose clients listen, and remember them.
 
 A node is one `Realtime` in one process. All of its clients share one subscription of the node to a channel.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from trunkline.exceptions import WebSocketException
+from trunkline.realtime.control import Alone, Control
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
 __all__ = ["ID_TTL", "Broker", "BrokerError", "BrokerEvents", "History"]
@@ -32,8 +33,8 @@ class History(NamedTuple):
     Attributes:
         publications: in the order of their offsets, or the reverse if asked for.
         position: the newest place in the channel at that moment.
-        complete: whether nothing is missing between the position asked for and the first of `publications`:
-            its epoch is the current one, and everything published since was kept. In reverse, only whether the epoch
+        complete: whether nothing is missing between the position asked for and the first of `publications`. Then its
+            epoch is the current one, and everything published since was kept. In reverse, only whether the epoch
             is the current one. True if no position was asked for.
     """
 
@@ -43,7 +44,7 @@ class History(NamedTuple):
 
 
 class BrokerEvents(Protocol):
-    """What a broker tells its node; called in the event loop, one call at a time.
+    """The events that a broker tells its node, in the event loop, one at a time.
 
     These methods return soon, and don't raise: there is nobody to tell.
     """
@@ -70,12 +71,12 @@ class BrokerEvents(Protocol):
 class Broker(ABC):
     """Delivers publications, and keeps the newest of each channel.
 
-    What every broker promises, and `trunkline.testing.brokers` checks:
+    Every broker keeps these promises, and `trunkline.testing.brokers` checks them:
 
     Atomicity:
-        `publish` appends to the history and delivers, or does neither and raises. What was delivered is in the
-        history as long as size and ttl allow, also after a crash if the broker outlives crashes: a client never knows
-        an offset that the broker forgot.
+        `publish` appends to the history and delivers, or does neither and raises. A publication that was delivered is
+        in the history as long as size and ttl allow, also after a crash if the broker outlives crashes. A client never
+        knows an offset that the broker forgot.
     Order:
         One order per channel: that of the offsets, in which every node has the publications delivered. Two calls of
         `publish`, the second made after the first returned, are in that order; calls that overlap may be in any.
@@ -162,7 +163,7 @@ class Broker(ABC):
         limit: int | None = None,
         reverse: bool = False,
     ) -> History:
-        """What was published, as far as it was kept.
+        """Read the publications that were kept.
 
         A channel nobody published in has a position, too: who remembers it misses nothing of what follows.
 
@@ -184,3 +185,10 @@ class Broker(ABC):
         Raises:
             BrokerError: if it can't be done.
         """
+
+    def control(self) -> Control:
+        """The way to tell orders to the other nodes that share this broker. By default there are none.
+
+        It is asked for after `start`, once for each.
+        """
+        return Alone()

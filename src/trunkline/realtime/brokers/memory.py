@@ -22,7 +22,7 @@ class MemoryBroker(LocalBroker):
 
     All channels have one epoch, made when the broker is. A channel without subscribers and publications is forgotten
     after `idle` seconds, and earlier when more than `channels` of them rest. Its offsets don't start again: channels
-    without a past begin where the longest one that was forgotten ended, so that no offset ever means two publications.
+    without a past begin where the longest one that was forgotten ended. So no offset ever means two publications.
 
     Args:
         idle: seconds.

@@ -59,8 +59,8 @@ class SQLiteBroker(LocalBroker):
 
     Args:
         path: of the database, which is made if there is none. One process at a time can use it.
-        synchronous: "full": what was published survives a power failure. "normal": it survives the death of the
-            process, but after that the epoch is a new one, so that no client recovers; faster where flushes are slow.
+        synchronous: "full": publications survive a power failure. "normal", faster where flushes are slow: they survive
+            the death of the process, but the epoch is a new one then, so that no client recovers.
         idle: seconds.
         patience: seconds that `start` waits for another process to let go of the database, as in a deploy.
         clock: seconds since 1970.

@@ -126,8 +126,8 @@ class SQLiteStore:
 
     Args:
         path: of the file, which is made if there is none.
-        synchronous: "full" if what was committed must survive a power failure, too; with "normal", a store that
-            wasn't closed starts a new epoch, as nobody knows what was lost.
+        synchronous: "full" if publications must survive a power failure, too. With "normal", a store that wasn't closed
+            starts a new epoch, as publications may be lost.
         idle: seconds after which a channel without publications is forgotten.
         patience: seconds to wait for another process to let go of the file.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from trunkline.realtime.presence import PresenceStats
+from trunkline.realtime.presence import PresenceEntry, PresenceStats
 from trunkline.realtime.publication import ClientInfo
 from trunkline.testing.brokers.stage import ADA, BOB, PresenceStage, equal, presence_scenario
 
@@ -70,6 +70,21 @@ async def takes_many_at_once(stage: PresenceStage) -> None:
     equal((await presence.get(channel), await presence.stats(channel)), (infos, (100, 7)), "all added")
     await asyncio.gather(*(presence.remove(channel, client) for client in infos))
     equal((await presence.get(channel), await presence.stats(channel)), ({}, (0, 0)), "all removed")
+
+
+@presence_scenario()
+async def adds_many_in_one_call(stage: PresenceStage) -> None:
+    """`add_many` has the effect of `add` for each entry, also where it renews some and adds others."""
+    presence, channel = stage.presence, stage.channel
+    newer = ClientInfo("ada", "c1", b"1")
+    await presence.add(channel, "c1", ADA)
+    await presence.add_many([])
+    entries = [PresenceEntry(channel, f"c{number}", ClientInfo("bob", f"c{number}")) for number in range(2, 100)]
+    other = PresenceEntry(channel + " 2", "c1", BOB)
+    await presence.add_many([PresenceEntry(channel, "c1", newer), other, *entries])
+    expected = {"c1": newer} | {entry.client: entry.info for entry in entries}
+    equal((await presence.get(channel), await presence.stats(channel)), (expected, (99, 2)), "all added")
+    equal(await presence.get(channel + " 2"), {"c1": BOB}, "get of another channel")
 
 
 @presence_scenario()

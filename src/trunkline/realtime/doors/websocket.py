@@ -1,0 +1,155 @@
+"""The door for WebSocket connections of asyncio: clients of the protocol, and those without."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from trunkline.asyncio.server import Server, ServerConnection, serve
+from trunkline.core.writer import PreparedMessage
+from trunkline.exceptions import ConnectionClosed
+from trunkline.frames import CloseCode
+from trunkline.http11 import Request
+from trunkline.realtime import codes
+from trunkline.realtime.brokers.base import BrokerError
+from trunkline.realtime.doors.browser import trunkline_js
+from trunkline.realtime.options import Timeouts
+from trunkline.realtime.parts import Parts
+from trunkline.realtime.peer import Backlog
+from trunkline.realtime.program.channels import Channel
+from trunkline.realtime.running import Running
+from trunkline.realtime.serving import Serving
+from trunkline.realtime.wire.codecs import codec_for, select_subprotocol
+
+__all__ = ["Server", "ServerConnection", "WebSocketDoor", "WebSocketPeer", "listen"]
+
+logger = logging.getLogger("trunkline.realtime")
+
+NO_PINGS = Timeouts(ping=None)
+
+
+class WebSocketPeer:
+    """A WebSocket connection as rooms see it (`Peer`)."""
+
+    __slots__ = ("connection", "send_nowait")
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self.connection = connection
+        self.send_nowait: Callable[[PreparedMessage], bool] = connection.send_nowait
+
+    @property
+    def request(self) -> Request:
+        assert self.connection.request is not None, "the opening handshake is over"
+        return self.connection.request
+
+    @property
+    def open(self) -> bool:
+        return self.connection.open
+
+    @property
+    def on_writable(self) -> Callable[[], None] | None:
+        return self.connection.on_writable
+
+    @on_writable.setter
+    def on_writable(self, call: Callable[[], None] | None) -> None:
+        self.connection.on_writable = call
+
+    @property
+    def on_closing(self) -> Callable[[], None] | None:
+        return self.connection.on_closing
+
+    @on_closing.setter
+    def on_closing(self, call: Callable[[], None] | None) -> None:
+        self.connection.on_closing = call
+
+    @property
+    def on_server_closing(self) -> Callable[[], None] | None:
+        return self.connection.on_server_closing
+
+    @on_server_closing.setter
+    def on_server_closing(self, call: Callable[[], None] | None) -> None:
+        self.connection.on_server_closing = call
+
+    def start_closing(self, code: int, reason: str) -> None:
+        self.connection.start_closing(code, reason)
+
+    def backlog(self) -> Backlog:
+        inbox = self.connection.session.inbox
+        return Backlog(self.connection.transport.get_write_buffer_size(), len(inbox), inbox.paused)
+
+
+class WebSocketDoor:
+    """Serves connections.
+
+    Args:
+        running: starts the node, if it isn't started.
+        parts: of the node.
+        serving: the clients.
+        timeouts: of clients of the protocol.
+    """
+
+    def __init__(self, running: Running, parts: Parts, serving: Serving, timeouts: Timeouts) -> None:
+        self._running = running
+        self._parts = parts
+        self._serving = serving
+        self._timeouts = timeouts
+        self._failed = ""  # why the node couldn't be started
+
+    async def serve(self, connection: ServerConnection) -> None:
+        """Serve a client of the protocol until its connection is closed."""
+        try:
+            await self._running.start()
+        except BrokerError as error:
+            self._report(error)
+            connection.start_closing(codes.SERVER_ERROR, codes.DISCONNECTS[codes.SERVER_ERROR])
+            return
+        self._failed = ""
+        peer = WebSocketPeer(connection)
+        client = self._serving.new_client(peer, codec_for(connection.subprotocol, peer.request.path), self._timeouts)
+        connection.farewell = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
+        if self._timeouts.ping is not None and connection.keepalive_task is not None:
+            connection.keepalive_task.cancel()  # one heartbeat is enough, and a client may answer this one only
+        receive = self._parts.commands.receive
+        async with self._serving.serve(client):
+            with contextlib.suppress(ConnectionClosed):
+                async for frame in connection:
+                    await receive(client, frame)
+                    if client.over:
+                        break
+
+    def _report(self, error: BrokerError) -> None:
+        """Log why clients can't be served, once."""
+        if str(error) != self._failed:
+            self._failed = str(error)
+            logger.error("clients are turned away until it can be started: %s", error)
+
+    async def serve_plain(
+        self, connection: ServerConnection, channel: Channel, name: str, user: str, info: Any
+    ) -> None:
+        """Serve a client without a protocol, in one channel, until its connection is closed."""
+        await self._running.start()
+        plain, codec = self._parts.plain, channel.plain
+        client = self._serving.new_client(WebSocketPeer(connection), codec, NO_PINGS)
+        async with self._serving.serve(client):
+            try:
+                client.user, client.info = user, info
+                await plain.connect(client, name)
+                async for message in connection:
+                    await plain.receive(client, name, codec, message)
+            except ConnectionClosed:
+                pass
+            except codes.Refused as refused:
+                connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
+            except codes.Disconnected as error:
+                client.disconnect(error.code, error.reason)
+
+
+def listen(
+    handler: Callable[[ServerConnection], Awaitable[None]], host: str | None, port: int | None, **kwargs: Any
+) -> Server:
+    """Create a server for nothing but clients of rooms, with the client for browsers at /trunkline.js."""
+    kwargs.setdefault("select_subprotocol", select_subprotocol)
+    kwargs.setdefault("process_request", trunkline_js)
+    return serve(handler, host, port, **kwargs)

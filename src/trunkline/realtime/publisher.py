@@ -1,0 +1,46 @@
+"""Publishing, for the program and for clients alike."""
+
+from __future__ import annotations
+
+from trunkline.realtime.backpressure import wait_writable
+from trunkline.realtime.brokers.base import Broker
+from trunkline.realtime.hub.connected import Client
+from trunkline.realtime.hub.hub import Hub
+from trunkline.realtime.program.channels import Channel
+from trunkline.realtime.publication import Publication, StreamPosition
+
+__all__ = ["Publisher"]
+
+
+class Publisher:
+    """Hands publications to the broker, as the options of their channel say.
+
+    Args:
+        hub: knows which queues are full.
+        broker: delivers publications to all nodes.
+    """
+
+    def __init__(self, hub: Hub, broker: Broker) -> None:
+        self.hub = hub
+        self.broker = broker
+
+    async def publish(
+        self, channel: Channel, name: str, publication: Publication, id: str | None = None, by: Client | None = None
+    ) -> StreamPosition:
+        """Publish, once there is room for it where the channel makes publishers wait.
+
+        Args:
+            channel: the declared channel.
+            name: of the channel.
+            publication: what to publish.
+            id: as for `Broker.publish`.
+            by: the client that publishes, None for the program.
+
+        Raises:
+            ValueError: if there is an id but no history.
+            BrokerError: if the broker doesn't take it.
+        """
+        options = channel.options
+        if options.slow == "block":
+            await wait_writable(self.hub, name, by)
+        return await self.broker.publish(name, publication, size=options.history, ttl=options.ttl, id=id)
