@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.pair import Accepted, blocked_send, echo, port_of
 from tests.support.raw import RawPeer, close_frame, encode_frame, request, status_of
 from tests.support.tls_peer import TlsPeer
 from trunkline.asyncio.server import Server
-from trunkline.testing.tls import new_tls_contexts, tls_contexts
+from trunkline.testing.tls import make_certificate, new_tls_contexts, tls_contexts
 
 compiled = pytest.mark.compiled
 REACTOR = pytest.param("reactor", marks=compiled)
@@ -215,6 +216,29 @@ def test_certificates_are_verified(engine: str, options: dict[str, Any], error: 
             with pytest.raises(error):
                 await connect(server, engine, **options)
             await still_serves(server, engine)
+
+    run_clean(main)
+
+
+@engines
+def test_a_renewed_certificate_serves_later_connections(engine: str, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def renew() -> ssl.SSLContext:
+        files = make_certificate(tmp_path)
+        context.load_cert_chain(*files)
+        return ssl.create_default_context(cafile=str(files[0]))
+
+    async def main() -> None:
+        trusts_old = renew()
+        async with serve(echo, engine, ssl=context) as server, connect(server, engine, ssl=trusts_old) as former:
+            trusts_new = renew()
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await connect(server, engine, ssl=trusts_old)
+            async with connect(server, engine, ssl=trusts_new) as later:
+                for ws in (former, later):
+                    await ws.send("hello")
+                    assert await ws.recv() == "hello"
 
     run_clean(main)
 
