@@ -14,6 +14,7 @@ from trunkline.asyncio.connection import Connection, broadcast
 from trunkline.asyncio.server_link import GOING_AWAY, ServerLink
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.admission import BehindProxies
 from trunkline.endpoint.server import PORTION, BaseServer, BasicAuth
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.extensions.base import ServerExtensionFactory
@@ -36,7 +37,7 @@ LISTEN_ARGUMENTS = frozenset({
 })  # fmt: skip
 
 
-class ServerConnection(ServerLink, Connection):
+class ServerConnection(BehindProxies, ServerLink, Connection):
     """A server's end of a WebSocket connection.
 
     Attributes:
@@ -181,6 +182,7 @@ class Server(BaseServer):
 
     def forget(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
+        self.dismiss(connection)
         if not self._connections and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -277,6 +279,10 @@ def serve(
     logger: LoggerLike | None = None,
     create_connection: Callable[[Side, Server], ServerConnection] | None = None,
     extra_headers: HeadersLike = (),
+    max_connections: int | None = None,
+    max_per_ip: int | None = None,
+    trusted_proxies: Sequence[str] = (),
+    proxy_protocol: bool = False,
     engine: engines.Engine = "auto",
     **kwargs: Any,
 ) -> Server:
@@ -313,6 +319,11 @@ def serve(
         logger: logger, by default `websockets.server`.
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
+        max_connections: at most so many connections at a time; the server answers more of them with status 503.
+        max_per_ip: at most so many from one address, of IPv6 from one network of 64 bits; more get status 429.
+        trusted_proxies: addresses and networks of proxies ("10.0.0.0/8"), "unix" for a Unix socket, "*" for all peers.
+            Their headers Forwarded or X-Forwarded-For and -Proto tell `remote_address` and `scheme` of connections.
+        proxy_protocol: True expects a header of the PROXY protocol, version 1 or 2, before each request.
         engine: "auto", "reactor" or "transports".
         kwargs: passed on to `loop.create_server`: `ssl`, `sock`, `backlog` (4,096 by default; a `sock` that listens
             already keeps its own), `reuse_port`, `start_serving` and others.
@@ -339,6 +350,11 @@ def serve(
         process_response=process_response,
         server_header=server_header,
         extra_headers=extra_headers,
+        max_connections=max_connections,
+        max_per_ip=max_per_ip,
+        trusted_proxies=trusted_proxies,
+        proxy_protocol=proxy_protocol,
+        secure=kwargs.get("ssl") is not None,
         logger=logger,
         create_connection=create_connection,
         engine=engine,

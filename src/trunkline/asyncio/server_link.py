@@ -90,7 +90,7 @@ class ServerLink(Link):
         if self.request is None:
             return
         if not self.server.has_hooks:
-            self._respond(self.server.accept(self, self.request))
+            self._respond(self.server.answer_now(self, self.request))
         else:
             self.running += 1
             task = self.loop.create_task(self._respond_after_hooks(self.request), context=self.server.context.copy())

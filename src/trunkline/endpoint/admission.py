@@ -1,16 +1,20 @@
-"""Which connections a server takes, and which address a client has behind proxies; the same on every driver."""
+"""Which connections a server takes, and where clients come from behind proxies; the same on every driver."""
 
 from __future__ import annotations
 
 import http
 import ipaddress
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from trunkline.datastructures import Headers
+from trunkline.exceptions import InvalidMessage
 from trunkline.handshake.forwarded import Client, TrustedProxies
+from trunkline.handshake.proxy_header import ProxyHeader, ProxyHeaderReader
+from trunkline.handshake.server import ServerHandshake
+from trunkline.http11 import Request
 
-__all__ = ["Admission", "TooMany"]
+__all__ = ["Admission", "BehindProxies", "TooMany"]
 
 PREFIX = 64  # bits of an IPv6 address that a network gives to one customer (RFC 6177 section 2)
 
@@ -27,19 +31,22 @@ GREEDY = TooMany(http.HTTPStatus.TOO_MANY_REQUESTS, "Your address may have no mo
 
 
 class Admission:
-    """Counts the connections of a server. A connection counts from its request to its end.
+    """The connections of a server, from the request of each to its end.
 
     Args:
         max_connections: at most so many at a time; None for no limit.
         max_per_ip: at most so many from one address (of IPv6: from one network of 64 bits); None for no limit.
         trusted_proxies: proxies whose headers tell where a client comes from; see `TrustedProxies`.
+        proxy_protocol: whether each connection begins with a header of the PROXY protocol. Only a trusted proxy may
+            send one, if there are `trusted_proxies`.
 
     Attributes:
+        clients: where each connection comes from, if that isn't simply its peer.
         count: the connections there are.
 
     Raises:
         ValueError: if a limit isn't positive, or a proxy is no address.
-        TypeError: if a limit is no number.
+        TypeError: if a limit is no number, or `trusted_proxies` is a str.
     """
 
     def __init__(
@@ -47,43 +54,115 @@ class Admission:
         max_connections: int | None = None,
         max_per_ip: int | None = None,
         trusted_proxies: Iterable[str] = (),
+        proxy_protocol: bool = False,
     ) -> None:
         for name, limit in (("max_connections", max_connections), ("max_per_ip", max_per_ip)):
             _check_limit(name, limit)
         self.max_connections = max_connections
         self.max_per_ip = max_per_ip
         self.proxies = TrustedProxies(trusted_proxies)
-        self.count = 0
+        self.proxy_protocol = proxy_protocol
+        self.clients: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
+        self._networks: dict[Any, str | None] = {}  # of the connections that count
         self._by_network: dict[str, int] = {}
 
-    def find_client(self, peer: Any, headers: Headers) -> Client:
-        """Return where a request comes from, as far as proxies are trusted."""
-        return self.proxies.find_client(peer, headers)
+    @property
+    def count(self) -> int:
+        return len(self._networks)
 
-    def enter(self, address: Any) -> TooMany | None:
-        """Count a connection from this address, or return how to refuse it: then it is not counted."""
+    def new_handshake(self, connection: Any, **rules: Any) -> ServerHandshake:
+        """The opening handshake of a connection; `rules` are those of `ServerHandshake`."""
+        if not self.proxy_protocol:
+            return ServerHandshake(**rules)
+        return _HandshakeBehindHeader(lambda header: self._believe(connection, header), **rules)
+
+    def enter(self, connection: Any, request: Request) -> TooMany | None:
+        """Find out where a request comes from. Count its connection, or return how to refuse it."""
+        client = self.proxies.find_client(connection.remote_address, request.headers)
+        said = self.clients.get(connection)  # by a header of the PROXY protocol
+        if said is not None or client.scheme or client.address != connection.remote_address:
+            self.clients[connection] = Client(client.address, client.scheme or (said and said.scheme))
         if self.max_connections is not None and self.count >= self.max_connections:
             return FULL
-        network = _network_of(address)
-        if self.max_per_ip is not None and network is not None:
+        network = None if self.max_per_ip is None else _network_of(client.address)
+        if network is not None and self.max_per_ip is not None:
             count = self._by_network.get(network, 0)
             if count >= self.max_per_ip:
                 return GREEDY
             self._by_network[network] = count + 1
-        self.count += 1
+        self._networks[connection] = network
         return None
 
-    def leave(self, address: Any) -> None:
-        """Forget a connection that `enter` has counted, from the same address."""
-        self.count -= 1
-        network = _network_of(address)
-        if self.max_per_ip is None or network is None:
+    def leave(self, connection: Any) -> None:
+        """Count a connection no more, if `enter` has counted it."""
+        network = self._networks.pop(connection, None)
+        if network is None:
             return
-        count = self._by_network[network] - 1
-        if count:
-            self._by_network[network] = count
-        else:
+        self._by_network[network] -= 1
+        if self._by_network[network] == 0:
             del self._by_network[network]
+
+    def _believe(self, connection: Any, header: ProxyHeader) -> None:
+        """Take a proxy's word for where a connection comes from.
+
+        Raises:
+            InvalidMessage: if the proxy isn't one of those that are trusted.
+        """
+        if self.proxies and not self.proxies.trusts(connection.remote_address):
+            raise InvalidMessage("received a header of the PROXY protocol from a peer that is no trusted proxy")
+        scheme = None if header.secure is None else "https" if header.secure else "http"
+        if header.source is not None or scheme is not None:
+            self.clients[connection] = Client(header.source or connection.remote_address, scheme)
+
+
+class BehindProxies:
+    """A connection of a server with an `Admission`: mixed into the `ServerConnection` of each driver."""
+
+    server: Any
+
+    @property
+    def remote_address(self) -> Any:
+        """Address of the client: host and port. It is that of the socket, unless a trusted proxy names another.
+
+        The port is 0 if the proxy doesn't tell it; a client on a Unix socket has no such address.
+        """
+        client = self._client()
+        return super().remote_address if client is None else client.address  # type: ignore[misc]
+
+    @property
+    def scheme(self) -> str:
+        """How the client came: "wss" over TLS, to this server or to a trusted proxy that says so, else "ws"."""
+        client = self._client()
+        if client is None or client.scheme is None:
+            return "wss" if self.server.secure else "ws"
+        return "wss" if client.scheme == "https" else "ws"
+
+    def _client(self) -> Client | None:
+        admission: Admission | None = self.server.admission
+        return None if admission is None else admission.clients.get(self)
+
+
+class _HandshakeBehindHeader(ServerHandshake):
+    """An opening handshake with a header of the PROXY protocol before it, which goes to `told`."""
+
+    def __init__(self, told: Callable[[ProxyHeader], None], **rules: Any) -> None:
+        super().__init__(**rules)
+        self._told = told
+        self._header: ProxyHeaderReader | None = ProxyHeaderReader()
+
+    def receive_data(self, data: bytes) -> Request | None:
+        if self._header is not None:
+            header = self._header.receive_data(data)
+            if header is None:
+                return None
+            self._told(header)
+            data, self._header = self._header.remaining, None
+        return super().receive_data(data) if data else None
+
+    def receive_eof(self) -> None:
+        if self._header is not None:
+            self._header.receive_eof()
+        super().receive_eof()
 
 
 def _check_limit(name: str, limit: int | None) -> None:

@@ -10,10 +10,12 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
+from trunkline.endpoint.admission import Admission
 from trunkline.endpoint.log import address_in_words
 from trunkline.exceptions import ConnectionClosed, InvalidHandshake, InvalidHeader
 from trunkline.extensions.base import ServerExtensionFactory
@@ -53,10 +55,13 @@ class BaseServer:
 
     Args:
         handler, origins, extensions, subprotocols, select_subprotocol, compression, process_request, process_response,
-            server_header, extra_headers, logger: as for `serve`.
+            server_header, extra_headers, logger, max_connections, max_per_ip, trusted_proxies, proxy_protocol: as for
+            `serve`.
+        secure: whether clients come over TLS.
         options: timeouts and limits.
 
     Attributes:
+        admission: the `Admission` that counts connections and knows their clients, or None if there is no need for one.
         grace: seconds that opening handshakes have to finish when the server is told to close.
 
     Raises:
@@ -81,6 +86,11 @@ class BaseServer:
         server_header: str | None = SERVER,
         extra_headers: HeadersLike = (),
         logger: LoggerLike | None = None,
+        max_connections: int | None = None,
+        max_per_ip: int | None = None,
+        trusted_proxies: Sequence[str] = (),
+        proxy_protocol: bool = False,
+        secure: bool = False,
     ) -> None:
         warn_of_missing_modules()
         load_what_tracebacks_need()
@@ -99,6 +109,12 @@ class BaseServer:
         self._extensions = extensions
         self._subprotocols = subprotocols
         self._select_subprotocol = select_subprotocol
+        self.secure = secure
+        self.admission: Admission | None = None
+        if max_connections is not None or max_per_ip is not None or trusted_proxies or proxy_protocol:
+            self.admission = Admission(max_connections, max_per_ip, trusted_proxies, proxy_protocol)
+        if proxy_protocol and secure:
+            raise ValueError("proxy_protocol is for connections without TLS here: let the proxy end TLS")
         ServerHandshake(subprotocols=subprotocols)  # raises for what can't be one, before the first client comes
         self.fast_path = self._fast_path()
 
@@ -109,7 +125,7 @@ class BaseServer:
 
     def _fast_path(self) -> FastPath | None:
         """How ordinary requests are answered, if no function of the program has a say in it."""
-        asks = self.has_hooks or self._select_subprotocol is not None
+        asks = self.has_hooks or self._select_subprotocol is not None or self.admission is not None
         known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._extensions or ())
         if asks or not known or FastPath is None:
             return None
@@ -119,12 +135,40 @@ class BaseServer:
     def new_handshake(self, connection: Any) -> ServerHandshake:
         """The opening handshake of a connection."""
         select = self._select_subprotocol
-        return ServerHandshake(
+        new = ServerHandshake if self.admission is None else partial(self.admission.new_handshake, connection)
+        return new(
             origins=self._origins,
             extensions=self._extensions,
             subprotocols=self._subprotocols,
             select_subprotocol=None if select is None else lambda handshake, offered: select(connection, offered),
         )
+
+    def answer_now(self, connection: Any, request: Request) -> Response:
+        """The answer to a request, where no function of the program has to be asked."""
+        response = self._admit(connection, request)
+        if response is None:
+            response = self.accept(connection, request)
+            self._dismiss_refused(connection, response)
+        return response
+
+    def _admit(self, connection: Any, request: Request) -> Response | None:
+        """Count a connection until `dismiss`, or return the answer to its request that refuses it."""
+        if self.admission is None:
+            return None
+        too_many = self.admission.enter(connection, request)
+        if too_many is None:
+            return None
+        handshake: ServerHandshake = connection.handshake
+        return handshake.reject(*too_many)
+
+    def dismiss(self, connection: Any) -> None:
+        """A connection has ended, or was never opened."""
+        if self.admission is not None:
+            self.admission.leave(connection)
+
+    def _dismiss_refused(self, connection: Any, response: Response) -> None:
+        if response.status_code != 101 or connection.handshake.exception is not None:
+            self.dismiss(connection)
 
     def accept(self, connection: Any, request: Request) -> Response:
         """The answer to a request."""
@@ -152,6 +196,14 @@ class BaseServer:
 
     async def answer(self, connection: Any, request: Request) -> Response:
         """The answer to a request that `process_request` and `process_response` may see first."""
+        refusal = self._admit(connection, request)
+        if refusal is not None:
+            return refusal
+        response = await self._answer(connection, request)
+        self._dismiss_refused(connection, response)
+        return response
+
+    async def _answer(self, connection: Any, request: Request) -> Response:
         response = await self._ask("process_request", self.process_request, connection, request)
         if response is None:
             response = self.accept(connection, request)

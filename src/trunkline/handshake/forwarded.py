@@ -61,6 +61,9 @@ class TrustedProxies:
         self._unix = self._all or "unix" in named
         self._networks = [ipaddress.ip_network(name) for name in named if name not in ("*", "unix")]
 
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
     def trusts(self, address: Any) -> bool:
         """Whether the peer with this address (that of a socket) is a trusted proxy."""
         if not isinstance(address, tuple):  # Unix sockets have a path, or nothing

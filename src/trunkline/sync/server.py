@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.admission import BehindProxies
 from trunkline.endpoint.log import address_in_words
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
@@ -44,7 +45,7 @@ LISTEN_ARGUMENTS = frozenset({"family", "backlog", "reuse_port", "dualstack_ipv6
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class ServerConnection(Connection):
+class ServerConnection(BehindProxies, Connection):
     """A server's end of a WebSocket connection.
 
     Attributes:
@@ -316,6 +317,7 @@ class Server(BaseServer):
             else:
                 connection.abort()
                 self._connections.discard(connection)
+                self.dismiss(connection)
                 connection.end_handling()
 
     def _log_failure_to_open(
@@ -402,6 +404,10 @@ def serve(
     logger: LoggerLike | None = None,
     create_connection: Callable[[Stream, Server], ServerConnection] | None = None,
     extra_headers: HeadersLike = (),
+    max_connections: int | None = None,
+    max_per_ip: int | None = None,
+    trusted_proxies: Sequence[str] = (),
+    proxy_protocol: bool = False,
     threads: int | None = None,
     **kwargs: Any,
 ) -> Server:
@@ -438,6 +444,11 @@ def serve(
         logger: logger, by default `websockets.server`.
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
+        max_connections: at most so many connections at a time; the server answers more of them with status 503.
+        max_per_ip: at most so many from one address, of IPv6 from one network of 64 bits; more get status 429.
+        trusted_proxies: addresses and networks of proxies ("10.0.0.0/8"), "unix" for a Unix socket, "*" for all peers.
+            Their headers Forwarded or X-Forwarded-For and -Proto tell `remote_address` and `scheme` of connections.
+        proxy_protocol: True expects a header of the PROXY protocol, version 1 or 2, before each request.
         threads: how many threads handlers may share; None gives each one of its own. Those on one thread take turns,
             whenever one waits for a connection. A call that blocks in another way, such as a lock or `time.sleep`,
             holds up all of them. It needs `trunkline[fibers]`.
@@ -483,6 +494,11 @@ def serve(
             process_response=process_response,
             server_header=server_header,
             extra_headers=extra_headers,
+            max_connections=max_connections,
+            max_per_ip=max_per_ip,
+            trusted_proxies=trusted_proxies,
+            proxy_protocol=proxy_protocol,
+            secure=ssl is not None,
             logger=logger,
             create_connection=create_connection,
             threads=threads,

@@ -11,6 +11,7 @@ import trio
 
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
+from trunkline.endpoint.admission import BehindProxies
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, SelectSubprotocol
 from trunkline.exceptions import InvalidHandshake
 from trunkline.extensions.base import ServerExtensionFactory
@@ -30,7 +31,7 @@ ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | N
 ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[Response | None] | Response | None"]
 
 
-class ServerConnection(Connection):
+class ServerConnection(BehindProxies, Connection):
     """A server's end of a WebSocket connection.
 
     Attributes:
@@ -234,6 +235,7 @@ class Server(BaseServer, trio.abc.AsyncResource):
 
     def _forget(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
+        self.dismiss(connection)
         if not self._connections and self._idle is not None:
             self._idle.set()
 
@@ -307,6 +309,10 @@ async def serve(
     logger: LoggerLike | None = None,
     create_connection: Callable[[trio.Nursery, trio.abc.Stream, Server], ServerConnection] | None = None,
     extra_headers: HeadersLike = (),
+    max_connections: int | None = None,
+    max_per_ip: int | None = None,
+    trusted_proxies: Sequence[str] = (),
+    proxy_protocol: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a WebSocket server until it is closed or cancelled.
@@ -348,6 +354,11 @@ async def serve(
         logger: logger, by default `websockets.server`.
         create_connection: subclass of `ServerConnection` to use.
         extra_headers: headers to add to the response (a name from older versions of websockets).
+        max_connections: at most so many connections at a time; the server answers more of them with status 503.
+        max_per_ip: at most so many from one address, of IPv6 from one network of 64 bits; more get status 429.
+        trusted_proxies: addresses and networks of proxies ("10.0.0.0/8"), "unix" for a Unix socket, "*" for all peers.
+            Their headers Forwarded or X-Forwarded-For and -Proto tell `remote_address` and `scheme` of connections.
+        proxy_protocol: True expects a header of the PROXY protocol, version 1 or 2, before each request.
         task_status: for `nursery.start`, which returns the `Server`.
 
     Raises:
@@ -369,6 +380,11 @@ async def serve(
         process_response=process_response,
         server_header=server_header,
         extra_headers=extra_headers,
+        max_connections=max_connections,
+        max_per_ip=max_per_ip,
+        trusted_proxies=trusted_proxies,
+        proxy_protocol=proxy_protocol,
+        secure=ssl is not None or any(isinstance(listener, trio.SSLListener) for listener in listeners or ()),
         logger=logger,
         ssl=ssl,
         create_connection=create_connection,

@@ -28,6 +28,7 @@ from trunkline.testing.conformance import (  # each adds its scenarios  # noqa: 
     http,
     limits,
     messages,
+    proxies,
     sending,
     server,
     transports,
