@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from trunkline.datastructures import Headers
 from trunkline.endpoint.admission import FULL, GREEDY, Admission, TooMany
-from trunkline.http11 import Request
 
 HERE, THERE = ("192.0.2.1", 1000), ("192.0.2.2", 1000)
 
@@ -24,7 +23,7 @@ class Comer:
 
 
 def enter(admission: Admission, comer: Comer, headers: Any = ()) -> TooMany | None:
-    return admission.enter(comer, Request("/", Headers(headers)))
+    return admission.enter(comer, Headers(headers))
 
 
 def test_as_many_connections_as_a_server_takes() -> None:

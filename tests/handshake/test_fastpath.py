@@ -322,6 +322,8 @@ class OtherFactory(ServerPerMessageDeflateFactory):
         {"process_response": print},
         {"subprotocols": ["chat"], "select_subprotocol": print},
         {"extensions": [OtherFactory()]},
+        {"trusted_proxies": ["127.0.0.1"]},
+        {"proxy_protocol": True},
     ],
     ids=lambda rules: next(iter(rules)),
 )
@@ -330,4 +332,5 @@ def test_servers_go_without_it_where_the_program_has_a_say(rules):
         pass
 
     assert BaseServer(handler, **rules).fast_path is None
+    assert BaseServer(handler, max_connections=1, max_per_ip=1).fast_path is not None
     assert BaseServer(handler, compression="deflate", origins=[None], subprotocols=["chat"]).fast_path is not None

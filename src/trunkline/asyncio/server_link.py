@@ -126,7 +126,7 @@ class ServerLink(Link):
         if server.fast_path is None or server.has_hooks or self.debug or server.is_closing():
             return False
         upgrade: Upgrade | None = server.fast_path.answer(data)
-        if upgrade is None:
+        if upgrade is None or (server.admission is not None and server.admission.enter(self) is not None):
             return False
         self._request, self._response = upgrade.head, upgrade.response
         self._open(upgrade.response, upgrade)

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from trunkline.datastructures import Headers
 from trunkline.exceptions import InvalidMessage
 from trunkline.handshake.forwarded import Client, TrustedProxies
 from trunkline.handshake.proxy_header import ProxyHeader, ProxyHeaderReader
@@ -76,15 +77,24 @@ class Admission:
             return ServerHandshake(**rules)
         return _HandshakeBehindHeader(lambda header: self._believe(connection, header), **rules)
 
-    def enter(self, connection: Any, request: Request) -> TooMany | None:
-        """Find out where a request comes from. Count its connection, or return how to refuse it."""
-        client = self.proxies.find_client(connection.remote_address, request.headers)
-        said = self.clients.get(connection)  # by a header of the PROXY protocol
-        if said is not None or client.scheme or client.address != connection.remote_address:
-            self.clients[connection] = Client(client.address, client.scheme or (said and said.scheme))
+    @property
+    def looks_at_requests(self) -> bool:
+        """Whether bytes of a request tell where it comes from."""
+        return bool(self.proxies) or self.proxy_protocol
+
+    def enter(self, connection: Any, headers: Headers | None = None) -> TooMany | None:
+        """Find out where a request comes from. Count its connection, or return how to refuse it.
+
+        Args:
+            connection: with the address of its peer as `remote_address`.
+            headers: those of the request, where the admission `looks_at_requests`.
+        """
+        address = connection.remote_address
+        if headers is not None and self.proxies:
+            address = self._learn_client(connection, headers)
         if self.max_connections is not None and self.count >= self.max_connections:
             return FULL
-        network = None if self.max_per_ip is None else _network_of(client.address)
+        network = None if self.max_per_ip is None else _network_of(address)
         if network is not None and self.max_per_ip is not None:
             count = self._by_network.get(network, 0)
             if count >= self.max_per_ip:
@@ -92,6 +102,14 @@ class Admission:
             self._by_network[network] = count + 1
         self._networks[connection] = network
         return None
+
+    def _learn_client(self, connection: Any, headers: Headers) -> Any:
+        """Keep where a request comes from, as far as proxies are trusted; return the address."""
+        client = self.proxies.find_client(connection.remote_address, headers)
+        said = self.clients.get(connection)  # by a header of the PROXY protocol
+        if said is not None or client.scheme or client.address != connection.remote_address:
+            self.clients[connection] = Client(client.address, client.scheme or (said and said.scheme))
+        return client.address
 
     def leave(self, connection: Any) -> None:
         """Count a connection no more, if `enter` has counted it."""

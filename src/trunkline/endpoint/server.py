@@ -125,7 +125,8 @@ class BaseServer:
 
     def _fast_path(self) -> FastPath | None:
         """How ordinary requests are answered, if no function of the program has a say in it."""
-        asks = self.has_hooks or self._select_subprotocol is not None or self.admission is not None
+        asks = self.has_hooks or self._select_subprotocol is not None
+        asks = asks or (self.admission is not None and self.admission.looks_at_requests)
         known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._extensions or ())
         if asks or not known or FastPath is None:
             return None
@@ -155,7 +156,7 @@ class BaseServer:
         """Count a connection until `dismiss`, or return the answer to its request that refuses it."""
         if self.admission is None:
             return None
-        too_many = self.admission.enter(connection, request)
+        too_many = self.admission.enter(connection, request.headers)
         if too_many is None:
             return None
         handshake: ServerHandshake = connection.handshake
