@@ -44,10 +44,7 @@
 const LONGEST_TIMER = 2 ** 31 - 1; // milliseconds; setTimeout takes what is longer for 0
 
 // Errors of the client itself, beside those that the server answers with (100 and above).
-const TIMEOUT = 1;
-const CONNECTION_LOST = 2;
-const DISCONNECTED = 3;
-const UNSUBSCRIBED = 7;
+const [TIMEOUT, CONNECTION_LOST, DISCONNECTED, UNSUBSCRIBED] = [1, 2, 3, 7];
 
 const TOKEN_EXPIRED = 109; // answer of the server to a token that was good once
 const RESUBSCRIBE_FROM = 2500; // an unsubscribe push with such a code asks to subscribe again
@@ -470,11 +467,8 @@ export class Client extends Stateful {
    */
   async history(channel, { limit = 0, since, reverse } = {}) {
     const result = await this.#call("history", { channel, limit, since, reverse });
-    return {
-      publications: (result.publications ?? []).map(publication),
-      offset: result.offset ?? 0,
-      epoch: result.epoch ?? "",
-    };
+    const { offset = 0, epoch = "" } = result;
+    return { publications: (result.publications ?? []).map(publication), offset, epoch };
   }
 
   // The server answers, or this promise is rejected: nobody waits for ever.
@@ -549,10 +543,8 @@ export class Client extends Stateful {
   #receive(frame, socket) {
     let replies;
     try {
-      replies = frame
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line));
+      const lines = frame.trim().split("\n");
+      replies = lines.map((line) => JSON.parse(line));
     } catch {
       return this._end(2, "bad protocol: what arrived is not JSON");
     }
