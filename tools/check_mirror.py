@@ -41,7 +41,6 @@ TESTED_BY = {
     "realtime/hub/subscription": "realtime/subscriptions/test_*.py",
     "realtime/options": "realtime/test_node_mistakes.py",
     "realtime/parts": "realtime/test_node.py",
-    "realtime/peer": "realtime/doors/test_websocket.py",
     "realtime/program/declaring": "realtime/program/test_hooks.py",
     "realtime/program/functions": "realtime/program/test_hooks.py",
     "realtime/publication": "realtime/brokers/test_*.py",

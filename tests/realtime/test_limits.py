@@ -71,7 +71,7 @@ def test_a_bucket_in_use_is_kept() -> None:
 
 
 def channel(**options: Any) -> Any:
-    """What a program calls, with options of the wrong type."""
+    """Calls of a program, with options of the wrong type."""
     return Realtime().channel("a", **options)
 
 

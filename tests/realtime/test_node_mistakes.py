@@ -1,4 +1,4 @@
-"""What a program gets wrong is refused where it says it, not at a client, later."""
+"""Mistakes of a program are refused where it makes them, not at a client, later."""
 
 import asyncio
 import enum

@@ -220,7 +220,7 @@ def test_what_a_token_opens_ends_with_the_leeway(claims) -> None:
 
 
 def test_an_expired_token_must_still_be_good() -> None:
-    """Who gets "token expired" learns that the signature was right: nobody may learn that for other tokens."""
+    """The error "token expired" tells that the signature was right: for other tokens it must not be told."""
     token = jwt.encode({"exp": NOW - 10}, SECRET + "!", "HS256")
     with pytest.raises(InvalidToken) as caught:
         tokens().verify_connection(token)

@@ -69,7 +69,15 @@ class MemoryPeer:
         return True
 
     def start_closing(self, code: int, reason: str) -> None:
-        self.closed = code, reason
+        if self.closed is None:
+            self.closed = code, reason
+            self.tell_closing()
+
+    def tell_closing(self) -> None:
+        """The connection begins to close, or is lost."""
+        on_closing, self.on_closing = self.on_closing, None
+        if on_closing is not None:
+            on_closing()
 
     def make_room(self, size: float = float("inf")) -> None:
         """The peer read."""

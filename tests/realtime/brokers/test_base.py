@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, a broker agrees with a model that forgets nothing."""
+"""In whatever order calls come, a broker agrees with a model that forgets nothing."""
 
 import asyncio
 import tempfile

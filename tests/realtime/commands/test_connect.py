@@ -1,12 +1,13 @@
 """A connect command that is refused leaves nothing behind, however it is refused."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.rooms import Node, Talker
+from tests.support.scenes import scene
 from trunkline.realtime import Limits, MemoryBroker, Refused
 from trunkline.realtime.brokers import BrokerError
 from trunkline.realtime.hub.connected import Client, ClientState
@@ -18,14 +19,6 @@ from trunkline.realtime.tokens import Key, Tokens
 
 CODECS = pytest.mark.parametrize("codec", ["json", "protobuf"])
 IDENTITY = ("user", "info", "channels", "ttl", "token", "meta", "data", "name", "version", "shown")
-
-
-def scene(function: Callable[[Node], Awaitable[None]], **node: Any) -> None:
-    async def play() -> None:
-        async with Node(**node) as made:
-            await function(made)
-
-    asyncio.run(play())
 
 
 class Hooks:

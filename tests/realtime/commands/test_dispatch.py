@@ -1,25 +1,16 @@
-"""What happens to commands before they are carried out."""
+"""Frames are taken apart, and commands checked, before these are carried out."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.support.rooms import Node
+from tests.support.scenes import scene
 from trunkline.realtime import Limits
 from trunkline.realtime.hub.connected import ClientState
 from trunkline.realtime.limits import Rate
 
 HALF = "half an emoji: \ud83d"
-
-
-def scene(function: Callable[[Node], Awaitable[None]], **node: Any) -> None:
-    async def play() -> None:
-        async with Node(**node) as made:
-            await function(made)
-
-    asyncio.run(play())
 
 
 @pytest.mark.parametrize(("codec", "data"), [("json", {"text": HALF}), ("protobuf", b'{"text":"\\ud83d"}')])

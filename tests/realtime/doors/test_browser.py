@@ -1,4 +1,4 @@
-"""The server hands out the client for browsers. What that client does is tested in js/, and in tests/interop."""
+"""The server hands out the client for browsers. Tests of that client stand in js/, and in tests/interop."""
 
 from __future__ import annotations
 

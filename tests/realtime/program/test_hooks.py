@@ -28,7 +28,7 @@ class Say(TypedDict):
 
 
 class Model:
-    """What a model of pydantic looks like to us."""
+    """A class that looks like a model of pydantic."""
 
     def __init__(self, data: Any) -> None:
         self.data = data

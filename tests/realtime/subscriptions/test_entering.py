@@ -40,7 +40,7 @@ def ended(channel: str) -> Any:
 
 
 class SlowPresence(MemoryPresence):
-    """It takes its time to add somebody."""
+    """It takes its time to add a client."""
 
     def __init__(self) -> None:
         super().__init__()

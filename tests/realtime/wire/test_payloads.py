@@ -1,14 +1,13 @@
-"""What one encoding can't say harms neither those who speak it nor those who don't."""
+"""A payload that one encoding can't say harms neither the clients that speak it nor others."""
 
-import asyncio
 import base64
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.support.protobuf import frame_of
 from tests.support.rooms import Node
+from tests.support.scenes import scene
 from trunkline.realtime import Limits
 from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
@@ -18,14 +17,6 @@ from trunkline.realtime.wire.messages import seconds
 CODECS = pytest.mark.parametrize("codec", ["json", "protobuf"])
 NO_JSON = b"\xff\xfe"
 TEMPORARY = {"code": 100, "message": "internal server error", "temporary": True}
-
-
-def scene(function: Callable[[Node], Awaitable[None]], **node: Any) -> None:
-    async def play() -> None:
-        async with Node(**node) as made:
-            await function(made)
-
-    asyncio.run(play())
 
 
 def tokens_of(node: Node) -> Tokens:

@@ -60,7 +60,7 @@ class SQLiteBroker(LocalBroker):
     Args:
         path: of the database, which is made if there is none. One process at a time can use it.
         synchronous: "full": publications survive a power failure. "normal", faster where flushes are slow: they survive
-            the death of the process, but the epoch is a new one then, so that no client recovers.
+            the death of the process. The epoch is a new one then, so that no client recovers.
         idle: seconds.
         patience: seconds that `start` waits for another process to let go of the database, as in a deploy.
         clock: seconds since 1970.
