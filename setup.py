@@ -32,6 +32,7 @@ EXTENSIONS = [
     ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
     ("trunkline.asyncio.link", "src/trunkline/asyncio/link.py"),
     ("trunkline.asyncio.server_link", "src/trunkline/asyncio/server_link.py"),
+    ("trunkline.asgi.link", "src/trunkline/asgi/link.py"),
 ]
 if sys.platform == "linux":
     EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))

@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "sync": ("sync",),
     "trio": ("trio",),
     "reactor": ("reactor",),
+    "asgi": ("asgi", "uvicorn"),
     "rooms: vocabulary": (
         "realtime.codes",
         "realtime.publication",
@@ -118,6 +119,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sync": DRIVER,
     "trio": DRIVER,
     "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.link"),
+    "asgi": (*DRIVER, "build", "extensions", "asyncio"),
     "rooms: vocabulary": ("vocabulary", "core"),
     "rooms: wire": ("vocabulary", "core", "json", "rooms: vocabulary"),
     "rooms: program": ("rooms: vocabulary", "rooms: wire"),
@@ -137,7 +139,7 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 
 # The only modules that may import a third-party package (docs/explanation/dependencies.md).
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
-    "cython": ("core", "handshake", "endpoint", "asyncio", "reactor"),
+    "cython": ("core", "handshake", "endpoint", "asyncio", "reactor", "asgi"),
     "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),
     "isal": ("core.deflate",),
@@ -146,6 +148,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "msgspec": ("json", "realtime", "chat"),
     "python_socks": ("proxy",),
     "trio": ("trio", "testing.drivers.trio"),
+    "uvicorn": ("uvicorn",),
     "werkzeug": ("endpoint.router",),
     "click": ("cli",),
     "rich": ("cli",),

@@ -25,6 +25,7 @@ COMPILED_MODULES = (
     "trunkline.asyncio.awaitables",
     "trunkline.asyncio.link",
     "trunkline.asyncio.server_link",
+    "trunkline.asgi.link",
     "trunkline.reactor.epoll",
     "trunkline.reactor.tls",
 )

@@ -55,6 +55,11 @@ def test_a_deadline_that_has_passed_comes_at_once() -> None:
     assert waiting.calls == [due]
 
 
+def test_a_deadline_that_has_passed_is_not_put_off() -> None:
+    deadline = monotonic()
+    assert Deadlines(Loop()).add(Waiting(), deadline) == deadline  # type: ignore[arg-type]
+
+
 def test_thousands_of_connections_share_a_few_timers() -> None:
     loop = Loop()
     deadlines = Deadlines(loop)  # type: ignore[arg-type]

@@ -223,11 +223,15 @@ def end_fail(session: Session) -> None:
     session.fail(1011, "", 5.0, RuntimeError())
 
 
+def end_cut(session: Session) -> None:
+    session.cut(5.0)
+
+
 def end_stream(session: Session) -> None:
     session.receive_eof(5.0)
 
 
-@pytest.mark.parametrize("end", [end_close, end_fail, end_stream])
+@pytest.mark.parametrize("end", [end_close, end_fail, end_cut, end_stream])
 def test_whatever_ends_the_connection_tells_of_the_pending_fault(end: Any) -> None:
     session = opened()
     session.receive_data(encode_frame(TEXT, b"one") + BROKEN, 5.0)
@@ -998,3 +1002,22 @@ def test_crossed_closes(data: st.DataObject) -> None:
         assert session.close_rcvd_then_sent is False
         session.receive_eof(0.0)
         assert isinstance(session.close_exception(), ConnectionClosedOK)
+
+
+@both_sides
+def test_cut(side: Side) -> None:
+    """The stream ends without a close frame, and a peer that does not end its own half is given up."""
+    session = opened(side, close_timeout=10)
+    session.cut(1.0)
+    assert session.state is State.CLOSING
+    assert session.take_outgoing() == []
+    assert session.eof_wanted
+    receive(session, TEXT, b"not listened to")
+    assert len(session.inbox) == 0
+    session.on_deadline(1.0 + 10)
+    assert session.expired
+    session.receive_eof(12.0)
+    assert session.state is State.CLOSED
+    assert session.close_code == 1006
+    session.cut(13.0)
+    assert session.state is State.CLOSED

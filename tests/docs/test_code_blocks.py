@@ -48,7 +48,7 @@ class Block(NamedTuple):
 
     @property
     def serves(self) -> bool:
-        return bool(re.search(r"\bserve\(", self.text))
+        return bool(re.search(r"\b(?:serve|uvicorn\.run)\(", self.text))
 
     @property
     def is_server(self) -> bool:

@@ -50,7 +50,7 @@ class Deadlines:
         now = self._clock()
         _, exponent = math.frexp(max(deadline - now, SHORTEST))  # 2**(exponent - 1) <= time left < 2**exponent
         step = math.ldexp(1.0, exponent - 6)
-        due = math.ceil(deadline / step) * step
+        due = math.ceil(deadline / step) * step if deadline > now else deadline  # what is late already isn't put off
         group = self._groups.get(due)
         if group is None:
             group = self._groups[due] = set()

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import platform
 import socket
 import struct
 import sys
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from trunkline.compiled import COMPILED_MODULES, missing_modules, why_not_compiled
 from trunkline.endpoint.server import BACKLOG
 
+if TYPE_CHECKING:
+    from trunkline.asyncio.link import Link
+
 __all__ = [
-    "Engine", "Listener", "choose_engine", "create_connection", "create_server", "engine_info", "stop_accepting",
+    "Engine", "Listener", "adopt", "choose_engine", "create_connection", "create_server", "engine_info",
+    "stop_accepting",
 ]  # fmt: skip
 
 Engine = Literal["auto", "reactor", "transports"]
@@ -137,6 +142,34 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
         return protocol
     open_connection = tls.connect if "ssl" in kwargs else epoll.connect
     return await open_connection(loop, factory, unix, **kwargs)
+
+
+def adopt(connection: Link, transport: asyncio.Transport, engine: Engine = "auto") -> bool:
+    """Let the reactor carry a connection that a transport of the event loop has carried so far.
+
+    The reactor gets a descriptor of its own of the same socket, and the transport is closed without the peer noticing.
+
+    Returns:
+        Whether it does so: it runs here, and the transport has a socket, no TLS, and nothing left to send.
+
+    Raises:
+        ValueError: if `engine` is unknown, or is "reactor", which can't be used here.
+    """
+    if choose_engine(engine, connection.loop) == "transports" or transport.get_extra_info("sslcontext") is not None:
+        return False
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0 or transport.is_closing() or transport.get_write_buffer_size() > 0:
+        return False
+    try:
+        duplicate = socket.socket(fileno=os.dup(sock.fileno()))
+    except OSError:  # the process has no descriptor left
+        return False
+    duplicate.setblocking(False)
+    transport.pause_reading()
+    transport.set_protocol(asyncio.Protocol())  # it hears of the end of the transport, in place of the connection
+    transport.close()
+    epoll.adopt(connection, duplicate)
+    return True
 
 
 def _arguments_given(kwargs: dict[str, Any]) -> dict[str, Any]:

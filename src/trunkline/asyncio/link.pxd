@@ -30,8 +30,10 @@ cdef class Receive(Waiter):
     cdef Link connection
     cdef bint iterating
     cdef readonly bint fragment
+    cdef bint event
 
     cdef bint has_something(self)
+    cdef bint _loop_ends(self)
     cdef object _wait_a_turn(self)
     cdef object _nothing_there(self)
 
@@ -43,7 +45,7 @@ cdef class Spares:
 
 cdef Spares spares
 
-cdef Receive receive(Link connection, bint iterating=*, bint fragment=*)
+cdef Receive receive(Link connection, bint iterating=*, bint fragment=*, bint event=*)
 
 cdef class Messages:
     cdef Link connection
@@ -76,6 +78,10 @@ cdef class Link(BaseConnection):
     cdef public object closed_waiter
     cdef double drop_at, due
 
+    cdef object event_of(self, object message)
+    cdef object last_event(self)
+    cdef object wait_in_line(self, Receive receiver)
+    cdef object call_next_in_line(self)
     cdef object after_receiving(self, bint may_wake_now)
     cdef object _wake_receiver(self, Receive receiver, bint may_wake_now)
     cdef object _wake_for_batch(self, Receive receiver)

@@ -178,7 +178,9 @@ def shared_on(loop: asyncio.AbstractEventLoop) -> Shared:
 
 
 @cython.cfunc
-def receive(connection: Link, iterating: cython.bint = False, fragment: cython.bint = False) -> Receive:
+def receive(
+    connection: Link, iterating: cython.bint = False, fragment: cython.bint = False, event: cython.bint = False
+) -> Receive:
     """Make a `Receive`, or use one again; passing by `__init__` saves most of the time."""
     made: Receive | None = spares.take()
     if made is None:
@@ -187,18 +189,20 @@ def receive(connection: Link, iterating: cython.bint = False, fragment: cython.b
     made.connection = connection
     made.iterating = iterating
     made.fragment = fragment
+    made.event = event
     return made
 
 
 @cython.final
 @cython.cclass
 class Receive(Waiter):
-    """Awaitable of `recv()`, of one turn of `async for`, and of one fragment."""
+    """Awaitable of `recv()`, of one turn of `async for`, of one fragment, and of one event of `receive_event`."""
 
     if not cython.compiled:
         connection: Link | None
         iterating: bool
         fragment: bool
+        event: bool
 
     @cython.cfunc
     def step(self) -> object:
@@ -209,6 +213,9 @@ class Receive(Waiter):
             raise RuntimeError("cannot reuse already awaited recv()")
         inbox = connection.session.inbox
         if connection.receiver is not None and connection.receiver is not self:
+            if self.event:
+                connection.wait_in_line(self)
+                return self.wait()
             raise already_receiving("recv_streaming" if self.fragment else "recv", "coroutine")
         connection.budget -= 1
         if connection.budget < 0:
@@ -220,6 +227,8 @@ class Receive(Waiter):
             return self._nothing_there()
         connection.receiver = None
         self.connection = None
+        if self.event:
+            message = connection.event_of(message)
         spares.put(self)
         return message
 
@@ -230,7 +239,15 @@ class Receive(Waiter):
         session: Session = connection.session
         if self.fragment:
             return session.inbox.size() > 0
-        return session.inbox.ready() or (self.iterating and session.phase != 1 and session.ended_normally())
+        return session.inbox.ready() or (session.phase != 1 and (self.event or self._loop_ends()))
+
+    @cython.cfunc
+    def _loop_ends(self) -> cython.bint:
+        """Whether a loop over messages is at its end: with the close frame, not only with TCP. Between them, others
+        can't send to this peer.
+        """
+        connection: Link = self.connection  # type: ignore[assignment]
+        return self.iterating and connection.session.phase != 1 and connection.session.ended_normally()
 
     @cython.cfunc
     def _wait_a_turn(self) -> object:
@@ -244,14 +261,15 @@ class Receive(Waiter):
     @cython.cfunc
     def _nothing_there(self) -> object:
         connection: Link = self.connection  # type: ignore[assignment]
-        if self.iterating and connection.session.phase != 1 and connection.session.ended_normally():
-            # The loop over messages ends with the close frame, not only with TCP: between them, others can't send to
-            # this peer.
+        if self._loop_ends():
             connection.receiver = None
             raise StopAsyncIteration
         if connection.session.pending_fault is not None:
             connection.session.settle(connection.clock())
             connection.attend()
+        if self.event and connection.session.phase != 1:
+            connection.receiver = None
+            return connection.last_event()
         if not connection.lost:
             connection.receiver = self
             return self.wait()
@@ -263,6 +281,8 @@ class Receive(Waiter):
         connection: Link | None = self.connection
         if connection is not None and connection.receiver is self:
             connection.receiver = None
+        if connection is not None and self.event:
+            connection.call_next_in_line()
 
 
 @cython.final
@@ -453,6 +473,28 @@ class Link(BaseConnection):
             self.session.inbox.paused = False
             if not self.lost:
                 self.transport.resume_reading()
+
+    # For a subclass that hands out events
+
+    @cython.cfunc
+    def event_of(self, message: object) -> object:
+        """The event that tells of a message."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    def last_event(self) -> object:
+        """The event that tells of the end of the connection."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    def wait_in_line(self, receiver: Receive) -> None:
+        """Another task receives already: wake `receiver` when that one has its event."""
+        raise NotImplementedError
+
+    @cython.cfunc
+    def call_next_in_line(self) -> None:
+        """No task receives any more: wake the next one, if there is one."""
+        raise NotImplementedError
 
     # Sending
 
@@ -729,6 +771,18 @@ class Link(BaseConnection):
             self._limit_sending_the_rest()
         else:
             self.write_eof()
+
+    def end_refused(self) -> None:
+        """A response that opens no connection was sent: let the client close.
+
+        Closing with unread data resets the connection, and the client may never see the response: end our half only.
+        """
+        if self.transport.can_write_eof():
+            self.write_eof()
+            self.transport.resume_reading()
+            self.drop_after(self.options.close_timeout or 10)
+        else:
+            self.transport.close()
 
     def write_eof(self) -> None:
         """End our half of the stream, unless the peer has cut the connection: `connection_lost` comes then."""

@@ -179,13 +179,10 @@ class ServerLink(Link):
         handshake = self._opening()
         self.log_refusal(response, handshake.exception, handshake.accept_called)
         self.transport.write(handshake.serialize(response))
-        # Closing with unread data resets the connection, and the client may never see the response: end our half only.
-        if self.transport.can_write_eof() and not self.half_closed:
-            self.write_eof()
-            self.transport.resume_reading()
-            self.drop_after(self.options.close_timeout or 10)
-        else:
+        if self.half_closed:
             self.transport.close()
+        else:
+            self.end_refused()
 
     # The handler
 

@@ -32,6 +32,7 @@ OPTIONAL = (
     ("greenlet", "handlers that share threads", "trunkline[fibers]"),
     ("pyjwt", "tokens of rooms", "trunkline[realtime]"),
     ("cryptography", "tokens of rooms with a public key", "trunkline[realtime]"),
+    ("uvicorn", "applications of FastAPI and other frameworks", "trunkline[uvicorn]"),
     ("uvloop", "another event loop", "uvloop"),
 )
 

@@ -22,6 +22,7 @@ The closing handshake (section 7) in one table. "EOF" is the end of our half of 
     OPEN      close frame received    the same, back    by server   CLOSING
     OPEN      fail()                  close             by server   CLOSING
     OPEN      settle() of a fault     close             by server   CLOSING
+    OPEN      cut()                   none              yes         CLOSING
     OPEN      end of stream           none              yes         CLOSED
     CLOSING   close frame received    none              by server   CLOSING
     CLOSING   end of stream           none              yes         CLOSED
@@ -448,9 +449,7 @@ class Session(FrameSink):
             self.deflating = self.deflater.wants(SMALLEST, compress)  # in fragments, a message is likely to be long
         if not self.deflating:
             return first, payload
-        data = self.deflater.fragment(
-            payload.encode() if isinstance(payload, str) else payload, fin, compress is False
-        )
+        data = self.deflater.fragment(payload.encode() if isinstance(payload, str) else payload, fin, compress is False)
         return first | RSV1 if starts else first, data
 
     def _trace_received(self, frame: Frame) -> None:
@@ -549,6 +548,20 @@ class Session(FrameSink):
             self.close_sent = close
             self._enter_closing(payload)
         self._await_end_of_stream()
+
+    def cut(self, now: float) -> None:
+        """End the stream without a close frame, and listen no more; the peer's code is 1006 (section 7.1.5)."""
+        if self.phase != OPEN:
+            return
+        if self.pending_fault is not None:
+            self.settle(now)
+            return
+        self.now = now
+        self.reader.stop()
+        self.phase = CLOSING
+        self.stop_keepalive()
+        self._start_close_timeout()
+        self.eof_wanted = self.attention = True
 
     def _enter_closing(self, payload: bytes) -> None:
         self.attention = True

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,3 +15,4 @@ async def listen(
     **kwargs: Any,
 ) -> Listener: ...
 async def connect(loop: asyncio.AbstractEventLoop, factory: Callable[[], Link], unix: bool, **kwargs: Any) -> Link: ...
+def adopt(connection: Link, sock: socket.socket) -> None: ...

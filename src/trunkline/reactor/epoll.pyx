@@ -746,6 +746,13 @@ async def connect(loop, factory, unix, **kwargs):
     return connection
 
 
+def adopt(Link connection, sock):
+    """Carry a connection whose socket something else has carried so far."""
+    cdef Transport transport = Transport()
+    carry(transport, connection.loop, sock)
+    transport.start(connection)
+
+
 async def connected_socket(loop, unix, *, sock=None, path=None, host=None, port=None, family=0, proto=0, flags=0,
                            local_addr=None):
     """A non-blocking socket; for the arguments see `loop.create_connection` and `loop.create_unix_connection`."""

@@ -1,0 +1,1 @@
+"""trunkline under ASGI servers."""

@@ -1,0 +1,7 @@
+from trunkline.asyncio.link cimport Link, Receive
+
+cpdef object message_of(dict event)
+
+cdef class ASGILink(Link):
+    cdef public bint connect_told
+    cdef list waiting_receivers

@@ -1,0 +1,1 @@
+from trunkline.asyncio.link import receive as receive
