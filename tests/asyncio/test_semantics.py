@@ -278,7 +278,7 @@ def test_closing_a_server_forgets_no_connection_on_its_way_in(world: World) -> N
     async def main() -> None:
         async with world.serve(idle):
             pass  # loops open descriptors of their own when they are first needed
-        before = descriptors()
+        open_before = descriptors()
         gc.collect()
         gc.disable()  # what only it would close is lost
         try:
@@ -289,7 +289,7 @@ def test_closing_a_server_forgets_no_connection_on_its_way_in(world: World) -> N
                     await turns(behind)
                     server.close()
                 await server.wait_closed()
-            await eventually(lambda: descriptors() <= before)
+            await eventually(lambda: descriptors() <= open_before)
         finally:
             gc.enable()
 
