@@ -1,4 +1,4 @@
-"""What compression costs, in time and in bytes: the tables of docs/explanation/compression.md.
+"""Measure the cost of compression, in time and in bytes: the tables of docs/explanation/compression.md.
 
     python -m benchmarks.compression
 
@@ -197,7 +197,7 @@ def compare_sizes(seconds: float) -> None:
 
 
 def compare_fanout(seconds: float) -> None:
-    """One message for many connections, µs for each of them; what the socket costs is not in it."""
+    """One message for many connections, µs for each of them, without the cost of the socket."""
     heading("", "compressed once", "each compressed for itself")
     deflaters = [Deflater(BITS, True, {"memLevel": MEMORY}) for _ in range(CONNECTIONS)]
 

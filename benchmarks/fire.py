@@ -41,7 +41,7 @@ TICK = 0.002  # seconds that the publisher sleeps when nothing is due
 LARGEST = 50  # numbers in a command
 WINDOW = 2000  # numbers without an answer, above which the publisher waits
 FRAMES = 256  # that are remembered, see `replies`
-PATIENCE = 120  # seconds for everybody to have everything, once the publisher has stopped
+PATIENCE = 120  # seconds in which each client must have everything, once the publisher has stopped
 PADDING = "x" * 60
 
 

@@ -72,7 +72,7 @@ class Process:
 
     def __init__(self, command: list[str], core: int, environment: Mapping[str, str] = NOTHING) -> None:
         self.name = " ".join(Path(word).name for word in command)
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe that nobody reads would block the process)
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe without a reader would block the process)
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a session found: one JSON file per workload, with every run, and the figures drawn from it."""
+"""Results of a session: one JSON file per workload, with every run, and the figures drawn from it."""
 
 import json
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
-"""What it costs to keep history: publications a second, and the time to find what a client missed.
+"""Measure the cost of history: publications a second, and the time to find what a client missed.
 
     python -m benchmarks.stores
 
 For each store, publishers publish 200 bytes at a time in channels that keep 100 publications each, and wait for the
-answer before they go on. Then a client asks for the newest 100 of a channel: of one that has a subscriber, which is
-in memory, and of one that has to be read from the disk.
+answer before they go on. Then a client asks for the newest 100 of two channels. One has a subscriber, and
+so is in memory; the other one has to be read from the disk.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Bar:
-    """What trunkline may cost: at most `limit` times the yardstick, or `limit` itself if that is None."""
+    """The cost that trunkline may have: at most `limit` times the yardstick, or `limit` itself if that is None."""
 
     workload: str
     yardstick: Peer | str | None
@@ -345,7 +345,7 @@ def check_peers(names: list[str] | None) -> None:
     """Make sure that each name is the library or the label of a peer.
 
     Raises:
-        ValueError: a name is nobody's.
+        ValueError: no peer has that name.
     """
     everyone = list(dict.fromkeys(peer for workload in WORKLOADS for peer in workload.peers))
     for name in names or []:

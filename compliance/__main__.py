@@ -15,7 +15,7 @@ from compliance.testees import ComplianceError, Testee, choose
 from compliance.verdicts import NOT_RUN, Verdict, completed, describe, faults, list_cases, read_verdicts
 
 REPORTS = Path(__file__).parent / "reports"
-#: What takes the most time: compressed messages, but for those of 256 bytes to 8 KiB. And what kosoku can't run.
+#: The cases that take the most time: compressed messages, but for 256 bytes to 8 KiB; and those that kosoku can't run.
 SLOW = ("12.2.3", "12.5.*", *(f"{group}.*.{number}" for group in (12, 13) for number in (1, 2, *range(7, 19))))
 
 

@@ -1,4 +1,4 @@
-"""What complete runs found: a JSON file for each implementation and role, kept beside the code.
+"""Results of complete runs: a JSON file for each implementation and role, kept beside the code.
 
 So a run of one implementation changes its part of the page, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""What a suite found: one verdict per case, read from its report."""
+"""The findings of a suite: one verdict per case, read from its report."""
 
 import json
 from collections import Counter
@@ -90,7 +90,7 @@ def describe(verdicts: list[Verdict]) -> str:
 
 
 def faults(verdicts: list[Verdict]) -> list[Verdict]:
-    """What must not be: neither OK nor informational."""
+    """The verdicts that must not be: neither OK nor informational."""
     return [verdict for verdict in verdicts if verdict.behaviour not in ("OK", "INFORMATIONAL")]
 
 

@@ -1,4 +1,4 @@
-"""A game: collect the coin before the others. The server moves everybody, and tells how things stand."""
+"""A game: collect the coin before the others. The server moves all players, and tells them how things stand."""
 
 import asyncio
 import random
@@ -37,7 +37,7 @@ players: dict[str, Player] = {}
 coin = [500, 500]
 
 rt = Realtime()
-arena = rt.channel("arena", slow="drop_oldest")  # an old state of the world is of no use to anybody
+arena = rt.channel("arena", slow="drop_oldest")  # an old state of the world is of no use to a player
 
 
 @rt.on_connect

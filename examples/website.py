@@ -1,4 +1,4 @@
-"""What the examples have in common: a server with a page at /, trunkline.js beside it, and a `Realtime`."""
+"""The common part of the examples: a server with a page at /, trunkline.js beside it, and a `Realtime`."""
 
 import asyncio
 import contextlib

@@ -21,7 +21,7 @@ TARGETS: dict[str, Callable[[random.Random], str | None]] = {
 
 
 def run(target: str, seed: int) -> str | None:
-    """Run one target once; what it finds, or what it raises, is a finding."""
+    """Run one target once; a difference or an exception is a finding."""
     try:
         return TARGETS[target](random.Random(seed))
     except Exception:

@@ -43,9 +43,9 @@ class SlowBroker(MemoryBroker):
 
     async def history(self, *arguments: Any, **named: Any) -> Any:
         await self.pause()
-        found = await super().history(*arguments, **named)
+        history = await super().history(*arguments, **named)
         await self.pause()
-        return found
+        return history
 
 
 class Library:

@@ -86,7 +86,7 @@ async def _talk(draw: random.Random) -> str | None:
                 talker.connection.make_room()
             if draw.random() < 0.05:
                 talker.client.closed()
-            if draw.random() < 0.1:  # more than those who don't read can have waiting
+            if draw.random() < 0.1:  # more than clients that don't read can have waiting
                 await node.publisher.publish(room, "room:a", Publication(b'"%s"' % (b"x" * 2000)))
         finding = _judge(talkers)
         listener.connection.take()

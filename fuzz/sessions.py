@@ -211,7 +211,7 @@ class Run:
                 case "receive_data" | "receive_eof" | "on_deadline" | "settle":
                     getattr(session, step.call)(*step.arguments, self.now)
                 case "close" | "fail" | "ping":
-                    # Drivers ask first: what happens on a connection that isn't open is none of the session's cases.
+                    # Drivers ask first: calls on a connection that isn't open are none of the session's cases.
                     if int(session.state) == 1:
                         getattr(session, step.call)(*step.arguments, self.now)
                 case "send":

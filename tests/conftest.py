@@ -1,4 +1,4 @@
-"""What all tests share: which of them an interpreted build leaves out, and what a skipped test means."""
+"""Settings of all tests: which of them an interpreted build leaves out, and the meaning of a skipped test."""
 
 import importlib.machinery
 import importlib.util

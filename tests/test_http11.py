@@ -1,4 +1,4 @@
-"""http11: requests and responses on the wire; what would break their first line is refused."""
+"""http11: requests and responses on the wire; a text that would break their first line is refused."""
 
 import os
 import re
@@ -73,7 +73,7 @@ def test_environment():
 
 
 def parsed(library, data, parse, *, eof=True):
-    """What a parser of a library makes of these bytes: the values, or what it raises."""
+    """The values that a library parses from these bytes, or the exception."""
     reader = library.streams.StreamReader()
     reader.feed_data(data)
     if eof:

@@ -103,7 +103,7 @@ def test_what_is_not_json_is_refused_where_it_stops_being_json(data: str | bytes
         ('{"user":{"name":"Ada","age":"x"}}', Envelope, "$.user.age"),
         ('[1,"a"]', list[int], "$[1]"),
         ('{"a":1}', dict[int, int], "$"),
-        ('{"user":{"name":"Ada","age":36},"(byte 3)":1}', Envelope, "$"),  # the peer's words mislead nobody
+        ('{"user":{"name":"Ada","age":36},"(byte 3)":1}', Envelope, "$"),  # the peer's words can't mislead a reader
     ],
 )
 def test_what_is_of_another_type_is_refused_with_its_path(data: str, type: Any, path: str) -> None:

@@ -66,7 +66,7 @@ def test_write_marks(limit: Any, expected: Any) -> None:
 def test_timeouts(name: str) -> None:
     for value in (None, 0, 0.5, 1e9):
         assert getattr(Options(**{name: value}), name) == value
-    for value in (1e10, math.inf):  # which nobody waits for, and not every clock can
+    for value in (1e10, math.inf):  # so long that not every clock can tell
         assert getattr(Options(**{name: value}), name) is None
     for wrong in (-1, math.nan):
         with pytest.raises(ValueError, match=f"{name} is {wrong}: it must be a number of seconds"):

@@ -16,7 +16,7 @@ Parser = Callable[[Any], Generator[None, None, Any]]
 
 
 def outcome(reader: Any, parser: Parser, pieces: list[bytes], eof: bool) -> Any:
-    """What a parser makes of a stream that comes in pieces: its result, what it raises, or None if it waits."""
+    """The result of a parser for a stream that comes in pieces, its exception, or None if it waits."""
     running = parser(reader)
     try:
         for piece in [b"", *pieces, None]:

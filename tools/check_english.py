@@ -2,7 +2,9 @@
 
     python tools/check_english.py [PATH ...]
 
-Each sentence has at most 25 words, and begins with the thing that acts, as in "The client …".
+Each sentence has at most 25 words, and begins with the thing that acts, as in "The client …". No variable has a
+participle for its name, such as `found`. Chinese has full-width punctuation.
+
 Prints each sentence that breaks a rule, with its place. Exits with 1 if there are any.
 """
 
@@ -20,14 +22,17 @@ FOLDERS = ("src", "tests", "tools", "benchmarks", "compliance", "examples", "fuz
 PAGES = ("README.md", "CONTRIBUTING.md")
 SUFFIXES = frozenset({".py", ".pyx", ".pxd", ".md"})
 
-VAGUE_SUBJECT = re.compile(r"(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)\s+(?!if\b)[a-z]")
-VAGUE_WORD = re.compile(r"\b(?:whoever|somebody|someone)\b", re.IGNORECASE)
+VAGUE_SUBJECT = re.compile(
+    r"(?:^(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)|; (?:who|what|whatever))\s+(?!if\b)[a-z]"
+)
+VAGUE_WORD = re.compile(r"(?<!\")\b(?:whoever|(?:some|any|every|no)body|someone|everyone)\b(?!\")", re.IGNORECASE)
 END_OF_SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*(?:[A-Z0-9]|trunkline|uvicorn|websockets|kosoku))")
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|No)\.\s")
 CODE = re.compile(r"`+[^`]*`+|\[([^\]]*)\]\([^)]*\)|https?://\S+")
-LABEL = re.compile(r"^[\w*`., |()\[\]]+:\s+")  # "name: meaning", as in a list of arguments
+LABEL = re.compile(r"^[\w*`.,|()\[\]]+(?: [\w*`.,|()\[\]]+){0,2}:\s+")  # "name: meaning", as in a list of arguments
 WORD = re.compile(r"[\w'’./-]*[a-zA-Z][\w'’./-]*")  # no figures, of which lists of test cases consist
 MARKDOWN_ASIDE = re.compile(r"    |\s*(?:[|#>!]|---|===|\?\?\?|<)")
+PARTICIPLES = frozenset({"found", "retained", "late"})
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,:;?!(]|[,:;?!)][\u4e00-\u9fff]")
 
@@ -121,7 +126,7 @@ def complaints_about(text: str) -> Iterator[str]:
                 yield f"Chinese has full-width punctuation: {sentence}"
         elif len(words) > MOST_WORDS:
             yield f"{len(words)} words, at most {MOST_WORDS}: {sentence}"
-        elif VAGUE_SUBJECT.match(sentence) and not sentence.rstrip().endswith("?"):
+        elif VAGUE_SUBJECT.search(sentence) and not sentence.rstrip().endswith("?"):
             yield f"name the thing that acts: {sentence}"
         elif VAGUE_WORD.search(sentence):
             yield f"name the client, the caller, the task: {sentence}"
@@ -130,14 +135,26 @@ def complaints_about(text: str) -> Iterator[str]:
 READERS = {".py": of_python, ".pyx": of_cython, ".pxd": of_cython, ".md": of_markdown}
 
 
+def complaints_about_names(source: str) -> Iterator[tuple[int, str]]:
+    """Variables and parameters that say what happened to a thing, not what the thing is."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.arg) and node.arg in PARTICIPLES:
+            yield node.lineno, f"name the thing, not what happened to it: {node.arg}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in PARTICIPLES:
+            yield node.lineno, f"name the thing, not what happened to it: {node.id}"
+
+
 def check(paths: list[Path]) -> list[str]:
     """All complaints about files, and the files in folders."""
     complaints: list[str] = []
     files = (file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))))
     for file in files:
         if file.suffix in SUFFIXES and "node_modules" not in file.parts:
-            for block in READERS[file.suffix](file.read_text(encoding="utf-8")):
+            text = file.read_text(encoding="utf-8")
+            for block in READERS[file.suffix](text):
                 complaints += [f"{file}:{block.line}: {complaint}" for complaint in complaints_about(block.text)]
+            if file.suffix == ".py":
+                complaints += [f"{file}:{line}: {complaint}" for line, complaint in complaints_about_names(text)]
     return complaints
 
 

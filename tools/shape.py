@@ -104,9 +104,7 @@ def report(root: Path) -> Iterator[str]:
     yield "longest classes: " + ", ".join(classes[:MOST])
     yield f"{len(functions)} functions over {LONG_FUNCTION} lines: " + ", ".join(functions)
     loops = circles(paths, root)
-    yield f"{len(loops)} circles of imports" + "".join(
-        f"\n    {' <-> '.join(circle)}" for circle in loops
-    )
+    yield f"{len(loops)} circles of imports" + "".join(f"\n    {' <-> '.join(circle)}" for circle in loops)
     yield f"{twice(paths)} runs of {SAME_LINES} lines stand in several files"
 
 

@@ -1,4 +1,4 @@
-"""What every Python client needs: options, a loop, and the dialogue with the runner (see load/wire.h)."""
+"""Tools for every Python client: options, a loop, and the dialogue with the runner (see load/wire.h)."""
 
 import argparse
 import json

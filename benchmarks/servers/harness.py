@@ -1,4 +1,4 @@
-"""What every Python server needs: options, a loop, a port to announce, and an end."""
+"""Tools for every Python server: options, a loop, a port to announce, and an end."""
 
 import argparse
 import asyncio
@@ -48,7 +48,7 @@ def main(start: Start) -> None:
 
 
 async def _serve(start: Start, options: Options) -> None:
-    # os._exit: a server that is no longer wanted has nobody to say goodbye to.
+    # os._exit: a server that is no longer wanted needs no closing handshakes.
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os._exit, 0)
     server = await start(options)  # kept: a server may live only as long as its object
     print("listening", options.sock.getsockname()[1], flush=True)

@@ -34,4 +34,4 @@ async def _serve(library: ModuleType) -> None:
         await nursery.start(serve)
         print("listening", listeners[0].socket.getsockname()[1], flush=True)
         await trio.lowlevel.wait_readable(sys.stdin.fileno())
-        os._exit(0)  # a server that is no longer wanted has nobody to say goodbye to
+        os._exit(0)  # a server that is no longer wanted needs no closing handshakes

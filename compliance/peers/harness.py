@@ -1,4 +1,4 @@
-"""What every peer needs: a role, a port to announce, and the dialogue with the fuzzing server."""
+"""Tools for every peer: a role, a port to announce, and the dialogue with the fuzzing server."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ def main(serve: Serve, receive: Receive, echo: Echo) -> None:
 
 
 async def _serve(serve: Serve) -> None:
-    # os._exit: a server that is no longer wanted has nobody to say goodbye to.
+    # os._exit: a server that is no longer wanted needs no closing handshakes.
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os._exit, 0)
     sock = socket.create_server(("127.0.0.1", 0))
     server = await serve(sock)  # kept: a server may live only as long as its object

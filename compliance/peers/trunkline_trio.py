@@ -34,7 +34,7 @@ async def be_server() -> None:
         await nursery.start(run)
         print("listening", listeners[0].socket.getsockname()[1], flush=True)
         await trio.lowlevel.wait_readable(sys.stdin.fileno())
-        os._exit(0)  # a server that is no longer wanted has nobody to say goodbye to
+        os._exit(0)  # a server that is no longer wanted needs no closing handshakes
 
 
 async def echo(url: str) -> None:

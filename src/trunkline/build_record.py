@@ -1,6 +1,6 @@
 """The modules that the build of this installation wanted. setup.py puts its own in the place of this one.
 
-This one is that of sources in place, which nobody built, and of TRUNKLINE_EXTENSIONS=off.
+This one is that of sources in place, which were never built, and of TRUNKLINE_EXTENSIONS=off.
 """
 
 #: Names of the modules to compile.

@@ -18,8 +18,8 @@ The same holds in the Python processes that the program starts after that, such 
 a directory of trunkline in the variable `PYTHONPATH`. A process without that variable has to call `install` itself, and
 so has one that ignores it, as with `python -I`.
 
-Programs and their peers may depend on habits of websockets, so two more are the same: every message is compressed where
-compression was agreed on, and the records about connections at INFO have the texts of websockets alone.
+Programs and their peers may depend on habits of websockets, so two more are the same. Every message is compressed where
+compression was agreed on. The records about connections at INFO have the texts of websockets alone.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Request(Message):
 
     Args:
         path: the request target, a path with its query.
-        headers: the headers; what isn't `Headers` is made them.
+        headers: the headers; another value than `Headers` is made them.
         method: the method.
         protocol: the protocol's name and version.
     """
@@ -139,7 +139,7 @@ class Response(Message):
     Args:
         status_code: the status, for example 101.
         reason_phrase: the status in words.
-        headers: the headers; what isn't `Headers` is made them.
+        headers: the headers; another value than `Headers` is made them.
         body: the body.
     """
 

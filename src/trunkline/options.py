@@ -19,7 +19,7 @@ __all__ = [
 
 LONGEST_TIMEOUT = 100 * 365 * 86400  # seconds; not all clocks and event loops can count further
 
-#: "deflate", "deflate-all" or None; what it can't be is refused by `check_compression`, also where Cython compiles.
+#: "deflate", "deflate-all" or None; other values are refused by `check_compression`, also where Cython compiles.
 Compression = str | None
 
 #: Seconds, or None for no limit; under this name, compiled code takes an int, too.
@@ -99,11 +99,11 @@ class Options:
         self._keep("write_marks", (high or 0, low or 0))
 
     def _keep(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # frozen for everybody else
+        object.__setattr__(self, name, value)  # frozen for all other code
 
 
 def check_timeout(name: str, seconds: float | None) -> float | None:
-    """A timeout, or None for one that nobody lives to see.
+    """A timeout, or None for one that is longer than any life.
 
     Raises:
         TypeError: if it is no number.

@@ -1,4 +1,4 @@
-"""What systemd gives to a service: sockets that listen already (socket activation), and a place to report to.
+"""The gifts of systemd to a service: sockets that listen already (socket activation), and a place to report to.
 
 Sources: sd_listen_fds(3) and sd_notify(3). A socket that systemd holds takes connections while the service restarts, so
 no client is turned away. Any service manager that speaks these protocols will do.
@@ -40,13 +40,13 @@ def listening_socket(name: str | None = None) -> socket.socket:
     Raises:
         LookupError: if there is none, or more than one.
     """
-    found = [sock for key, socks in listening_sockets().items() for sock in socks if name is None or key == name]
-    if len(found) == 1:
-        return found[0]
+    sockets = [sock for key, socks in listening_sockets().items() for sock in socks if name is None or key == name]
+    if len(sockets) == 1:
+        return sockets[0]
     wanted = "" if name is None else f" named {name!r}"
     names = ", ".join(listening_sockets()) or "none"
     raise LookupError(
-        f"this process was started with {len(found)} listening sockets{wanted} (names: {names}): start it from a "
+        f"this process was started with {len(sockets)} listening sockets{wanted} (names: {names}): start it from a "
         "systemd socket unit, or as `systemd-socket-activate --listen 8765 python app.py`"
     )
 

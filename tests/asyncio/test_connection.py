@@ -1,4 +1,4 @@
-"""What a connection does with its transport: prompt sends, fairness, back-pressure in both directions, ends."""
+"""A connection and its transport: prompt sends, fairness, back-pressure in both directions, ends."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ async def keepalive(library: Library) -> Any:
         yield (await closed(library, local.recv()))[:2]
     async with connected(library, ping_interval=MS) as (local, remote):
         await asyncio.sleep(10 * MS)
-        yield remote.protocol.frames  # nobody started it
+        yield remote.protocol.frames  # no test started it
 
 
 async def handshake(library: Library) -> Any:

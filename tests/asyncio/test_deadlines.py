@@ -1,4 +1,4 @@
-"""Deadlines that share timers: none is missed, none comes early, and what is over costs nothing."""
+"""Deadlines that share timers: none is missed, none comes early, and past ones cost nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program may rely on, whatever carries its connections: one suite for all engines, event loops and modes.
+"""Promises to programs, on any carrier of connections: one suite for all engines, event loops and modes.
 
 Each test takes a `world`: an engine together with a kind of event loop. Nothing depends on how long something takes:
 where something must *not* happen, the test counts what happens instead of waiting.
@@ -559,7 +559,7 @@ def test_sending_to_others_when_a_connection_ends(world: World) -> None:
 
 
 def test_broadcast_within_handlers_of_its_receivers(world: World) -> None:
-    """Everyone tells everyone, while some leave."""
+    """Every client sends to all others, while some leave."""
     members, leavers, rounds = 8, 3, 5
 
     async def main() -> None:

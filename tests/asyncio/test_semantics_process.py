@@ -1,4 +1,4 @@
-"""What a program may rely on that needs a process of its own: the end of a loop, fork, running out of descriptors."""
+"""Promises to programs that need a process of their own: the end of a loop, fork, running out of descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was sent has left, and a task that is at work delays nothing of others: on all engines, event loops and modes.
+"""When a send returns, its bytes have left, and a busy task delays no other: on all engines, event loops and modes.
 
 `trunkline.testing.conformance.sending` holds what all drivers promise; here is what needs an event loop of asyncio.
 """

@@ -1217,7 +1217,7 @@ def test_tls_connections_close_at_once(side: str) -> None:
             uri = f"wss://localhost:{port_of(server)}"
             async with trunkline.connect(uri, ssl=client_context, proxy=None) as client:
                 ends = {"client": client, "server": await accepted.connection()}
-                async with asyncio.timeout(5):  # TLS has no half-close: nobody may wait for close_timeout
+                async with asyncio.timeout(5):  # TLS has no half-close: the server may not wait for close_timeout
                     await ends[side].close(4000, "bye")
                     for ws in ends.values():
                         await ws.wait_closed()

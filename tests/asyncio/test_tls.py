@@ -1,4 +1,4 @@
-"""TLS is the same on the reactor and on the transports of the event loop, and harms nobody when it fails."""
+"""TLS is the same on the reactor and on the transports of the event loop, and harms no other client when it fails."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_client_whose_tls_begins_when_the_server_is_closed_is_refused(engine: st
     async def main() -> None:
         async with (
             serve(echo, engine) as server,
-            await TlsPeer.connect(port_of(server)) as late,
+            await TlsPeer.connect(port_of(server)) as slow_peer,
             connect(server, engine),
         ):
             server.close()
             await server.wait_closed()
-            await late.shake_hands(tls_contexts()[1])
-            await late.send(request())
-            assert status_of(await late.read_head()) == 503
+            await slow_peer.shake_hands(tls_contexts()[1])
+            await slow_peer.send(request())
+            assert status_of(await slow_peer.read_head()) == 503
 
     run_clean(main)
 

@@ -1,4 +1,4 @@
-"""A few seconds of fire: nobody misses anything, unless the store forgets; and then it is noticed."""
+"""A few seconds of fire: no client misses anything, unless the store forgets; and then the program says so."""
 
 import subprocess
 import sys

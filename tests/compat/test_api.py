@@ -1,7 +1,7 @@
 """Every public name of websockets 17.4, its members and its parameters, against what stands in for it.
 
-What trunkline adds is fine as long as every call that websockets accepts means the same here: more keyword arguments
-with defaults, more methods. `ABSENT` names all that is missing, with the reason.
+trunkline may add keyword arguments with defaults, and methods, as long as every call that websockets accepts means the
+same here. `ABSENT` names all that is missing, with the reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What calls with mistakes in them raise: the same there and here, to the letter, since tests of programs compare."""
+"""Exceptions of calls with mistakes: the same there and here, to the letter, since tests of programs compare."""
 
 from __future__ import annotations
 

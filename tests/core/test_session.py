@@ -639,7 +639,7 @@ def test_keepalive(side: Side) -> None:
     assert session.deadline() == 150.5
     receive(session, PONG, payload, now=121.0)
     assert session.latency == 0.5
-    assert session.acknowledged == []  # nobody asked
+    assert session.acknowledged == []  # it was not asked for
     assert session.deadline() == 140.5
 
 

@@ -64,7 +64,7 @@ def compressed(payload: bytes) -> bytes:
 
 
 def transfer(sender: Session, receiver: Session) -> list[Any]:
-    """What arrives of all that a session has to send, and how: the messages, and whether they were compressed."""
+    """The messages that arrive of all that a session has to send: the messages, and whether they were compressed."""
     data = b"".join(sender.take_outgoing())
     receiver.receive_data(data, 0.0)
     assert receiver.close_sent is None
@@ -125,7 +125,7 @@ def test_every_message_may_have_to_be_compressed(side: Side, takeover: bool, com
 
 
 def test_a_message_for_all_is_what_each_of_them_agreed_on() -> None:
-    """The same broadcast goes plain to most, and compressed to those who need it."""
+    """The same broadcast goes plain to most, and compressed to those that need it."""
     message = PreparedMessage("short")
     for every in (False, True, False, True):
         sender, receiver = deflating(every=every), deflating(Side.CLIENT)

@@ -1,4 +1,4 @@
-"""What tests of the core share: sinks that record, streams to read, and a parser that is not the one under test."""
+"""Tools for tests of the core: sinks that record, streams to read, and a parser that is not the one under test."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def streams(masked: bool = True) -> st.SearchStrategy[bytes]:
     return st.lists(messages(masked), max_size=4).map(b"".join)
 
 
-# What a peer must not send to a server that takes messages up to 1 MiB: name, bytes, close code, reason
+# Bytes that a peer must not send to a server that takes messages up to 1 MiB: name, bytes, close code, reason
 
 START = encode_frame(TEXT, b"a", fin=False)
 

@@ -1,4 +1,4 @@
-"""What clients of all drivers decide: redirects, and when to connect again."""
+"""Decisions of clients on all drivers: redirects, and when to connect again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What connections of all drivers share: messages in fragments, both ways."""
+"""The part of connections that all drivers share: messages in fragments, both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers of all drivers decide: hooks that may be coroutine functions, and those that nobody can wait for."""
+"""Decisions of servers on all drivers: hooks that may be coroutine functions, and those that can't be awaited."""
 
 from __future__ import annotations
 

@@ -46,13 +46,17 @@ def agreed(extension: PerMessageDeflate) -> tuple[bool, bool, int, int]:
 
 def params(text: str) -> list[Any]:
     """Parameters as they stand in a header."""
-    [(_, found)] = parse_extension(f"permessage-deflate; {text}" if text else "permessage-deflate")
-    return found
+    [(_, parameters)] = parse_extension(f"permessage-deflate; {text}" if text else "permessage-deflate")
+    return parameters
 
 
-def header(found: Any) -> str:
+def header(parameters: Any) -> str:
     """What `params` reads."""
-    return build_extension([("permessage-deflate", list(found))]).removeprefix("permessage-deflate").removeprefix("; ")  # type: ignore[list-item]
+    return (
+        build_extension([("permessage-deflate", list(parameters))])
+        .removeprefix("permessage-deflate")
+        .removeprefix("; ")
+    )  # type: ignore[list-item]
 
 
 # Wrong parameters, sent by either side
@@ -86,7 +90,7 @@ def test_invalid_offers_and_answers(text: str, error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("name", [SERVER_BITS, CLIENT_BITS, SERVER_FRESH, CLIENT_FRESH])
 def test_empty_values(name: str) -> None:
-    """The grammar of the header knows none, but who calls a factory may."""
+    """The grammar of the header knows none, but the caller of a factory may."""
     with pytest.raises(InvalidParameterValue, match=f"empty value for parameter {name}"):
         ServerPerMessageDeflateFactory().process_request_params([(name, "")], [])
     with pytest.raises(InvalidParameterValue, match=f"empty value for parameter {name}"):
@@ -138,8 +142,8 @@ def test_the_same_extension_twice() -> None:
     ],
 )
 def test_answers_of_a_server(settings: Any, offer: str, answer: str, expected: tuple[bool, bool, int, int]) -> None:
-    found, extension = ServerPerMessageDeflateFactory(**settings).process_request_params(params(offer), [])
-    assert header(found) == answer
+    parameters, extension = ServerPerMessageDeflateFactory(**settings).process_request_params(params(offer), [])
+    assert header(parameters) == answer
     assert agreed(extension) == expected
 
 

@@ -97,7 +97,7 @@ TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 
 @given(st.sampled_from([FOR, PROTO, FORWARDED]), TEXT)
 def test_a_client_cannot_change_what_its_proxy_says(name, text):
-    """Whatever stands before the entry of the proxy has no influence."""
+    """Text before the entry of the proxy has no influence."""
     proxy = "for=192.0.2.1;proto=http" if name == FORWARDED else "192.0.2.1" if name == FOR else "http"
     headers = Headers()
     if text.strip():

@@ -1,6 +1,6 @@
 """trunkline speaks with other implementations, as their server and as their client.
 
-A foreign peer does the same whoever connected (see `peers/dialogue.py`): each test runs with every peer in both roles.
+A foreign peer does the same as server and as client (see `peers/dialogue.py`), and each test runs in both roles.
 """
 
 from __future__ import annotations

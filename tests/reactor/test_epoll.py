@@ -138,7 +138,7 @@ def test_a_stream_that_the_program_ended_loses_the_connection(way: str, caplog: 
 
 @pytest.mark.parametrize("call", ["abort", "close", "write_eof", "write", "socket"])
 def test_what_waits_in_the_connection_was_sent_before(call: str) -> None:
-    """Frames may wait in batches of a handler that was quick: whatever is done to the transport comes behind them."""
+    """Frames may wait in batches of a handler that was quick: later calls of the transport come behind them."""
     behind = b"\x81\x01!"
 
     def act(transport: Any) -> None:

@@ -75,7 +75,7 @@ def message(*parts: bytes, opcode: int = BINARY) -> bytes:
 
 
 def answers(server: ServerProcess, *data: bytes, offer: str = OFFER) -> list[bytes | int | None]:
-    """What comes back for each of these: a payload, or the close code, behind which TCP must end."""
+    """The answer to each of these: a payload, or the close code, behind which TCP must end."""
 
     async def main() -> list[bytes | int | None]:
         results: list[bytes | int | None] = []

@@ -284,7 +284,7 @@ def test_refuse_twice() -> None:
 
 @pytest.mark.parametrize("accepted", [False, True])
 def test_answer_to_a_client_that_is_gone(accepted: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Programs answer when they are ready, and can't know that nobody waits any more."""
+    """Programs answer when they are ready, and can't know that the client has gone."""
     protocol = ServerProtocol()
     event = received(protocol, request())
     protocol.receive_eof()

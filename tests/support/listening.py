@@ -21,7 +21,7 @@ def queue_of(sock: socket.socket) -> int:
 
 
 def longest_queue() -> int:
-    """What a server has by default: 4,096, or less where the system allows less."""
+    """The backlog of a server by default: 4,096, or less where the system allows less."""
     return min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 

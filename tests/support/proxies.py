@@ -45,7 +45,7 @@ class HTTPProxy:
     Args:
         credentials: "user:password" that it wants, or None.
         answer: what it says once it can tunnel; "" to hang up instead.
-        names: addresses of names that it knows and nobody else does.
+        names: addresses of names that this proxy alone knows.
 
     Attributes:
         requests: heads of the requests that it got.
@@ -83,7 +83,7 @@ class SOCKS5Proxy:
 
     Args:
         credentials: "user:password" that it wants, or None.
-        names: addresses of names that it knows and nobody else does.
+        names: addresses of names that this proxy alone knows.
 
     Attributes:
         requests: hosts that it was asked for.

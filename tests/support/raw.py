@@ -114,7 +114,7 @@ class RawPeer:
         return self.incoming.take(len(self.incoming))
 
     async def outcome(self) -> int | None:
-        """What the other side answers in the end: an HTTP status, or None when it closes without a word."""
+        """The last answer of the other side: an HTTP status, or None when it closes without a word."""
         data = await self.read_to_eof()
         return status_of(data) if data.startswith(b"HTTP/") else None
 

@@ -849,5 +849,5 @@ def test_the_goodbye_of_tls_may_come_with_the_close_frame() -> None:
     serving = in_thread(serve_once)
     with connect("wss://localhost", sock=here, ssl=client_context, close_timeout=None):
         pass
-    assert serving.result()  # it was answered, and nobody waited
+    assert serving.result()  # it was answered, and no thread waited
     there.close()

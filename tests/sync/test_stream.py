@@ -102,14 +102,14 @@ def test_long_waits(seconds: float) -> None:
     close(client, server)
 
 
-@pytest.mark.parametrize(("found", "expected"), [([], False), ([[], [], ["x"]], True)])
-def test_waits_in_parts(found: list[list[str]], expected: bool) -> None:
+@pytest.mark.parametrize(("events", "expected"), [([], False), ([[], [], ["x"]], True)])
+def test_waits_in_parts(events: list[list[str]], expected: bool) -> None:
     """A part of the time is enough if it brings something, else the parts are the whole time."""
     waited: list[float | None] = []
 
     def wait(seconds: float | None) -> list[str]:
         waited.append(seconds)
-        return found.pop(0) if found else []
+        return events.pop(0) if events else []
 
     assert wait_in_parts(wait, 3.5 * 86400) is expected
     assert waited == [86400, 86400, 86400] + [0.5 * 86400] * (not expected)

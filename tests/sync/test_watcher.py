@@ -1,4 +1,4 @@
-"""The thread that watches connections: what it does for those that nobody receives from, and what it leaves alone."""
+"""The thread that watches connections: it reads for those from which no thread receives, and for no others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_leaves_who_receives_alone() -> None:
         eventually(lambda: not ws.carrier.watched)
         peer.send(encode_frame(0, b"a", mask=None))
         assert receiving.result() == "tea"
-        eventually(lambda: ws.carrier.watched)  # again, as nobody receives now
+        eventually(lambda: ws.carrier.watched)  # again, as no thread receives now
 
 
 def test_sleeps_when_there_is_nothing_to_do() -> None:

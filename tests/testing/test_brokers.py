@@ -177,7 +177,7 @@ def test_memory_is_neither_durable_nor_shared(scenario: Scenario, monkeypatch: p
 
 
 class Cluster(BrokerEvents):
-    """What several nodes share: the history, and who subscribes to what."""
+    """The state that several nodes share: the history, and who subscribes to what."""
 
     def __init__(self) -> None:
         self.broker: MemoryBroker | None = None

@@ -186,7 +186,7 @@ async def test_a_cut_connection() -> None:
 
 @in_memory
 async def test_ends_of_streams() -> None:
-    """Each half ends for itself; what was written before arrives."""
+    """Each half ends for itself; earlier bytes still arrive."""
     loop = asyncio.get_running_loop()
     servers: list[Any] = []
 

@@ -52,8 +52,8 @@ def test_a_tree_that_keeps_the_rules(tree: Path) -> None:
 )
 def test_an_import_against_the_rules(tree: Path, name: str, text: str, expected: str) -> None:
     write(tree, name, text)
-    [found] = check_layers.check(tree)
-    assert expected in found
+    [complaint] = check_layers.check(tree)
+    assert expected in complaint
 
 
 def test_a_rule_about_a_layer_that_is_gone(tree: Path) -> None:

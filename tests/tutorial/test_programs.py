@@ -45,7 +45,7 @@ def command(program: str, port: int) -> list[str]:
 
 
 def run_client(program: str, port: int) -> str:
-    """Run a client program of the tutorial to its end; what it prints."""
+    """Run a client program of the tutorial to its end, and return its output."""
     result = subprocess.run(
         command(program, port),
         env=environment(PYTHONUTF8="1"),

@@ -1,7 +1,7 @@
 """Which web pages may open a WebSocket to the chat room.
 
-A browser lets any page connect to any WebSocket server and tells the server where the page came from, in the header
-field ``Origin`` (RFC 6455 section 10.2). Other clients send no ``Origin``, and need no check: nobody can trick them.
+A browser lets any page connect to any WebSocket server. It tells the server where the page came from, in the header
+field ``Origin`` (RFC 6455 section 10.2). Other clients send no ``Origin``, and need no check: a page can't trick them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["is_welcome"]
 def is_welcome(origin: str | None, host: str, allowed: Collection[str] = ()) -> bool:
     """Tell whether a handshake from ``origin`` may go on.
 
-    Welcome are clients without an origin, the ``allowed`` origins, and the page that this server itself served: its
-    origin has the ``host`` that the request is for, and that host is an address, localhost, or this machine's name.
-    Without the last condition a page could point its own domain name at this server (DNS rebinding).
+    The server accepts clients without an origin, the ``allowed`` origins, and the page that it served itself. The
+    origin of that page has the ``host`` that the request is for. That host is an address, localhost, or this machine's
+    name. Without the last condition a page could point its own domain name at this server (DNS rebinding).
 
     Args:
         origin: value of the header field Origin, ``None`` if there was none.

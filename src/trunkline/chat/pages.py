@@ -1,4 +1,4 @@
-"""What the chat room answers to plain HTTP requests: its page, the files of the page, and whether it is alive."""
+"""Answers of the chat room to plain HTTP requests: its page, the files of the page, and whether it is alive."""
 
 from __future__ import annotations
 

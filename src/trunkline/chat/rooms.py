@@ -54,7 +54,7 @@ class Limits:
 
 
 class Who(msgspec.Struct):
-    """What a page says when it connects: the name that its user wants to be known by."""
+    """The data with which a page connects: the name that its user wants to be known by."""
 
     name: str = ""
 
@@ -98,7 +98,7 @@ class Rooms:
         await self.realtime.plain(connection, channel, info={"name": self._guest()})
 
     async def close(self) -> None:
-        """Disconnect everybody, and close the store."""
+        """Disconnect all clients, and close the store."""
         self._forgets = False
         for task in self._forgetting:
             task.cancel()
@@ -185,7 +185,7 @@ def clean_name(name: str) -> str:
 
 
 def check_name(client: Client, **parameters: str) -> None:
-    """Let nobody into a channel that is not `channel_of` a room."""
+    """Refuse a channel that is not `channel_of` a room."""
     for quoted in parameters.values():
         name = unquote(quoted)
         if not is_room_name(name) or quote(name, safe=UNESCAPED) != quoted:

@@ -83,7 +83,7 @@ def connect(
         else:
             code = asyncio.run(converse(opening, partial(talk_through_pipe, wait=wait), mark=""))
     except BrokenPipeError:
-        raise  # nobody reads what we print: click ends quietly
+        raise  # the reader of our output has gone: click ends quietly
     except (OSError, InvalidHandshake) as error:  # TimeoutError is an OSError
         raise click.ClickException(f"cannot connect to {url}: {error or type(error).__name__}") from error
     except ValueError as error:  # an option holds what the handshake cannot
@@ -153,7 +153,7 @@ async def standard_input() -> AsyncIterator[bytes]:
 
     def read() -> None:
         # os.read, because sys.stdin keeps a lock while it waits, and the interpreter cannot exit without that lock.
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants the rest
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task wants the rest
             while read_ahead.acquire() and (chunk := os.read(sys.stdin.fileno(), CHUNK)):
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
             loop.call_soon_threadsafe(chunks.put_nowait, b"")
@@ -202,7 +202,7 @@ def split_header(header: str) -> tuple[str, str]:
 
 
 def tls_options(url: str, insecure: bool) -> dict[str, Any]:
-    """Trust those whom the system trusts, or everybody."""
+    """Trust the authorities that the system trusts, or any certificate."""
     if not insecure:
         return {}
     if not url.lower().startswith("wss://"):

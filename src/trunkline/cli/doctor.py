@@ -53,7 +53,7 @@ def doctor() -> None:
     ):
         table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
         for _ in range(3):
-            table.add_column(overflow="fold")  # a path cut short helps nobody
+            table.add_column(overflow="fold")  # a path cut short is of no use
         for row in rows:
             table.add_row(*row)
         console.print(table, "")

@@ -259,7 +259,7 @@ class Inflater:
 
     @cython.cfunc
     def _inflate_whole(self, data: bytes, max_size: cython.Py_ssize_t) -> bytes | None:
-        """A message of one frame, as nearly all are, in one go; None leaves it to those who do it step by step."""
+        """A message of one frame, as nearly all are, in one go; None leaves it to callers that do it step by step."""
         stream = self._start(len(data))
         payload: bytes = stream.decompress(data + END, max_size + 1)
         if len(payload) > max_size:

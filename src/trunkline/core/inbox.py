@@ -52,7 +52,7 @@ class Inbox:
     """
 
     def __init__(self, high: int | None = None, low: int | None = None) -> None:
-        self.first: Any = None  # str, bytes or Fragment; what follows it is in `items`
+        self.first: Any = None  # str, bytes or Fragment; the next ones are in `items`
         self.items: list[Any] | None = None  # None, also in the list, where an item was taken
         self.head = 0  # items before it were taken
         self.assembling: list[Fragment] | None = None  # fragments of the message that recv() is collecting

@@ -125,7 +125,7 @@ class Reader:
         self.length = 0
         # what of it came so far
         self.cut_header = b""
-        self.payload: Any = None  # made by `payload_new`, filled before anybody else sees it
+        self.payload: Any = None  # made by `payload_new`, filled before other code sees it
         self.is_ascii = True  # as far as it came
         self.capacity = 0
         self.filled = 0
@@ -165,7 +165,7 @@ class Reader:
         self.sink = self.trace = None  # type: ignore[assignment]
 
     def describe_end(self) -> str:
-        """What to say when the stream ends here: how much came of the part of a frame that is cut, if one is."""
+        """Describe the end of the stream: how much came of the part of a frame that is cut, if one is."""
         if self.payload is not None:
             return f"stream ends after {self.filled} bytes, expected {self.length} bytes"
         came = len(self.cut_header)

@@ -156,7 +156,7 @@ class Session(FrameSink):
         self.close_sent: Close | None = None
         self.close_rcvd_then_sent: bool | None = None
         self.failure: BaseException | None = None  # what ended the connection, if it was not a closing handshake
-        self.unlogged: Exception | None = None  # a failure that is nobody's but ours or an extension's
+        self.unlogged: Exception | None = None  # a failure that is ours, or an extension's
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.close_timeout = close_timeout

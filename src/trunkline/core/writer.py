@@ -144,7 +144,7 @@ class PreparedMessage(PreparedFrame):
         super().__init__(0x80 | self.opcode, message.encode() if isinstance(message, str) else as_payload(message))
         self.compress = compress
         self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the kind of the deflater
-        self.history: SharedHistory | None = None  # of those who get it compressed
+        self.history: SharedHistory | None = None  # of the connections that get it compressed
 
     def __len__(self) -> int:
         """Size of the payload in bytes."""

@@ -1,4 +1,4 @@
-"""What an extension must offer: derive from these classes to write one."""
+"""The classes from which an extension derives."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ cdef bytes MIDDLE = b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSo
 
 
 cdef class Terms:
-    """What a server agrees to for one combination of offers; `lines` are those of the answer that say so."""
+    """An agreement of a server about one combination of offers; `lines` are the lines of the answer about it."""
 
     cdef object subprotocol
     cdef tuple extensions
@@ -75,7 +75,7 @@ cdef class FastPath:
     Args:
         headers: headers that the server adds to each answer.
         rules: arguments of `ServerNegotiation`. Each extension that a factory makes must have a method `another()`,
-            which makes one with the same parameters, and the factory's answer must depend on the offer alone.
+            which makes one with the same parameters. The answer of the factory must depend on the offer alone.
     """
 
     cdef dict rules, terms

@@ -158,7 +158,7 @@ class _Head:
         return bytes(first_line + line + b"\r\n")
 
     def invalid(self, fault: str | Exception, head: bytes = b"") -> InvalidMessage:
-        """Return the exception for bytes that aren't a message; what is wrong with them is its cause.
+        """Return the exception for bytes that aren't a message, with the fault as its cause.
 
         Args:
             fault: what is wrong.

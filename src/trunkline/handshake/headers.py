@@ -222,7 +222,7 @@ def parse_token68(header: str, pos: int, header_name: str) -> tuple[str, int]:
 
 
 def parse_quoted_string(header: str, pos: int, header_name: str) -> tuple[str, int]:
-    """Read a quoted string (RFC 9110 section 5.6.4); what is returned is no longer quoted."""
+    """Read a quoted string (RFC 9110 section 5.6.4), and return it without the quotes."""
     quoted, pos = _expect("quoted string", _quoted_string, header, pos, header_name)
     return re.sub(r"\\(.)", r"\1", quoted[1:-1]), pos
 

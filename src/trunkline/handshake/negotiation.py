@@ -1,7 +1,7 @@
 """The terms that both sides of a connection agree on: origin, extensions, subprotocol. Nothing here is HTTP/1.1.
 
-So the same rules serve every carrier of a request: HTTP/1.1, which server.py and client.py add, an extended CONNECT of
-HTTP/2 (RFC 8441), or an application server that has read the request already.
+So the same rules serve every carrier of a request. That may be HTTP/1.1, which server.py and client.py add, an extended
+CONNECT of HTTP/2 (RFC 8441), or an application server that has read the request already.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class ServerHandshake(ServerNegotiation):
         self.exception: Exception | None = None
 
     def receive_data(self, data: bytes) -> Request | None:
-        """Return the request once it is complete, else None; what comes after that is added to ``remaining``.
+        """Return the request once it is complete, else None; later bytes are added to ``remaining``.
 
         Raises:
             InvalidHandshake: if the bytes aren't a request, or a limit is exceeded. Answer with :meth:`refuse`.

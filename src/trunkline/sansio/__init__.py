@@ -1,1 +1,1 @@
-"""The protocol without I/O, for those who bring a network layer of their own."""
+"""The protocol without I/O, for programs that bring a network layer of their own."""

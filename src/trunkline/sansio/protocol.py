@@ -1,4 +1,4 @@
-"""A WebSocket connection without I/O, for those who bring a network layer of their own.
+"""A WebSocket connection without I/O, for programs that bring a network layer of their own.
 
 Feed it what comes from the network, and after every call write what it has to send::
 
@@ -217,8 +217,9 @@ class Protocol:
         return order
 
     def _has_ended(self) -> bool:
-        """Whether it is known how the connection ended: for one that moves its bytes itself, once the loop over its
-        messages ends, which doesn't wait for TCP.
+        """Whether it is known how the connection ended.
+
+        A connection that moves its bytes itself knows it once the loop over its messages ends, without TCP.
         """
         return self.state is CLOSED or (self._joined and bool(self._session.ended_normally()))
 
@@ -308,12 +309,12 @@ class Protocol:
         raise NotImplementedError
 
     def _end_handshake(self) -> None:
-        """There will be no connection, and what follows doesn't matter."""
+        """There will be no connection, and later bytes don't matter."""
         self._session.reader.stop()
         self._session.eof_wanted = True
 
     def events_received(self) -> list[Event]:
-        """What was received since the last call: a request or response, then frames. Call it after ``receive_...``."""
+        """The events since the last call: a request or response, then frames. Call it after ``receive_...``."""
         events, self._events = self._events, []
         return events
 

@@ -1,4 +1,4 @@
-"""What the conformance suite asks of a driver: an adapter, by which a test in one thread uses a driver in another.
+"""An adapter between a driver and the conformance suite: a test in one thread uses a driver in another.
 
 A driver is what gives the protocol sockets, a clock and tasks: `trunkline.asyncio`, or yours. Its
 adapter derives from `Driver`, or, if it has an event loop, from `AsyncDriver`.
@@ -101,7 +101,7 @@ class Driver(ABC):
         """End the world.
 
         Raises:
-            AssertionError: if anything is left in it, or failed where nobody looked.
+            AssertionError: if anything is left in it, or a task failed unseen.
         """
 
     @abstractmethod
@@ -171,7 +171,7 @@ class Driver(ABC):
 
 
 class AsyncDriver(Driver):
-    """A driver with coroutines, whichever runs them; what is left to define is `start` and the world around it."""
+    """A driver with coroutines, on any event loop; a subclass defines `start` and the world around it."""
 
     features = frozenset(Driver.FEATURES) - {"timeouts"}
 

@@ -1,6 +1,6 @@
 """A program in memory: connections without sockets, and waiting that takes no time.
 
-`run` is `asyncio.run` on a loop whose network is inside of it: `serve` listens and `connect` connects as ever, on any
+`run` is `asyncio.run` on a loop whose network is inside of it. `serve` listens and `connect` connects as ever, on any
 host and port, but nothing leaves the process. When nothing is left to do, the clock goes forward to the next timer.
 So a test of a keepalive after 20 s is over at once, and gives the same result each time. When there is no timer either,
 every task waits for another one: that is an error, at once.
@@ -48,7 +48,7 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         self._clock = JumpingSelector()
         super().__init__(self._clock)
         self._listening: dict[int | str, MemoryServer] = {}
-        self._ports = itertools.count(49152)  # the first that is free for anybody (RFC 6335 section 6)
+        self._ports = itertools.count(49152)  # the first that any program may use (RFC 6335 section 6)
 
     def time(self) -> float:
         return self._clock.now
@@ -198,7 +198,7 @@ class MemorySocket:
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end of a connection; what is written comes out of the other one, in the next turn of the loop."""
+    """One end of a connection; written bytes come out of the other one, in the next turn of the loop."""
 
     def __init__(self, loop: MemoryLoop, protocol: Any, address: Address, peer_address: Address) -> None:
         super().__init__({"sockname": address, "peername": peer_address})

@@ -13,7 +13,7 @@ __all__ = ["make_certificate", "new_tls_contexts", "tls_contexts"]
 
 @functools.cache
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server named localhost, and of a client that trusts it and nobody else.
+    """Contexts of a server named localhost, and of a client that trusts it alone.
 
     Raises:
         FileNotFoundError: if there is no `openssl` command.
@@ -22,7 +22,7 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def new_tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The same, not shared with anybody; the client has the certificate, too, and the server trusts it."""
+    """The same, not shared with other tests; the client has the certificate, too, and the server trusts it."""
     with tempfile.TemporaryDirectory() as directory:
         certificate, key = make_certificate(Path(directory))
         server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""What every foreign peer does, whoever connected: it echoes messages, and obeys a few text messages that are commands.
+"""The behaviour of every foreign peer, as server and as client: it echoes messages, and obeys a few commands.
 
 | command              | the peer                                                     |
 | -------------------- | ------------------------------------------------------------ |

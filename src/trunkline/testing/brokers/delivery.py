@@ -73,7 +73,7 @@ async def keeps_channels_apart(stage: Stage) -> None:
 
 @broker_scenario()
 async def tells_of_joins_and_leaves(stage: Stage) -> None:
-    """Joins and leaves reach those who subscribe, in order, and leave no trace in the history."""
+    """Joins and leaves reach the subscribers, in order, and leave no trace in the history."""
     here, elsewhere = stage.channel("here"), stage.channel("elsewhere")
     await stage.broker.subscribe(here)
     await stage.broker.publish_join(elsewhere, BOB)
@@ -86,7 +86,7 @@ async def tells_of_joins_and_leaves(stage: Stage) -> None:
 
 @broker_scenario()
 async def delivers_without_history(stage: Stage) -> None:
-    """Without size or ttl a publication is delivered only; what was kept before stays."""
+    """Without size or ttl a publication is delivered only; the history keeps its older ones."""
     channel = stage.channel()
     await stage.broker.subscribe(channel)
     [kept] = await stage.publish(channel, b"kept")

@@ -73,7 +73,7 @@ async def reverses_from_beyond_the_newest(stage: Stage) -> None:
 
 @broker_scenario()
 async def keeps_the_newest(stage: Stage) -> None:
-    """No more than `size` stay, the size of the newest publication; who missed others is told."""
+    """No more than `size` stay, the size of the newest publication; a client that missed others learns it."""
     channel = stage.channel()
     positions = await stage.publish(channel, b"1", b"2", b"3", b"4", size=3)
     equal(summary(await stage.broker.history(channel)), ([b"2", b"3", b"4"], True), "of three")
@@ -134,7 +134,7 @@ async def removes_history(stage: Stage) -> None:
 
 @broker_scenario()
 async def never_uses_an_offset_twice(stage: Stage) -> None:
-    """However long a channel rests: who remembers a place in it recovers all that followed, or learns that he can't."""
+    """However long a channel rests: a client that knows a position recovers the rest, or learns that it can't."""
     channel = stage.channel()
     positions = [await stage.position(channel), *await stage.publish(channel, b"1", b"2", ttl=10)]
     await stage.clock.advance(366 * 86400)
@@ -142,9 +142,9 @@ async def never_uses_an_offset_twice(stage: Stage) -> None:
         await stage.publish(stage.channel(f"other {number}"), b"x")
     await stage.publish(channel, b"3", b"4", b"5", ttl=10)
     for seen, position in enumerate(positions):
-        found, complete = summary(await stage.broker.history(channel, since=position))
+        data, complete = summary(await stage.broker.history(channel, since=position))
         if complete:
-            equal((seen, found), (2, [b"3", b"4", b"5"]), f"recovered since {position}")
+            equal((seen, data), (2, [b"3", b"4", b"5"]), f"recovered since {position}")
 
 
 @broker_scenario()

@@ -52,7 +52,7 @@ async def finishes_before_it_closes(stage: Stage) -> None:
 
 @broker_scenario(needs="durable")
 async def remembers_over_a_restart(stage: Stage) -> None:
-    """Publications, offsets and epoch survive; who was there before recovers."""
+    """Publications, offsets and epoch survive; a client that knows an older position recovers."""
     channel, expired = stage.channel(), stage.channel("expired")
     start = await stage.position(channel)
     await stage.broker.publish(channel, Publication(b"1", info=ADA, tags={"a": "b"}, key="k"), size=10, ttl=60)
@@ -74,7 +74,7 @@ async def remembers_over_a_restart(stage: Stage) -> None:
 
 @broker_scenario(needs="durable")
 async def forgets_over_a_restart(stage: Stage) -> None:
-    """Limits hold while nobody is there: what expired meanwhile is gone, what was removed stays removed."""
+    """Limits hold while no node runs: expired publications are gone, and removed ones stay removed."""
     old, removed = stage.channel("old"), stage.channel("removed")
     [first] = await stage.publish(old, b"1", ttl=10)
     await stage.clock.advance(6)

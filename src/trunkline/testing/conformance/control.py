@@ -10,7 +10,7 @@ from trunkline.testing.wire import PING, PONG, TEXT, RawFrame
 
 @scenario(*BOTH)
 def answers_pings(world: World) -> None:
-    """Section 5.5.2: a pong with the same payload, whether or not anybody receives."""
+    """Section 5.5.2: a pong with the same payload, whether or not a task receives."""
     with world.link() as (_, peer):
         for payload in (b"", b"a", bytes(125)):
             peer.send_frame(PING, payload)
@@ -75,7 +75,7 @@ def keepalive_pings_and_measures(world: World) -> None:
 
 @scenario(*BOTH)
 def keepalive_drops_a_silent_peer(world: World) -> None:
-    """No pong within `ping_timeout`: 1011, and who receives or sends learns that it was the keepalive."""
+    """No pong within `ping_timeout`: 1011, and calls that receive or send learn that it was the keepalive."""
     with world.link(ping_interval=0.01, ping_timeout=0.02, close_timeout=0.05) as (ws, peer):
         receiving = ws.start("recv")
         assert peer.read_close() == 1011

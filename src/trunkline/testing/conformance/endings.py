@@ -13,7 +13,7 @@ from trunkline.testing.wire import BINARY, CLOSE, PONG, TEXT, encode_frame, requ
 
 @scenario(*BOTH)
 def stream_ends_without_a_close_frame(world: World) -> None:
-    """Section 7.1.5: code 1006; what came before is received, then ConnectionClosedError is raised."""
+    """Section 7.1.5: code 1006; earlier messages are received, then ConnectionClosedError is raised."""
     with world.link() as (ws, peer):
         peer.send_frame(TEXT, b"a")
         peer.end()
@@ -55,7 +55,7 @@ def connection_is_reset(world: World) -> None:
 
 @scenario(*BOTH)
 def peer_vanishes_while_sending_waits(world: World) -> None:
-    """A call that waits for the peer to read learns that there is nobody any more."""
+    """A call that waits for the peer to read learns that the peer is gone."""
     with world.link(ping_interval=None) as (ws, peer):
         calls = [ws.start("send", bytes(1 << 20)) for _ in range(30)]
         assert peer.read_frame().payload == bytes(1 << 20)  # so they have begun

@@ -102,7 +102,7 @@ def broken_close_frames_are_refused(world: World) -> None:
 
 @scenario(*BOTH)
 def nothing_is_heard_after_a_fault(world: World) -> None:
-    """Section 7.1.7: what follows a fault isn't processed; what came before it is, and may be answered."""
+    """Section 7.1.7: bytes behind a fault aren't processed; messages before it are, and may be answered."""
     with world.link() as (ws, peer):
         peer.send(peer.frame(TEXT, b"before") + peer.frame(TEXT, b"\xff") + peer.frame(TEXT, b"after"))
         assert ws.recv() == "before"

@@ -22,7 +22,7 @@ def answer(world: World, *headers: str, data: bytes | None = None, **options: An
 
 @scenario(SERVER)
 def accepts_a_request(world: World) -> None:
-    """Section 4.2.2: the example of section 1.3; what follows the request is a frame."""
+    """Section 4.2.2: the example of section 1.3; a frame follows the request."""
     with world.serve() as server, world.peer_of(server) as peer:
         peer.send(request("X-Test: a", path="/chat?room=1") + peer.frame(TEXT, b"early"))
         head = peer.read_head()
@@ -114,7 +114,7 @@ def slow_server_times_out(world: World) -> None:
 
 @scenario(CLIENT)
 def nobody_listens(world: World) -> None:
-    """`connect` raises OSError where nobody listens."""
+    """`connect` raises OSError where no server listens."""
     with world.listen() as listener:
         uri = listener.uri
     with expect(OSError):

@@ -85,7 +85,7 @@ def ignores_empty_lines_before_a_request(world: World) -> None:
 
 @scenario(SERVER)
 def treats_a_later_version_as_http_1_1(world: World) -> None:
-    """RFC 9110 section 2.5: what is of the same major version is understood."""
+    """RFC 9110 section 2.5: a server understands all requests of the same major version."""
     with world.serve() as server:
         with world.peer_of(server) as peer:
             peer.send(request(path="/HTTP/1.2").replace(b"HTTP/1.1", b"HTTP/1.2"))

@@ -1,4 +1,4 @@
-"""What keeps memory and time bounded: sizes, queues, back-pressure in both directions."""
+"""Limits of memory and time: sizes, queues, back-pressure in both directions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def messages_have_a_limited_number_of_fragments(world: World) -> None:
 
 @scenario(*BOTH)
 def a_full_queue_stops_reading(world: World) -> None:
-    """`max_queue`: who doesn't receive doesn't read, so the peer feels it; who receives again gets everything."""
+    """`max_queue`: a program that doesn't receive slows the peer down; one that receives again gets everything."""
     with world.link(max_queue=8, ping_interval=None) as (ws, peer):
         frame = peer.frame(BINARY, bytes(4096))
         sent = peer.send_until_blocked(frame, limit=64 * MIB, patience=0.3)
@@ -107,7 +107,7 @@ def no_limit_to_the_queue(world: World) -> None:
 
 @scenario(*BOTH)
 def send_waits_for_a_peer_that_does_not_read(world: World) -> None:
-    """Back-pressure: `send` returns when the message is on its way, and what waits is bounded."""
+    """Back-pressure: `send` returns when the message is on its way, and the bytes that wait are bounded."""
     with world.link(ping_interval=None) as (ws, peer):
         calls = [ws.start("send", bytes(MIB)) for _ in range(30)]
         assert peer.read_frame().payload == bytes(MIB)  # so they have begun

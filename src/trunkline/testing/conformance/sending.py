@@ -62,7 +62,7 @@ def read(peer: Peer, frames: list[RawFrame]) -> None:
 
 @scenario(*BOTH)
 def what_was_sent_has_left(world: World) -> None:
-    """Whatever sends has sent when it returns: what the caller does then delays nothing."""
+    """A call has sent when it returns: the next steps of the caller delay nothing."""
     with world.link() as (ws, peer):
         for send, frames in ways_to_send(world, ws).values():
             with Gate() as gate:
@@ -73,7 +73,7 @@ def what_was_sent_has_left(world: World) -> None:
 
 @scenario(SERVER, needs=("tls",))
 def what_was_sent_has_left_with_tls(world: World) -> None:
-    """The same where bytes are encrypted first; `broadcast`, which waits for nobody, may leave that to others."""
+    """The same where bytes are encrypted first; `broadcast`, which never waits, may leave that to others."""
     server_context, client_context = tls_contexts()
     with world.serve(ssl=server_context) as server, Peer.connect(server.address[:2], tls=client_context) as peer:
         peer.open()

@@ -109,10 +109,10 @@ def logs_each_connection(world: World) -> None:
 def closing_tells_clients_to_go(world: World) -> None:
     """Section 7.4.1: 1001 by default, or the code and reason that are given; handshakes without a request get 503."""
     for options, code, reason in (({}, 1001, b""), ({"code": 1012, "reason": "restart"}, 1012, b"restart")):
-        with world.serve() as server, world.peer_of(server) as peer, world.peer_of(server) as late:
+        with world.serve() as server, world.peer_of(server) as peer, world.peer_of(server) as slow_peer:
             peer.open()
             ws = server.accept()
-            late.send(request()[:30])
+            slow_peer.send(request()[:30])
             with Peer.connect(server.address[:2]) as probe:  # all before it have been accepted
                 probe.open()
                 server.accept()
@@ -121,11 +121,11 @@ def closing_tells_clients_to_go(world: World) -> None:
                 assert (frame.close_code, frame.payload[2:]) == (code, reason)
                 assert probe.read_close() == code
                 with contextlib.suppress(EOFError, ConnectionError):
-                    assert status_of(late.read_head()) == 503
+                    assert status_of(slow_peer.read_head()) == 503
                 peer.send_close(code)
                 probe.send_close(code)
                 peer.close()
-                late.close()
+                slow_peer.close()
             server.release()
             closing.result()
             assert ws.state is State.CLOSED
@@ -137,22 +137,22 @@ def closing_tells_clients_to_go(world: World) -> None:
 def closing_lets_opening_handshakes_finish(world: World) -> None:
     """A client whose request is on its way when the server closes is let in, and told to go like the others."""
     for options, code in (({}, 1001), ({"code": 1012}, 1012), ({"close_connections": False}, None)):
-        with world.serve() as server, world.peer_of(server) as late, world.peer_of(server) as probe:
+        with world.serve() as server, world.peer_of(server) as slow_peer, world.peer_of(server) as probe:
             server.raw.grace = PATIENCE
-            late.send(request()[:30])
+            slow_peer.send(request()[:30])
             probe.open()  # all before it have been accepted
             server.accept()
             closing = server.start_closing(**options)
             eventually(lambda: not accepts(server.address), "the server stops listening")
-            late.send(request()[30:])
-            assert status_of(late.read_head()) == 101
+            slow_peer.send(request()[30:])
+            assert status_of(slow_peer.read_head()) == 101
             ws = server.accept()
             if code is None:
                 ws.send("welcome")
-                assert late.read_frame().payload == b"welcome"
+                assert slow_peer.read_frame().payload == b"welcome"
                 assert not closing.done()
             server.release()
-            for peer in (late, probe):
+            for peer in (slow_peer, probe):
                 assert peer.read_close() == (code or 1000)
                 peer.send_close()
                 peer.close()

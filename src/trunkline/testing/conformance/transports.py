@@ -36,7 +36,7 @@ def tls_at_both_ends(world: World) -> None:
 
 @scenario(SERVER, needs=("tls",))
 def tls_client_that_hangs_up(world: World) -> None:
-    """A client that connects and says nothing, nonsense, or hangs up, harms nobody."""
+    """A client that connects and says nothing, nonsense, or hangs up, harms no other client."""
     server_context, client_context = tls_contexts()
     with world.serve(ssl=server_context, open_timeout=0.3) as server:
         for nonsense in (b"", b"GET / HTTP/1.1\r\n\r\n"):

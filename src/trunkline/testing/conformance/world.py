@@ -1,4 +1,4 @@
-"""What a scenario has in its hands: connections of the driver under test, and peers that the scenario plays itself."""
+"""The objects of a scenario: connections of the driver under test, and peers that the scenario plays itself."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Connection:
         self.start("wait_closed").result()
 
     def ping(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a ping; what it returns is for `wait_for_pong`."""
+        """Send a ping; its result is for `wait_for_pong`."""
         return self.start("ping", *args, **kwargs).result()
 
     def wait_for_pong(self, ping: Any) -> None:
@@ -196,7 +196,7 @@ class World:
         self.driver = driver
         self.role = role
         self.log: list[str] = []
-        self.logger = logging.Logger("conformance")  # one that nobody else has handlers for
+        self.logger = logging.Logger("conformance")  # one for which no other test has handlers
         self.logger.addHandler(Keeper(self.log))
         self.stack = contextlib.ExitStack()
         self._watched: list[weakref.ref[Any]] = []
@@ -314,7 +314,7 @@ class World:
         self.driver.call(self.driver.broadcast, [ws.raw for ws in connections], message, **options)
 
     def temporary_path(self) -> str:
-        """A file name that nobody has, short enough for a Unix socket."""
+        """A file name that is free, and short enough for a Unix socket."""
         directory = self.stack.enter_context(tempfile.TemporaryDirectory())
         return os.path.join(directory, "socket")
 

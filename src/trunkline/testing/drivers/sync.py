@@ -109,7 +109,7 @@ class FiberDriver(SyncDriver):
 
     def __init__(self) -> None:
         super().__init__()
-        from trunkline.sync.fibers import Carriers  # not everybody has greenlet
+        from trunkline.sync.fibers import Carriers  # greenlet may not be installed
 
         self._start = Carriers(1).start  # type: ignore[method-assign,assignment]
 
