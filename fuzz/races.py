@@ -1,8 +1,8 @@
 """Clients, the program and the store of rooms get in each other's way, in any order: in the end all agree.
 
-Hooks and the store take a few turns of the loop, as they like. Meanwhile clients subscribe, leave and
-publish, the program subscribes and unsubscribes them, and connections break. Each command must have one answer. A
-client must miss nothing, and hear of no channel that it isn't in. In the end all must say the same of who is where.
+Hooks and the store take a few turns of the loop, as they like. Meanwhile clients subscribe, leave and publish, the
+program subscribes and unsubscribes them, the store reports gaps, and connections break. Each command must have one
+answer. A client must miss nothing, and hear of no channel that it isn't in. In the end all must agree on the members.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.support.rooms import Node
 from trunkline.realtime import Limits, MemoryBroker, Refused
 from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
+from trunkline.testing import memory
 
 OWN = ("history:1", "history:2", "plain:1", "plain:2")  # to which clients subscribe
 GIVEN = ("history:a", "plain:b", "history:c")  # to which the program subscribes them
@@ -60,8 +61,10 @@ class Library:
         self.talker = node.talker()
         self.subscribed: set[str] = set()
         self.leaving: set[str] = set()
+        self.resuming: set[str] = set()
         self.asked: dict[int, tuple[str, str]] = {}
         self.offsets: dict[str, int] = {}
+        self.epochs: dict[str, str] = {}
         self.frames: asyncio.Queue[str | None] = asyncio.Queue()
         self.number = 0
         self.finding: str | None = None
@@ -88,12 +91,20 @@ class Library:
                 self._answered(reply)
             elif "subscribe" in push:
                 self._enter(push["channel"], push["subscribe"])
+            elif "unsubscribe" in push and push["channel"] in self.subscribed | self.resuming | self.leaving:
+                self._unsubscribed(push["channel"], push["unsubscribe"]["code"])
             elif push.get("channel") not in self.subscribed:
                 self.finding = f"heard of a channel in which it isn't: {push}"
-            elif "unsubscribe" in push:
-                self.subscribed.discard(push["channel"])
             elif "pub" in push:
                 self._publication(push["channel"], push["pub"])
+
+    def _unsubscribed(self, channel: str, code: int) -> None:
+        self.subscribed.discard(channel)
+        self.resuming.discard(channel)
+        if code >= 2500 and channel not in self.leaving:
+            self.resuming.add(channel)
+            position = {"offset": self.offsets[channel], "epoch": self.epochs[channel]}
+            self.frames.put_nowait(self.command("subscribe", channel, recover=True, **position))
 
     def _answered(self, reply: Any) -> None:
         if reply["id"] not in self.asked:
@@ -103,8 +114,10 @@ class Library:
         if kind == "unsubscribe":
             self.subscribed.discard(channel)
             self.leaving.discard(channel)
-        elif kind == "subscribe" and "subscribe" in reply:
-            self._enter(channel, reply["subscribe"])
+        elif kind == "subscribe":
+            self.resuming.discard(channel)
+            if "subscribe" in reply:
+                self._enter(channel, reply["subscribe"])
         elif kind == "connect" and "connect" in reply:
             for name, result in reply["connect"].get("subs", {}).items():
                 self._enter(name, result)
@@ -112,6 +125,7 @@ class Library:
     def _enter(self, channel: str, result: Any) -> None:
         self.subscribed.add(channel)
         self.offsets[channel] = result.get("offset", 0)
+        self.epochs[channel] = result.get("epoch", "")
         for publication in result.get("publications", ()):
             self._publication(channel, publication)
 
@@ -124,7 +138,7 @@ class Library:
 
 def fuzz(draw: random.Random) -> str | None:
     """Let all of them do something, and look whether they agree in the end."""
-    return asyncio.run(_play(draw))
+    return memory.run(_play(draw))  # in no time, though clients are asked to recover one after the other
 
 
 async def _play(draw: random.Random) -> str | None:
@@ -140,6 +154,7 @@ async def _play(draw: random.Random) -> str | None:
             named = {name: {"recover": True} for name in draw.sample(GIVEN, draw.randint(0, 2))}
             library.frames.put_nowait(library.command("connect", subs=named))
         working = await _work(node, draw, libraries)
+        await _recover(libraries)
         for library in libraries:
             library.frames.put_nowait(None)
         await asyncio.gather(*running, *working)
@@ -185,11 +200,21 @@ async def _work(node: Node, draw: random.Random, libraries: list[Library]) -> li
             working.append(asyncio.create_task(published))
         elif kind < 0.81:
             client.peer_left()
+        elif kind < 0.84:
+            node.hub.on_gap(draw.choice((*OWN, *GIVEN, None)))
         for _ in range(draw.choice((0, 1, 1, 3))):
             await asyncio.sleep(0)
         for each in libraries:
             each.hear()
     return working
+
+
+async def _recover(libraries: list[Library]) -> None:
+    """Let clients hear that they must recover, and do so."""
+    for _ in range(10):
+        await asyncio.sleep(1)
+        for library in libraries:
+            library.hear()
 
 
 def _speak(library: Library, draw: random.Random, number: int) -> None:
@@ -214,7 +239,7 @@ def _judge(libraries: list[Library]) -> str | None:
         client = library.talker.client
         if library.finding is not None:
             return library.finding
-        if client.past is None:
+        if not client.leaving and library.talker.connection.closed is None:
             if library.asked:
                 return f"no answer: {library.asked}"
             if library.subscribed != set(client.subscriptions):

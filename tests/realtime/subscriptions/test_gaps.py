@@ -241,6 +241,25 @@ def test_who_subscribes_before_it_was_asked_is_subscribed() -> None:
     play(scene)
 
 
+def test_a_client_that_was_asked_to_recover_hears_of_nobody_until_it_is_back() -> None:
+    """To its client library, it isn't in the channel."""
+
+    async def scene(house: House) -> None:
+        watcher = await house.enter()
+        await house.lose("lost")
+        await asyncio.sleep(0.001)
+        assert house.listen() == [watcher]
+        talker = await house.enter()
+        await talker.say(unsubscribe={"channel": "room:a"})
+        assert watcher.connection.take() == []
+        await house.come_back(watcher)
+        await talker.say(subscribe={"channel": "room:a"})
+        [push] = watcher.connection.take()
+        assert push["push"]["join"]["info"]["client"] == talker.client.id
+
+    play(scene)
+
+
 def test_a_second_gap_before_they_are_back_is_the_same_one() -> None:
     async def scene(house: House) -> None:
         await house.full()

@@ -256,7 +256,7 @@ class Hub:
         frames: dict[Codec, PreparedMessage] = {}
         for client in room.clients():
             subscription = client.subscriptions.get(channel)
-            if subscription is None or subscription.buffer is not None:
+            if subscription is None or subscription.buffer is not None or subscription.resuming:
                 continue
             if not subscription.options.join_leave or not client.codec.events:
                 continue
