@@ -18,6 +18,7 @@ TESTS = Path("tests")
 
 #: Modules that are tested through others: the tests, as a pattern below `tests`.
 TESTED_BY = {
+    "asgi/__init__": "asgi/test_websocket.py",
     "asgi/link": "asgi/test_connection*.py",
     "asyncio/coroutines": "asyncio/test_connection*.py",
     "asyncio/link": "asyncio/test_connection*.py",

@@ -164,7 +164,8 @@ class ASGIConnection(ASGILink, Connection):
             self.attend()
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, self.disconnected):
+        gone = isinstance(error, ConnectionClosed) and self.session.state is not State.OPEN
+        if not gone and not isinstance(error, self.disconnected):
             self.base_logger.error("Exception in ASGI application\n", exc_info=error)
 
     # receive()

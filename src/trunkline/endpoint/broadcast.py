@@ -46,7 +46,7 @@ def broadcast(
     `skipped_broadcasts`.
 
     Args:
-        connections: any iterable of connections.
+        connections: any iterable of connections, also of those that `trunkline.asgi.connection` gives.
         message: str, bytes-like, or a `PreparedMessage`.
         text: True sends bytes-like data as text, False sends str as binary.
         raise_exceptions: raise what went wrong, after sending to all, instead of logging it.
@@ -58,11 +58,13 @@ def broadcast(
     prepared: PreparedMessage = message if isinstance(message, PreparedMessage) else PreparedMessage(message, text=text)
     exceptions: list[Exception] = []
     connection: BaseConnection
-    for connection in connections:
-        if connection.session.phase != OPEN:
-            continue
+    for member in connections:
         try:
-            problem: Any = connection.deliver(prepared)
+            if isinstance(member, BaseConnection):
+                connection = member
+                problem: Any = None if connection.session.phase != OPEN else connection.deliver(prepared)
+            else:  # one that another server carries; it is silent if it isn't open
+                problem = member.broadcast(prepared)
         except Exception as exception:
             problem = exception
         if problem is None:
@@ -70,7 +72,7 @@ def broadcast(
         if raise_exceptions:
             exceptions.append(not_sent(problem))
         else:
-            connection.logger.warning("skipped broadcast: %s", in_words(problem))
+            member.logger.warning("skipped broadcast: %s", in_words(problem))
     if exceptions:
         raise ExceptionGroup("skipped broadcast", exceptions)
 
