@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -45,3 +45,17 @@ def test_help_explains_each_setting(function: Any) -> None:
     names = re.findall(r"^ {8}([\w, ]+):|`(\w+)` is another name", function.__doc__, re.MULTILINE)
     explained = set(re.findall(r"\w+", str(names)))
     assert set(inspect.signature(function).parameters) - explained == set()
+
+
+def test_type_checkers_know_the_settings_of_connect_on_threads() -> None:
+    """`connect` passes on its settings; what type checkers are told of them is what `reconnect` takes."""
+    client = trunkline.sync.client
+    told = get_type_hints(client.ReconnectSettings)
+    del told["ssl_context"]
+    for name in sorted(client.CONNECT_ARGUMENTS - {"path"}):  # of socket.create_connection
+        del told[name]
+    hints = get_type_hints(client.reconnect.__init__)
+    assert told == {name: hints[name] for name in hints.keys() - {"uri", "kwargs", "return"}}
+    assert get_type_hints(client.ConnectSettings).keys() - {"ssl_context"} == (
+        inspect.signature(client.connect).parameters.keys() - {"uri", "legacy", "kwargs"}
+    ) | (client.CONNECT_ARGUMENTS - {"path"})

@@ -9,7 +9,7 @@ import ssl as ssl_module
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
@@ -277,13 +277,55 @@ class reconnect(BaseConnect):  # noqa: N801  # used like a function
                 connection.close()
 
 
+class ConnectSettings(TypedDict, total=False):
+    """The settings of `reconnect` that `connect` and the functions for Unix sockets take, for type checkers."""
+
+    sock: socket.socket | None
+    ssl: ssl_module.SSLContext | None
+    server_hostname: str | None
+    origin: Origin | None
+    extensions: Sequence[ClientExtensionFactory] | None
+    subprotocols: Sequence[Subprotocol] | None
+    compression: str | None
+    additional_headers: HeadersLike | None
+    user_agent_header: str | None
+    proxy: str | Literal[True] | None
+    proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
+    open_timeout: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float | None
+    max_size: Limit
+    max_queue: Limit
+    logger: LoggerLike | None
+    create_connection: Callable[..., ClientConnection] | None
+    extra_headers: HeadersLike | None
+    # of socket.create_connection
+    host: str
+    port: int
+    timeout: float | None
+    source_address: tuple[str, int] | None
+    all_errors: bool
+    ssl_context: ssl_module.SSLContext | None  # deprecated: ssl
+
+
+class ReconnectSettings(ConnectSettings, total=False):
+    """The same, with those about connecting again."""
+
+    process_exception: Callable[[Exception], Exception | None]
+    reconnect_delays: Callable[[], Generator[float]]
+
+
 @overload
-def connect(uri: str, *, legacy: Literal[True] | None = None, **kwargs: Any) -> ClientConnection: ...
+def connect(
+    uri: str, *, legacy: Literal[True] | None = None, **kwargs: Unpack[ConnectSettings]
+) -> ClientConnection: ...
 @overload
-def connect(uri: str, *, legacy: Literal[False], **kwargs: Any) -> reconnect: ...
+def connect(uri: str, *, legacy: Literal[False], **kwargs: Unpack[ConnectSettings]) -> reconnect: ...
 @overload
-def connect(uri: str, *, legacy: bool | None, **kwargs: Any) -> ClientConnection | reconnect: ...
-def connect(uri: str, *, legacy: bool | None = None, **kwargs: Any) -> ClientConnection | reconnect:
+def connect(uri: str, *, legacy: bool | None, **kwargs: Unpack[ConnectSettings]) -> ClientConnection | reconnect: ...
+def connect(uri: str, *, legacy: bool | None = None, **kwargs: Unpack[ConnectSettings]) -> ClientConnection | reconnect:
     """Connect to a WebSocket server::
 
         with connect("wss://example.com/chat") as websocket:
@@ -305,9 +347,10 @@ def connect(uri: str, *, legacy: bool | None = None, **kwargs: Any) -> ClientCon
     for name in ("process_exception", "reconnect_delays"):
         if name in kwargs:
             raise TypeError(f"connect() got an unexpected keyword argument {name!r}: use reconnect()")
-    if "ssl_context" in kwargs:
-        kwargs["ssl"] = deprecated_ssl_context(kwargs.get("ssl"), kwargs)
-    connecting = reconnect(uri, **kwargs)
+    settings: dict[str, Any] = {**kwargs}
+    if "ssl_context" in settings:
+        settings["ssl"] = deprecated_ssl_context(settings.get("ssl"), settings)
+    connecting = reconnect(uri, **settings)
     if legacy is False:
         return connecting
     connection = connecting.connect()
@@ -326,32 +369,46 @@ def _signature_of_connect() -> inspect.Signature:
 connect.__signature__ = _signature_of_connect()  # type: ignore[attr-defined]
 
 
-def unix_reconnect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> reconnect:
+def unix_reconnect(
+    path: PathLike | None = None, uri: str | None = None, **kwargs: Unpack[ReconnectSettings]
+) -> reconnect:
     """Connect to a WebSocket server on a Unix socket; like `reconnect` but for `path`, the file name of the socket.
 
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    return reconnect(**unix_arguments(path, uri, kwargs))
+    return reconnect(**unix_arguments(path, uri, {**kwargs}))
 
 
 @overload
 def unix_connect(
-    path: PathLike | None = None, uri: str | None = None, *, legacy: Literal[True] | None = None, **kwargs: Any
+    path: PathLike | None = None,
+    uri: str | None = None,
+    *,
+    legacy: Literal[True] | None = None,
+    **kwargs: Unpack[ConnectSettings],
 ) -> ClientConnection: ...
 @overload
 def unix_connect(
-    path: PathLike | None = None, uri: str | None = None, *, legacy: Literal[False], **kwargs: Any
+    path: PathLike | None = None,
+    uri: str | None = None,
+    *,
+    legacy: Literal[False],
+    **kwargs: Unpack[ConnectSettings],
 ) -> reconnect: ...
 def unix_connect(
-    path: PathLike | None = None, uri: str | None = None, *, legacy: bool | None = None, **kwargs: Any
+    path: PathLike | None = None,
+    uri: str | None = None,
+    *,
+    legacy: bool | None = None,
+    **kwargs: Unpack[ConnectSettings],
 ) -> ClientConnection | reconnect:
     """Connect to a WebSocket server on a Unix socket; like `connect` but for `path`, the file name of the socket.
 
     `uri` gives the Host header and the path of the request, by default `ws://localhost/`, or with `ssl`
     `wss://localhost/`.
     """
-    return connect(legacy=legacy, **unix_arguments(path, uri, kwargs))
+    return connect(legacy=legacy, **unix_arguments(path, uri, {**kwargs}))
 
 
 def connect_unix(path: PathLike, deadline: Deadline) -> socket.socket:

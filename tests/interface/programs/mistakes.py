@@ -44,6 +44,10 @@ async def main() -> None:
 
 
 def threads() -> None:
+    trunkline.sync.client.connect("ws://localhost", open_timeout="10")  # wrong
+    trunkline.sync.client.connect("ws://localhost", open_timout=10)  # wrong
+    trunkline.sync.client.connect("ws://localhost", reconnect_delays=iter)  # wrong
+    trunkline.sync.client.unix_connect(b"/tmp/socket", max_size="1")  # wrong
     ws = trunkline.sync.client.connect("ws://localhost")
     ws.recv("10")  # wrong
     ws.no_such_method()  # wrong

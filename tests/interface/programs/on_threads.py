@@ -1,6 +1,6 @@
 """A program on threads, in which type checkers know each type."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from trunkline.http11 import Request, Response
 from trunkline.sync.client import ClientConnection, connect, reconnect
@@ -34,7 +34,9 @@ def connecting() -> None:
         assert_type(ws.recv_json(Move, timeout=10), Move)
         for fragment in ws.recv_streaming():
             assert_type(fragment, str | bytes)
-    assert_type(connect("ws://localhost", legacy=True), ClientConnection)
+    settings: dict[str, Any] = {"open_timeout": 5}
+    connect("ws://localhost", legacy=True, **settings).close()
+    assert_type(connect("ws://localhost", legacy=True, max_size=None, source_address=("", 0)), ClientConnection)
     assert_type(connect("ws://localhost", legacy=False), reconnect)
     for again in reconnect("ws://localhost"):
         assert_type(again, ClientConnection)
