@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"[`\"]((?:trunkline|websockets)(?:\.\w+)+)[`\"]")
 
 SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
-# The one whose name is made of the side of a connection
+# The one whose name is made of the side of a connection, and ours: that of uvicorn is documented there
 LOGGERS = {"websockets.client", "websockets.server"} | {
-    name for source in SOURCES for name in re.findall(r'getLogger\("([\w.]+)"\)', source)
+    name for source in SOURCES for name in re.findall(r'getLogger\("(trunkline[\w.]+)"\)', source)
 }
 
 
