@@ -184,6 +184,53 @@ def test_a_plain_client_whose_hook_hangs() -> None:
     assert memory.run(scene()) == pytest.approx(LIMIT, abs=0.1)
 
 
+def test_a_command_that_is_cancelled_leaves_its_task_as_it_was() -> None:
+    """A handler of the program may go on with something else."""
+
+    async def scene() -> list[int]:
+        slow, rt = Slow(), Realtime()
+        commands, left = declare(rt, "publish", slow), list[int]()
+
+        async def handler(websocket: Any) -> None:
+            await rt.handler(websocket)
+            task = asyncio.current_task()
+            assert task is not None
+            left.append(task.cancelling())
+
+        async with rt, serve(handler, port=8765):
+            websocket = await connect(URL)
+            await say(websocket, *commands)
+            await slow.reached.wait()
+        await websocket.close()
+        return left
+
+    assert memory.run(scene()) == [0]
+
+
+def test_a_handler_that_the_program_cancels_is_cancelled() -> None:
+    async def scene() -> None:
+        slow, rt = Slow(), Realtime()
+        commands = declare(rt, "publish", slow)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def handler(websocket: Any) -> None:
+            tasks.append(asyncio.ensure_future(rt.handler(websocket)))
+            await asyncio.wait(tasks)
+
+        async with rt, serve(handler, port=8765):
+            websocket = await connect(URL)
+            await say(websocket, *commands)
+            await slow.reached.wait()
+            tasks[0].cancel()
+            await asyncio.wait(tasks)
+            assert tasks[0].cancelled()
+            assert not rt.clients()
+            await websocket.close()
+        assert slow.ended == ["cancelled"]
+
+    memory.run(scene())
+
+
 def test_a_peer_that_does_not_close_is_no_command(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         rt = Realtime()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trunkline.realtime import codes, control
 from trunkline.realtime.brokers import Broker, History, broker_from_url
 from trunkline.realtime.deadlines import Deadlines
-from trunkline.realtime.doors.websocket import Server, ServerConnection, WebSocketDoor, listen
+from trunkline.realtime.doors.websocket import Server, ServerConnection, WebSocketDoor, WebSocketPeer, listen
 from trunkline.realtime.home import Home
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.hub.stats import Stats
@@ -131,7 +131,7 @@ class Realtime(Declaring):
 
         The server has to agree on the encoding: `serve(rt.handler, select_subprotocol=select_subprotocol)`.
         """
-        await self._websockets.serve(connection)
+        await self._websockets.serve_peer(WebSocketPeer(connection))
 
     async def plain(self, connection: ServerConnection, channel: str, *, user: str = "", info: Any = None) -> None:
         """Serve a client that speaks no protocol: it gets what is published in a channel, as text, and what it sends
@@ -154,7 +154,7 @@ class Realtime(Declaring):
             TypeError: if `user` isn't text, or `info` can't be JSON.
         """
         declared, name = self._channels.declared(channel)
-        await self._websockets.serve_plain(connection, declared, name, user, info)
+        await self._websockets.serve_plain(WebSocketPeer(connection), declared, name, user, info)
 
     def serve(self, host: str | None = None, port: int | None = None, **kwargs: Any) -> Server:
         """Create a server for nothing else, like `trunkline.serve`, which has the client for browsers at /trunkline.js.

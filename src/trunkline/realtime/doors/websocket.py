@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.core.writer import PreparedMessage
@@ -15,6 +15,7 @@ from trunkline.http11 import Request
 from trunkline.realtime import codes
 from trunkline.realtime.brokers.base import BrokerError
 from trunkline.realtime.doors.browser import trunkline_js
+from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.options import Timeouts
 from trunkline.realtime.parts import Parts
 from trunkline.realtime.peer import Backlog
@@ -27,7 +28,8 @@ __all__ = ["Server", "ServerConnection", "WebSocketDoor", "WebSocketPeer", "list
 
 logger = logging.getLogger("trunkline.realtime")
 
-NO_PINGS = Timeouts(ping=None)
+NO_PINGS: Final = Timeouts(ping=None)
+SHUTDOWN: Final = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
 
 
 class WebSocketPeer:
@@ -95,55 +97,70 @@ class WebSocketDoor:
         self._parts = parts
         self._serving = serving
         self._timeouts = timeouts
-        self._failed = ""  # why the node couldn't be started
+        self._failure = ""  # why the node couldn't be started
 
-    async def serve(self, connection: ServerConnection) -> None:
+    async def serve_peer(self, peer: WebSocketPeer) -> None:
         """Serve a client of the protocol until its connection is closed."""
+        connection = peer.connection
+        if not await self._can_serve(connection):
+            return
+        client = self._welcome(peer, connection)
+        receive = self._parts.commands.receive
+        try:
+            async for frame in connection:
+                await receive(client, frame)
+                if client.over:
+                    break
+        except ConnectionClosed:
+            pass
+        except asyncio.CancelledError:
+            if not self._serving.is_late(client):
+                raise
+        finally:
+            self._serving.end(client)
+
+    async def _can_serve(self, connection: ServerConnection) -> bool:
+        """Start the node, or turn a client away and log why, once."""
         try:
             await self._running.start()
         except BrokerError as error:
-            self._report(error)
+            if str(error) != self._failure:
+                self._failure = str(error)
+                logger.error("clients are turned away until it can be started: %s", error)
             connection.start_closing(codes.SERVER_ERROR, codes.DISCONNECTS[codes.SERVER_ERROR])
-            return
-        self._failed = ""
-        peer = WebSocketPeer(connection)
-        client = self._serving.new_client(peer, codec_for(connection.subprotocol, peer.request.path), self._timeouts)
-        connection.farewell = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
+            return False
+        self._failure = ""
+        return True
+
+    def _welcome(self, peer: WebSocketPeer, connection: ServerConnection) -> Client:
+        connection.farewell = SHUTDOWN
         if self._timeouts.ping is not None and connection.keepalive_task is not None:
             connection.keepalive_task.cancel()  # one heartbeat is enough, and a client may answer this one only
-        receive = self._parts.commands.receive
-        async with self._serving.serve(client):
-            with contextlib.suppress(ConnectionClosed):
-                async for frame in connection:
-                    await receive(client, frame)
-                    if client.over:
-                        break
+        codec = codec_for(connection.subprotocol, peer.request.path)
+        return self._serving.begin(peer, codec, self._timeouts)
 
-    def _report(self, error: BrokerError) -> None:
-        """Log why clients can't be served, once."""
-        if str(error) != self._failed:
-            self._failed = str(error)
-            logger.error("clients are turned away until it can be started: %s", error)
-
-    async def serve_plain(
-        self, connection: ServerConnection, channel: Channel, name: str, user: str, info: Any
-    ) -> None:
+    async def serve_plain(self, peer: WebSocketPeer, channel: Channel, name: str, user: str, info: Any) -> None:
         """Serve a client without a protocol, in one channel, until its connection is closed."""
+        connection = peer.connection
         await self._running.start()
         plain, codec = self._parts.plain, channel.plain
-        client = self._serving.new_client(WebSocketPeer(connection), codec, NO_PINGS)
-        async with self._serving.serve(client):
-            try:
-                client.user, client.info = user, info
-                await plain.connect(client, name)
-                async for message in connection:
-                    await plain.receive(client, name, codec, message)
-            except ConnectionClosed:
-                pass
-            except codes.Refused as refused:
-                connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
-            except codes.Disconnected as error:
-                client.disconnect(error.code, error.reason)
+        client = self._serving.begin(peer, codec, NO_PINGS)
+        try:
+            client.user, client.info = user, info
+            await plain.connect(client, name)
+            async for message in connection:
+                await plain.receive(client, name, codec, message)
+        except ConnectionClosed:
+            pass
+        except codes.Refused as refused:
+            connection.start_closing(CloseCode.POLICY_VIOLATION, str(refused))
+        except codes.Disconnected as error:
+            client.disconnect(error.code, error.reason)
+        except asyncio.CancelledError:
+            if not self._serving.is_late(client):
+                raise
+        finally:
+            self._serving.end(client)
 
 
 def listen(

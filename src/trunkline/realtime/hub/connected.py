@@ -46,6 +46,7 @@ class Keeper(Protocol):
 
     def flushed(self, client: Client) -> None: ...
     def closed(self, client: Client) -> None: ...
+    def server_closing(self, client: Client) -> None: ...
 
 
 class ClientState(enum.IntEnum):
@@ -234,6 +235,10 @@ class Client(Identity):
         if self.state is ClientState.CONNECTED:
             self.past = self.subscriptions
             self.closed()
+
+    def server_closing(self) -> None:
+        """The server of its connection is about to close it."""
+        self.hub.server_closing(self)
 
     @property
     def standing(self) -> dict[str, Subscription]:

@@ -42,6 +42,7 @@ class Hub:
         by_user: the clients of each user.
         on_position_lost: called with a client and its subscription when the client must recover.
         on_closed: called with a client that is about to be gone.
+        on_server_closing: called with a client whose connection its server is about to close.
     """
 
     def __init__(self, check_thread: Callable[[], None]) -> None:
@@ -51,6 +52,7 @@ class Hub:
         self.by_user: dict[str, set[Client]] = {}
         self.on_position_lost: Callable[[Client, Subscription], None] | None = None
         self.on_closed: Callable[[Client], None] | None = None
+        self.on_server_closing: Callable[[Client], None] | None = None
 
     # Clients
 
@@ -73,6 +75,11 @@ class Hub:
         self.remove(client)
         if self.on_closed is not None:
             self.on_closed(client)
+
+    def server_closing(self, client: Client) -> None:
+        """The server of a client's connection is about to close it."""
+        if self.on_server_closing is not None:
+            self.on_server_closing(client)
 
     def find(self, user: str | None, client: str | None) -> list[Client]:
         """The clients of a user, or the one with an id, or the one if it is the user's."""
