@@ -48,7 +48,7 @@ def test_help_explains_each_setting(function: Any) -> None:
 
 
 def test_type_checkers_know_the_settings_of_connect_on_threads() -> None:
-    """`connect` passes on its settings; what type checkers are told of them is what `reconnect` takes."""
+    """`connect` passes on its settings: type checkers know those that `reconnect` takes."""
     client = trunkline.sync.client
     told = get_type_hints(client.ReconnectSettings)
     del told["ssl_context"]
