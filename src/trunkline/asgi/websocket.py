@@ -51,7 +51,8 @@ class ASGIWebSocket:
 
     Args:
         scope: of the connection.
-        receive, send: those of ASGI, or of Starlette's `WebSocket`.
+        receive: that of ASGI, or of Starlette's `WebSocket`.
+        send: likewise.
         accept: coroutine function that accepts the connection, when it is used for the first time; None if it is
             accepted.
         subprotocol: the one that the connection was, or will be, accepted with.
