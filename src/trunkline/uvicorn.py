@@ -33,7 +33,6 @@ from trunkline.asgi.connection import EXTENSION, ASGIConnection, RawHeaders, Sta
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.core.session import State
 from trunkline.extensions.permessage_deflate import enable_server_permessage_deflate
-from trunkline.frames import CloseCode
 from trunkline.http11 import Request
 from trunkline.options import Options
 
@@ -160,8 +159,10 @@ class WebSocketProtocol(ASGIConnection):
 
     def shutdown(self) -> None:
         """Part with the client: the server shuts down, and waits until connections and applications have ended."""
+        if self.on_server_closing is not None:
+            self.on_server_closing()
         if self.session.state is State.OPEN:
-            self.start_closing(CloseCode.SERVICE_RESTART, "")
+            self.start_closing(*self.farewell)
             self.drop_after(SHUTDOWN_TIMEOUT)
         elif self.stage is Stage.UNDECIDED and self.acceptance is not None:
             self.refuse(self._handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n"))

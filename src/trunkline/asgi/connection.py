@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import http
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from trunkline.asgi.link import ASGILink, Event, message_of
@@ -35,7 +35,7 @@ EXTENSION = "trunkline"
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
-# What only the handshake says. ASGI: the headers "must not include a header named sec-websocket-protocol".
+# Only the handshake says these. ASGI: the headers "must not include a header named sec-websocket-protocol".
 RESERVED = frozenset({"connection", "upgrade", "sec-websocket-accept", "sec-websocket-extensions",
                       "sec-websocket-protocol"})  # fmt: skip
 
@@ -63,6 +63,8 @@ class ASGIConnection(ASGILink, Connection):
         disconnected: class of the exception for what is sent to a client that is gone.
         engine: "auto" lets the reactor carry the connection where it runs, "transports" leaves it to the server.
         stage: how far the application is with its decision.
+        farewell: close code and reason for it when the server shuts down.
+        on_server_closing: called without arguments when the server shuts down; None by default.
     """
 
     disconnected: ClassVar[type[OSError]] = ClientDisconnectedError
@@ -83,6 +85,8 @@ class ASGIConnection(ASGILink, Connection):
         self.refusal: Response | None = None  # the head of the application's response, until it is sent
         self.goodbye = False  # the application has refused or closed: it must send no more
         self.decided: asyncio.Future[None] | None = None
+        self.farewell: tuple[CloseCode | int, str] = (CloseCode.SERVICE_RESTART, "")
+        self.on_server_closing: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None
 
     # Added by the application server

@@ -85,6 +85,7 @@ class ASGIWebSocket:
         self.on_closing: Callable[[], None] | None = None
         self.on_server_closing: Callable[[], None] | None = None
         self.keepalive_task = None  # pings are up to the server
+        self.farewell = None  # and so are close codes when it shuts down
         self._request: Request | None = None
         self._receive = receive
         self._send = send

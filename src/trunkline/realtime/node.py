@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trunkline.realtime import codes, control
 from trunkline.realtime.brokers import Broker, History, broker_from_url
 from trunkline.realtime.deadlines import Deadlines
+from trunkline.realtime.doors.asgi import ASGIApplication, Authenticate, Origins
 from trunkline.realtime.doors.websocket import Server, ServerConnection, WebSocketDoor, WebSocketPeer, listen
 from trunkline.realtime.home import Home
 from trunkline.realtime.hub.connected import Client
@@ -90,6 +91,7 @@ class Realtime(Declaring):
             self._home, parts, self.broker, self.presence_store, self._deadlines, serving, self.timeouts.close
         )
         self._websockets = WebSocketDoor(self._running, parts, serving, self.timeouts)
+        self.websocket = ASGIApplication(self._websockets, self._running)
 
     # Serving
 
@@ -165,6 +167,28 @@ class Realtime(Declaring):
             kwargs: as for `trunkline.serve`, such as `origins`, which says whose pages may connect.
         """
         return listen(self.handler, host, port, **kwargs)
+
+    def asgi(self, *, origins: Origins = None, authenticate: Authenticate | None = None) -> ASGIApplication:
+        """An ASGI application that serves clients of the protocol, for any server and framework::
+
+            app = FastAPI()
+            rt.asgi().mount(app, "/connection")
+
+        `rt.websocket` is the same with the defaults: an endpoint for `WebSocketRoute` of Starlette and `URLRouter` of
+        Django's Channels.
+
+        Args:
+            origins: whose pages may connect. None for pages of the same host, "*" for all pages, else as for
+                `trunkline.serve`: strings, patterns for the whole header, None for clients that aren't pages.
+            authenticate: coroutine function that gets an `HTTPConnection` of Starlette, with the headers, cookies and
+                query of the request. It returns the id of the user ("" if anonymous), or a pair of it and what others
+                may know of the client. Then the client needs no token. None refuses the client with status 401, and an
+                `HTTPException` with its own status.
+
+        Raises:
+            ImportError: if there is `authenticate`, and no Starlette.
+        """
+        return ASGIApplication(self._websockets, self._running, origins=origins, authenticate=authenticate)
 
     # For the program
 

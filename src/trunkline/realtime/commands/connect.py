@@ -110,7 +110,11 @@ class Connecting:
         )
 
     def _authenticate(self, client: Client) -> dict[str, ServerSide]:
-        """Look at the token of a client. Returns its words about channels."""
+        """Look at the token of a client, unless its door knows it. Returns the token's words about channels."""
+        if client.known is not None:
+            client.user, client.info = client.known
+            if not client.token:
+                return {}
         if self.auth.tokens is None or (not client.token and self.functions.connect is not None):
             return {}
         if not client.token:

@@ -14,6 +14,13 @@ __all__ = ["PATH", "SOURCE", "trunkline_js"]
 PATH = "/trunkline.js"
 SOURCE = (files("trunkline.realtime") / "js" / "trunkline.js").read_bytes()
 
+SOURCE_HEADERS = {
+    "Content-Type": "text/javascript; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "Access-Control-Allow-Origin": "*",  # pages of other origins may import it: it holds no secret
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 def trunkline_js(connection: ServerConnection, request: Request) -> Response | None:
     """Answer `GET /trunkline.js` with the client for browsers, and leave all else to others.
@@ -25,12 +32,6 @@ def trunkline_js(connection: ServerConnection, request: Request) -> Response | N
     """
     if request.path.partition("?")[0] != PATH or request.method not in ("GET", "HEAD"):
         return None
-    headers = {
-        "Content-Type": "text/javascript; charset=utf-8",
-        "Content-Length": str(len(SOURCE)),
-        "Cache-Control": "no-cache",
-        "Access-Control-Allow-Origin": "*",  # pages of other origins may import it: it holds no secret
-        "X-Content-Type-Options": "nosniff",
-        "Connection": "close",
-    }
-    return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, Headers(headers), SOURCE)
+    headers = Headers(SOURCE_HEADERS, Connection="close")
+    headers["Content-Length"] = str(len(SOURCE))
+    return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, headers, SOURCE)

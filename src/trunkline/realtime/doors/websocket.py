@@ -99,12 +99,18 @@ class WebSocketDoor:
         self._timeouts = timeouts
         self._failure = ""  # why the node couldn't be started
 
-    async def serve_peer(self, peer: WebSocketPeer) -> None:
-        """Serve a client of the protocol until its connection is closed."""
+    async def serve_peer(self, peer: WebSocketPeer, identity: tuple[str, Any] | None = None) -> None:
+        """Serve a client of the protocol until its connection is closed.
+
+        Args:
+            peer: the client.
+            identity: its user and what others may know of it, if the door knows them; then it needs no token.
+        """
         connection = peer.connection
         if not await self._can_serve(connection):
             return
         client = self._welcome(peer, connection)
+        client.known = identity
         receive = self._parts.commands.receive
         try:
             async for frame in connection:

@@ -75,11 +75,13 @@ class Client(Identity):
         was_connected: whether a connect command was accepted.
         subscriptions: by name of the channel.
         leaving: the peer closes the connection, or is gone.
+        known: its user and info, if the door through which it came has found them out; None if not.
         past: the subscriptions that it had then, if it was connected.
     """
 
     __slots__ = (
-        "backlog", "bucket", "busy", "caught_up", "codec", "ends_at", "hub", "id", "leaving", "outbox", "past", "peer",
+        "backlog", "bucket", "busy", "caught_up", "codec", "ends_at", "hub", "id", "known",
+        "leaving", "outbox", "past", "peer",
         "ping_at", "pong_due", "queue_limit", "refusals", "stale_at", "state", "subscriptions", "timeouts", "wake_at",
         "was_connected",
     )  # fmt: skip
@@ -102,6 +104,7 @@ class Client(Identity):
         self.outbox: Outbox | None = None
         self.busy = False
         self.leaving = False
+        self.known: tuple[str, Any] | None = None
         self.past: dict[str, Subscription] | None = None
         self.caught_up: Bell | None = None  # rings when its queue becomes shorter
         self.stale_at: float | None = now + timeouts.stale
