@@ -1,14 +1,14 @@
 # Needs Python 3.11 or later, make and, for the compiled core, a C compiler. No virtual environment has to be active.
 #
-#   make run      start the chat room on http://localhost:8765
-#   make test     run the tests          make lint    check style, types, layers and more
-#   make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
-#   make build    build wheel and sdist  make clean   remove what was made
-#   make lock     bring requirements.lock up to date; every other command installs what it says
-#   make test-newest                     the tests with the newest release of each dependency instead
-#   make test-oldest                     the tests with the oldest releases that we allow; needs Python 3.11 or 3.12
-#   make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
-#   make compliance                      Autobahn|Testsuite against trunkline and others; see docs/explanation/compliance.md
+#     make run      start the chat room on http://localhost:8765
+#     make test     run the tests          make lint    check style, types, layers and more
+#     make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
+#     make build    build wheel and sdist  make clean   remove what was made
+#     make lock     bring requirements.lock up to date; every other command installs what it says
+#     make test-newest                     the tests with the newest release of each dependency instead
+#     make test-oldest                     the tests with the oldest releases that we allow; needs Python 3.11 or 3.12
+#     make sanitize                        the tests of the engine under the compiler's sanitizers, and a search for leaks
+#     make compliance                      Autobahn|Testsuite against trunkline and others; see docs/explanation/compliance.md
 #
 # TRUNKLINE_EXTENSIONS=off make test     the same with the interpreted core
 # make test PYTHON=python3.13 VENV=.venv-3.13 TESTS=tests/core
@@ -37,12 +37,12 @@ run: $(VENV)/.installed
 test: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m pytest $(TESTS)
 
-# What users get, on the day when they install trunkline.
+# The tests with the packages that users get, on the day when they install trunkline.
 test-newest:
 	rm -f $(VENV)-newest/.run-requirements
 	$(MAKE) test VENV=$(VENV)-newest LOCKED="--upgrade --upgrade-strategy eager"
 
-# What users have, if their other packages keep what trunkline and its extras need at the oldest releases that we allow.
+# The tests with the packages of users whose other packages keep our dependencies at the oldest releases that we allow.
 test-oldest: $(UV)
 	$(UV) pip compile --quiet --upgrade --resolution lowest-direct --all-extras pyproject.toml \
 		--output-file .venv-lock/oldest.txt
@@ -81,7 +81,7 @@ clean:
 	rm -rf build dist site src/*.egg-info .venv-off .venv-*newest .venv-*oldest .venv-sanitize .venv-lock .sid .sid.new
 	rm -f $(VENV)/.installed $(VENV)/.requirements $(VENV)/.run-requirements
 
-# What building and running need: once per virtual environment and change of the versions. pip comes first, from the lock,
+# Packages to build and to run, once per virtual environment and change of the versions. First comes pip, from the lock,
 # since the one that comes with Python may be too old for the rest.
 $(VENV)/.run-requirements: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -90,18 +90,18 @@ $(VENV)/.run-requirements: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet $(LOCKED) --group run
 	touch $@
 
-# What finds versions that go together.
+# uv finds versions that go together.
 $(UV):
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade uv
 
-# What the tests and tools need besides.
+# Packages for the tests and tools.
 $(VENV)/.requirements: $(VENV)/.run-requirements
 	$(BIN)/python -m pip install --quiet $(LOCKED) --group dev
 	touch $@
 
-# The package, installed as users install it, and again whenever a source has changed. What was deleted from src must not
-# come back from the build tree; extension modules stay there, so that only changed ones are compiled again.
+# The package, installed as users install it, and again whenever a source has changed. Files that were deleted from src must
+# not come back from the build tree. Extension modules stay there, so that only changed ones are compiled again.
 $(VENV)/.installed: $(VENV)/.run-requirements setup.py $(SOURCES)
 	@echo "Building trunkline$(if $(filter off,$(TRUNKLINE_EXTENSIONS)),,: compiling all of its C takes about half a minute on two processors) ..."
 	find build -path '*/lib*' -type f -not -name '*.so' -delete 2>/dev/null || true

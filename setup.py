@@ -2,12 +2,12 @@
 
 The compiled core and the interpreted one are the same .py sources: a build without extensions is complete, only slower.
 
-TRUNKLINE_EXTENSIONS=auto     build them; if that fails, say why and go on without (default)
-                     require  build them or fail
-                     off      build none
-TRUNKLINE_DEBUG=1             bounds checks, no optimisation, debug symbols
-TRUNKLINE_SANITIZE=address,undefined   pass -fsanitize to compiler and linker
-TRUNKLINE_STRICT=1            take C that newer compilers refuse for an error with older ones too, as `make` does
+    TRUNKLINE_EXTENSIONS=auto     build them; if that fails, say why and go on without (default)
+                         require  build them or fail
+                         off      build none
+    TRUNKLINE_DEBUG=1             bounds checks, no optimisation, debug symbols
+    TRUNKLINE_SANITIZE=address,undefined   pass -fsanitize to compiler and linker
+    TRUNKLINE_STRICT=1            take C that newer compilers refuse for an error with older ones too, as `make` does
 """
 
 import os
@@ -104,7 +104,7 @@ class BuildExtensions(build_ext):
         # setuptools has prepared its own objects by now, so they stay, with the generated C for sources.
         for extension, generated in zip(self.extensions, self.generate(), strict=True):
             extension.sources, extension.depends = generated.sources, generated.depends
-        # What takes longest comes first, so that no processor is left with it at the end.
+        # The module that takes longest comes first, so that no processor is left with it at the end.
         self.extensions.sort(key=lambda extension: -Path(extension.sources[0]).stat().st_size)
         super().build_extensions()
 

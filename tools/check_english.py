@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 MOST_WORDS = 25  # in one sentence
 FOLDERS = ("src", "tests", "tools", "benchmarks", "compliance", "examples", "fuzz", "docs")
-PAGES = ("README.md", "CONTRIBUTING.md")
-SUFFIXES = frozenset({".py", ".pyx", ".pxd", ".md"})
+FILES = ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "setup.py", ".ci/run")
 
 VAGUE_SUBJECT = re.compile(
     r"(?:^(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)|; (?:who|what|whatever))\s+(?!if\b)[a-z]"
@@ -93,6 +92,22 @@ def of_cython(source: str) -> Iterator[Block]:
     yield from join_comments((number, line[: match.start()], match[0]) for number, match, line in comments if match)
 
 
+def of_script(source: str) -> Iterator[Block]:
+    """The comments of a shell script, a Makefile or a TOML file: lines of their own."""
+    lines = enumerate(source.splitlines(), 1)
+    yield from join_comments((number, "", line.strip()) for number, line in lines if re.match(r"\s*#(?: |$)", line))
+
+
+def of_c(source: str) -> Iterator[Block]:
+    """The comments of C, and of languages that have the same: JavaScript, CSS, Go, Java."""
+    for match in re.finditer(r"/\*+(.*?)\*/", source, re.DOTALL):
+        lines = [re.sub(r"^\s*\* ?|@.*", "", line) for line in match[1].splitlines()]  # @param is no sentence
+        yield from paragraphs(lines, source.count("\n", 0, match.start()) + 1)
+    lines_of_code = enumerate(source.splitlines(), 1)
+    comments = ((number, re.search(r"(?<![:\"'`\w])// .*", line), line) for number, line in lines_of_code)
+    yield from join_comments((n, line[: match.start()], f"#{match[0][2:]}") for n, match, line in comments if match)
+
+
 def join_comments(comments: Iterator[tuple[int, str, str]]) -> Iterator[Block]:
     """Comments on lines that follow each other are one text, unless they stand behind code.
 
@@ -140,7 +155,12 @@ def complaints_about(text: str) -> Iterator[str]:
             yield f"name the client, the caller, the task: {sentence}"
 
 
-READERS = {".py": of_python, ".pyx": of_cython, ".pxd": of_cython, ".md": of_markdown}
+READERS = (
+    {".py": of_python, ".pyx": of_cython, ".pxd": of_cython, ".md": of_markdown}
+    | dict.fromkeys((".sh", ".toml", ""), of_script)
+    | dict.fromkeys((".c", ".h", ".js", ".mjs", ".css", ".go", ".java"), of_c)
+)
+SKIPPED = frozenset({"node_modules", "__pycache__", "build", "lib", "reports"})
 
 
 def complaints_about_names(source: str) -> Iterator[tuple[int, str]]:
@@ -157,7 +177,7 @@ def check(paths: list[Path]) -> list[str]:
     complaints: list[str] = []
     files = (file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))))
     for file in files:
-        if file.suffix in SUFFIXES and "node_modules" not in file.parts:
+        if file.suffix in READERS and file.is_file() and not SKIPPED.intersection(file.parts):
             text = file.read_text(encoding="utf-8")
             for block in READERS[file.suffix](text):
                 complaints += [f"{file}:{block.line}: {complaint}" for complaint in complaints_about(block.text)]
@@ -167,6 +187,6 @@ def check(paths: list[Path]) -> list[str]:
 
 
 if __name__ == "__main__":
-    complaints = check([Path(name) for name in sys.argv[1:] or FOLDERS + PAGES])
+    complaints = check([Path(name) for name in sys.argv[1:] or FOLDERS + FILES])
     print(*(complaints or ["english: nothing that a machine can find"]), sep="\n")
     sys.exit(bool(complaints))

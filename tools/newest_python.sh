@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run the tests, compiled, on the newest Python that pyproject.toml names, and compiled by the newest GCC: those of Debian sid,
-# in a root directory of their own. Needs root, a Debian machine, and debootstrap.
+# Run the tests, compiled, on the newest Python that pyproject.toml names, and compiled by the newest GCC. Both are those of
+# Debian sid, in a root directory of their own. Needs root, a Debian machine, and debootstrap.
 #
 #   tools/newest_python.sh [TESTS...]
 #

@@ -1,6 +1,6 @@
 /* Connection set-up: CONCURRENCY clients at a time each connect, shake hands, exchange one message of SIZE bytes and
- * close, until the server has closed TCP too (RFC 6455 section 7.1.1: the server closes first). A life counts as a
- * message.
+ * close. They wait until the server has closed TCP (RFC 6455 section 7.1.1: the server closes first). A life counts as
+ * a message.
  * usage: connect PORT CONCURRENCY SIZE
  */
 #define _GNU_SOURCE

@@ -50,7 +50,7 @@ double now(void)
 static SSL_CTX *tls_context;
 static bool deflating, json;
 
-/* What stands around payloads in a protocol with rooms, and what is said before. All are in one room. */
+/* The bytes around payloads in a protocol with rooms, and the opening dialogue. All streams are in one room. */
 static const struct dialect {
     const char *name, *path;
     const char *greeting[3]; /* each is said when its answer, or before the first one nothing, has come */
@@ -171,7 +171,7 @@ size_t upgrade_request(char *out, size_t capacity, int port)
                     dialect ? dialect->path : "/", port, deflating ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
 }
 
-/* What browsers offer must be agreed upon: everybody is to do the same work. */
+/* The server must agree to the offer of browsers: all servers are to do the same work. */
 static z_stream *start_inflating(const char *response)
 {
     if (!deflating)

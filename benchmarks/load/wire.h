@@ -1,4 +1,4 @@
-/* What every load generator shares: connections, the opening handshake, frames, and the dialogue with the runner.
+/* The common part of all load generators: connections, the opening handshake, frames, and the dialogue with the runner.
  *
  * The dialogue, one line each way on standard input and output:
  *
@@ -51,8 +51,8 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 void *allocate(size_t count, size_t size);
 double now(void); /* seconds, monotonic */
 
-/* Takes the last words of the command line: `tls` and `deflate` for every stream opened later, `json` for every bank, and
- * `centrifuge` or `socketio` for a protocol with rooms: a stream opened later is in one, and what is sent goes to all. */
+/* Takes the last words of the command line: `tls` and `deflate` for every stream opened later, `json` for every bank.
+ * `centrifuge` or `socketio` stand for a protocol with rooms: later streams are in one room, and messages go to all. */
 void take_options(int count, char **words);
 
 /* True if a protocol with rooms was asked for. */
@@ -81,7 +81,7 @@ struct bank build_bank(int opcode, size_t size, int more);
 /* Reads the frame at the head of `data`; false if it is not complete yet. */
 bool parse_frame(const unsigned char *data, size_t length, struct frame *frame);
 
-/* True for the echo of message `nth` of the bank, every byte of it, and compressed if that was negotiated; false for a
+/* True for the echo of message `nth` of the bank, every byte of it, and compressed if that was negotiated. False for a
  * ping, which is skipped; anything else fails. In a protocol with rooms, whether the payload is in it. */
 bool check_echo(struct stream *stream, const struct frame *frame, const struct bank *bank, uint64_t nth);
 

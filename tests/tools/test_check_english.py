@@ -22,6 +22,10 @@ FINE = "The client " + "sends " * 22 + "data."
         ("a.pyx", f"cdef int x  # {LONG}\n", "27 words"),
         ("a.pyx", 'cdef f():\n    """What it does."""\n', "a.pyx:2: name the thing that acts"),
         ("a.md", f"# Title\n\n- item\n- {LONG}\n", "a.md:4: 27 words"),
+        ("a.sh", "#!/bin/sh\n# Nobody waits.\n", "a.sh:2: name the thing that acts"),
+        ("a.c", "int x; /* Nobody waits. */\n", "name the thing that acts"),
+        ("a.js", "/**\n * Nobody waits.\n * @param {string} name\n */\n", "name the thing that acts"),
+        ("a.js", "f(); // Nobody waits.\n", "name the thing that acts"),
         ("a.py", "# The task waits; who wakes it is told.\n", "name the thing that acts"),
         ("a.py", "# Nobody reads.\n", "name the thing that acts"),
         ("a.py", f"# A name or two: {LONG}\n", "31 words"),
@@ -51,6 +55,7 @@ def test_a_text_that_is_hard_to_read(tmp_path: Path, name: str, text: str, expec
         ("a.py", f'"""A table:\n\n| {LONG} |\n"""\n'),
         ("a.pxd", f'cdef extern from *:\n    """\n    {LONG}\n    """\n'),
         ("a.md", "先写服务器，再写客户端（英文）：用 `make run`。\n"),
+        ("a.js", 'connect("ws://localhost"); // The client connects.\n'),
         ("a.txt", LONG),
     ],
 )

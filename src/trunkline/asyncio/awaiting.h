@@ -53,7 +53,7 @@ static inline int tl_wakes_task(PyObject *callback) {
            strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup") == 0;
 }
 
-/* Mark a function, by its code, as one that returns a coroutine. Nobody has seen the code before: nothing depends on the flag. */
+/* Mark a function, by its code, as one that returns a coroutine. No other code has seen it before, so nothing depends on the flag. */
 static inline void tl_mark(PyObject *code) { ((PyCodeObject *)code)->co_flags |= CO_COROUTINE; }
 
 /* Give an object another type, whose instances have the same fields. */

@@ -1,7 +1,7 @@
 /* Leaf operations on raw memory, for the compiled build. kernels.py is their twin in pure Python; tests compare the two.
  *
  * Masking (RFC 6455 section 5.3) is an exclusive or with a repeated 4-byte key. `key` holds the first key byte in its lowest
- * 8 bits, whatever the byte order of the machine; a key of 0 leaves the payload as it is, so unmasked frames need no other path. */
+ * 8 bits, whatever the byte order of the machine. A key of 0 leaves the payload as it is, so unmasked frames need no other path. */
 #ifndef TRUNKLINE_KERNELS_H
 #define TRUNKLINE_KERNELS_H
 
@@ -126,7 +126,7 @@ static inline int tl_xor(unsigned char *target, const unsigned char *source, Py_
     return tl_xor_long(target, source, (size_t)n, tl_pattern(key));
 }
 
-/* The same where nobody wants to know. */
+/* The same where the caller need not know. */
 static inline void tl_copy(unsigned char *target, const unsigned char *source, Py_ssize_t n, uint32_t key) {
     if (key != 0)
         tl_xor(target, source, n, key);
@@ -141,8 +141,8 @@ static inline PyObject *tl_take_binary(const unsigned char *source, Py_ssize_t n
     return payload;
 }
 
-/* A str for text that turned out to be in `memory` of one: it stays, if it is ASCII, which most text is; then the bytes of
- * UTF-8 are what a str has in memory. Steals `text`. */
+/* A str for text that was received into `memory` of one. It stays if it is ASCII, as most text is: then a str has the bytes
+ * of UTF-8 in memory. Steals `text`. */
 static inline PyObject *tl_text_done(PyObject *text, int is_ascii) {
     PyObject *decoded;
     if (is_ascii)

@@ -1,6 +1,6 @@
 /* The C side of fastpath.py: it reads the head of an ordinary request, and makes Sec-WebSocket-Accept.
  *
- * An ordinary request is one that clients send: every line is well-formed, every header that the handshake looks at stands
+ * An ordinary request is one that clients send. Every line is well-formed, every header that the handshake looks at stands
  * there once, and nothing in it calls for a judgement. For any other the answer here is "no", and Python code decides. */
 #ifndef TRUNKLINE_FASTPATH_H
 #define TRUNKLINE_FASTPATH_H
@@ -146,7 +146,7 @@ static inline int tl_read_request(const char *text, ptrdiff_t size, ptrdiff_t lo
     if (at + 1 >= size || data[at] != '\r' || data[at + 1] != '\n') return 0;
     at += 2;
     request->head = at;
-    /* RFC 6455 section 5.1: a frame of a client is masked; what follows here isn't one, if that bit is missing. */
+    /* RFC 6455 section 5.1: a frame of a client is masked; these bytes aren't one, if that bit is missing. */
     if (size - at > 1 && !(data[at + 1] & 0x80)) return 0;
     return (request->seen & TL_REQUIRED) == TL_REQUIRED;
 }

@@ -1,4 +1,4 @@
-// The ws package for Node. What a peer does is told in ../peers/dialogue.py.
+// The ws package for Node. ../peers/dialogue.py tells the behaviour of a peer.
 "use strict";
 
 const readline = require("node:readline");

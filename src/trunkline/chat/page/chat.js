@@ -7,8 +7,8 @@ import * as people from "./people.js";
 import * as stored from "./stored.js";
 
 const HISTORY = 100; // messages to show on joining
-const TYPING_EVERY = 3_000; // milliseconds between two signs that somebody is typing
-const QUIET_FROM = 50; // people in the room, from whom on nobody is told who is typing
+const TYPING_EVERY = 3_000; // milliseconds between two signs that this member is typing
+const QUIET_FROM = 50; // members of a room that is too large to show who is typing
 const NAME = "trunkline.name";
 
 const $ = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@ const client = new Client("/connection/websocket", { data, timeout: 10_000, minD
 const room = client.subscribe(channel, { joinLeave: true });
 const typing = client.subscribe(`typing:${channel}`);
 
-// Who I am: whoever comes under another name comes anew, and recovers
+// This member: one that takes another name connects anew, and recovers
 
 let maxSize = Infinity; // bytes in a message
 
@@ -46,7 +46,7 @@ function reconnect() {
   client.connect();
 }
 
-// What is said
+// Messages
 
 const seen = new Set(); // ids of messages
 let shown = { offset: 0, epoch: "" }; // position of the message shown last
@@ -151,7 +151,7 @@ $("composer").addEventListener("submit", (event) => {
   $("text").focus();
 });
 
-// Who is here
+// Members
 
 let changes = null; // who came and went while the list is under way
 
@@ -219,7 +219,7 @@ for (const type of ["connecting", "connected", "disconnected"]) client.addEventL
 room.addEventListener("unsubscribed", showState);
 $("retry").addEventListener("click", () => client.connect());
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && client.state === "connecting") client.connect(); // somebody is waiting
+  if (!document.hidden && client.state === "connecting") client.connect(); // the reader is waiting
 });
 
 $("elsewhere").addEventListener("submit", (event) => {

@@ -1,4 +1,4 @@
-// Somebody's colour: the same for the same name, everywhere.
+// The colour of a member: the same for the same name, everywhere.
 
 const HUES = [15, 50, 90, 135, 170, 210, 245, 280, 310, 345];
 

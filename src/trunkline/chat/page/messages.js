@@ -1,4 +1,4 @@
-// The log of messages, and where in it the reader is. What others send is only ever shown as text.
+// The log of messages, and where in it the reader is. The page only ever shows messages of others as text.
 
 import { hue } from "./hue.js";
 
@@ -31,7 +31,7 @@ export function showWhetherEmpty() {
   $("empty").hidden = $("messages").hasChildNodes() || $("outbox").hasChildNodes();
 }
 
-/** Append a line that nobody said. */
+/** Append a line of the page itself. */
 export function note(text) {
   const element = document.createElement("p");
   element.className = "note";

@@ -1,4 +1,4 @@
-// Who is here, and who is typing.
+// The members who are here, and those who are typing.
 
 import { hue } from "./hue.js";
 
@@ -11,7 +11,7 @@ const typing = new Map(); // client id -> timer
 let me = "";
 let due = 0;
 
-/** Everybody, as [client id, name], and which of them is this page. */
+/** All members, as [client id, name], and which of them is this page. */
 export function showAll(entries, myself) {
   people.clear();
   for (const [id, name] of entries) people.set(id, name);
@@ -33,7 +33,7 @@ export function leave(id) {
 /** How many are here. */
 export const count = () => people.size;
 
-/** Somebody is writing a message. */
+/** A member is writing a message. */
 export function type(id) {
   if (id === me) return;
   clearTimeout(typing.get(id));
@@ -44,7 +44,7 @@ export function type(id) {
   drawTyping();
 }
 
-/** Somebody has sent it, or thought better of it. */
+/** The member has sent it, or thought better of it. */
 export function stopTyping(id) {
   if (!typing.has(id)) return;
   clearTimeout(typing.get(id));
@@ -52,7 +52,7 @@ export function stopTyping(id) {
   drawTyping();
 }
 
-/** Nobody is known to be typing any more. */
+/** No member is known to be typing any more. */
 export function stopAllTyping() {
   [...typing.keys()].forEach(stopTyping);
 }

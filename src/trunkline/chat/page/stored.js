@@ -1,4 +1,4 @@
-// What survives a reload. Storage may be forbidden or full: the page works without.
+// The values that survive a reload. Storage may be forbidden or full: the page works without.
 
 export function read(storage, key, fallback) {
   try {

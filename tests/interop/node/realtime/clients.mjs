@@ -1,5 +1,5 @@
-// One face for all clients under test: on(event, listener), connect, disconnect, ready, rpc, send, publish, history,
-// and subscribe, whose result has on, ready, publish, presence, presenceStats, history and unsubscribe.
+// One face for all clients under test: on(event, listener), connect, disconnect, ready, rpc, send, publish, history
+// and subscribe. A subscription has on, ready, publish, presence, presenceStats, history and unsubscribe.
 
 const COMMON = ["connect", "disconnect", "ready", "publish", "presenceStats"];
 

@@ -1,4 +1,4 @@
-// What a client library does with our server: each scenario throws where something is not as it must be. `open` makes a
+// Scenarios of a client library with our server: each scenario throws where something is not as it must be. `open` makes a
 // client (see clients.mjs), and `channel` is new for each run. The server is tests/support/realtime.py.
 
 function equal(actual, expected, what) {
@@ -36,7 +36,7 @@ function record(target) {
   for (const type of EVENTS) target.on(type, (event) => events.push({ type, event }));
   const all = (type) => events.filter((each) => each.type === type).map((each) => each.event);
   const data = () => all("publication").map((event) => event.data);
-  // What came before may differ: on a slow machine the first attempt to connect fails.
+  // Earlier events may differ: on a slow machine the first attempt to connect fails.
   const typesAfter = (first) =>
     events.slice(events.findIndex(({ type }) => type === first) + 1).map(({ type }) => type);
   return { all, data, typesAfter };
