@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, SQLiteBroker
+from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, RedisBroker, SQLiteBroker, Uncertain
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.doors.browser import trunkline_js
 from trunkline.realtime.hub.connected import Client
@@ -31,11 +31,13 @@ __all__ = [
     "PresenceStats",
     "Publication",
     "Realtime",
+    "RedisBroker",
     "Refused",
     "SQLiteBroker",
     "Stats",
     "StreamPosition",
     "Timeouts",
+    "Uncertain",
     "select_subprotocol",
     "trunkline_js",
 ]

@@ -17,7 +17,7 @@ from trunkline.realtime.hub.stats import Stats
 from trunkline.realtime.limits import check_seconds
 from trunkline.realtime.options import Limits, Timeouts
 from trunkline.realtime.parts import Parts
-from trunkline.realtime.presence import MemoryPresence, Presence, PresenceStats
+from trunkline.realtime.presence import Presence, PresenceStats
 from trunkline.realtime.program.declaring import Declaring
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition, as_text
 from trunkline.realtime.running import Running
@@ -44,8 +44,9 @@ class Realtime(Declaring):
             await server.serve_forever()
 
     Args:
-        store: where history is kept, as a URL or a `Broker`. `memory://` keeps it as long as the process lives.
-        presence: where presence is kept; by default in memory.
+        store: where history is kept, as a URL or a `Broker`. `memory://` keeps it as long as the process lives. With
+            `redis://HOST`, nodes that name the same server share everything.
+        presence: where presence is kept; by default where the store keeps it, in memory unless several nodes share it.
         tokens: checks the tokens of clients, see `trunkline.realtime.tokens`. Unless there is a connect hook, they must
             have one.
         limits: what one client may.
@@ -65,7 +66,7 @@ class Realtime(Declaring):
         timeouts: Timeouts | None = None,
     ) -> None:
         self.broker = broker_from_url(store) if isinstance(store, str) else store
-        self.presence_store = MemoryPresence() if presence is None else presence
+        self.presence_store = self.broker.presence() if presence is None else presence
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
         self.limits.check()

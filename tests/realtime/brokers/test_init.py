@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.realtime.brokers import MemoryBroker, SQLiteBroker, broker_from_url
+from trunkline.realtime.brokers import MemoryBroker, RedisBroker, SQLiteBroker, broker_from_url
 
 
 def test_memory() -> None:
@@ -30,12 +30,29 @@ def test_sqlite(url: str, path: str, synchronous: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "address", "prefix", "durable"),
+    [
+        ("redis://cache", "redis://cache:6379", "tl", False),
+        ("rediss://:pw@cache:7/2?prefix=app&durable=1", "rediss://cache:7", "app", True),
+        ("unix:///run/redis.sock?db=3&durable=0", "unix:///run/redis.sock", "tl", False),
+    ],
+)
+def test_redis(url: str, address: str, prefix: str, durable: bool) -> None:
+    broker = broker_from_url(url)
+    assert isinstance(broker, RedisBroker)
+    assert (str(broker.address), broker.prefix, broker.durable) == (address, prefix, durable)
+
+
+@pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("", "write memory:// or sqlite:///PATH"),
-        ("history.db", "write memory:// or sqlite:///PATH"),
-        ("redis://localhost", "write memory:// or sqlite:///PATH"),
-        ("memory://x", "write memory:// or sqlite:///PATH"),
+        ("", "write memory://, sqlite:///PATH or redis://HOST"),
+        ("history.db", "write memory://, sqlite:///PATH or redis://HOST"),
+        ("memory://x", "write memory://, sqlite:///PATH or redis://HOST"),
+        ("redis://:secret@localhost/a", "'redis://localhost/a' names the database 'a'"),
+        ("redis://localhost?durable=yes", "durable is 'yes'; it must be 0 or 1"),
+        ("redis://localhost?prefix=a:b", "prefix is 'a:b'; it must be of letters"),
+        ("redis://localhost?trust=1", "unknown option 'trust'; there are only prefix, durable"),
         ("sqlite://", "has no path"),
         ("sqlite:///", "has no path"),
         ("sqlite://history.db", "has no path"),

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from trunkline.realtime.brokers.base import Broker, BrokerError, BrokerEvents, History
+from trunkline.realtime.brokers.base import Broker, BrokerError, BrokerEvents, History, Uncertain
 from trunkline.realtime.brokers.memory import MemoryBroker
+from trunkline.realtime.brokers.redis import RedisBroker
+from trunkline.realtime.brokers.redis.address import SCHEMES
 from trunkline.realtime.brokers.sqlite import SQLiteBroker
 from trunkline.realtime.brokers.sqlite_store import Synchronous
 
-__all__ = ["Broker", "BrokerError", "BrokerEvents", "History", "MemoryBroker", "SQLiteBroker", "broker_from_url"]
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerEvents",
+    "History",
+    "MemoryBroker",
+    "RedisBroker",
+    "SQLiteBroker",
+    "Uncertain",
+    "broker_from_url",
+]
 
 
 def broker_from_url(url: str) -> Broker:
@@ -19,6 +31,7 @@ def broker_from_url(url: str) -> Broker:
     * `memory://`: a `MemoryBroker`, whose history is gone with the process.
     * `sqlite:///history.db`, `sqlite:////var/lib/app/history.db`: an `SQLiteBroker`, whose history outlives it. A
       path follows after three slashes; a fourth begins an absolute one. `?synchronous=normal` as for `SQLiteBroker`.
+    * `redis://HOST:PORT/DB`, `rediss://…`, `unix:///run/redis.sock`: a `RedisBroker`, which several nodes share.
 
     Raises:
         ValueError: if the URL names none.
@@ -26,8 +39,10 @@ def broker_from_url(url: str) -> Broker:
     parts = urlsplit(url)
     if url == "memory://":
         return MemoryBroker()
+    if parts.scheme in SCHEMES:
+        return RedisBroker(url)
     if parts.scheme != "sqlite":
-        raise ValueError(f"{url!r} names no broker; write memory:// or sqlite:///PATH")
+        raise ValueError(f"{url!r} names no broker; write memory://, sqlite:///PATH or redis://HOST")
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise ValueError(f"{url!r} has no path; write sqlite:///history.db, or memory:// to keep nothing")

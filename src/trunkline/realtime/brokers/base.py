@@ -11,9 +11,10 @@ from typing import Final, NamedTuple, Protocol
 
 from trunkline.exceptions import WebSocketException
 from trunkline.realtime.control import Alone, Control
+from trunkline.realtime.presence import MemoryPresence, Presence
 from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
-__all__ = ["ID_TTL", "Broker", "BrokerError", "BrokerEvents", "History"]
+__all__ = ["ID_TTL", "Broker", "BrokerError", "BrokerEvents", "History", "Uncertain"]
 
 ID_TTL: Final = 300
 """Seconds for which a broker knows the id of a publication again."""
@@ -22,8 +23,16 @@ ID_TTL: Final = 300
 class BrokerError(WebSocketException):
     """A broker can't do what was asked: its message says why, and what to do.
 
-    Raised by `Broker.publish`, it means that the publication isn't in the history, and won't be delivered.
+    Raised by `Broker.publish`, it means that the publication isn't in the history, and won't be delivered; but see
+    `Uncertain`.
     `__cause__` is what lies underneath, such as the error of a database.
+    """
+
+
+class Uncertain(BrokerError):  # noqa: N818  # no error: perhaps it was done
+    """A publication was sent to a server that never answered: it may be in the history, and delivered, or not.
+
+    Only brokers that reach their server over a network raise it. A publication that has an id they repeat themselves.
     """
 
 
@@ -135,6 +144,7 @@ class Broker(ABC):
 
         Raises:
             ValueError: if there is an id, and no history to look it up in.
+            Uncertain: if it may have been accepted.
             BrokerError: if it wasn't accepted.
         """
 
@@ -192,3 +202,10 @@ class Broker(ABC):
         It is asked for after `start`, once for each.
         """
         return Alone()
+
+    def presence(self) -> Presence:
+        """The members of channels, on all nodes that share this broker. By default they are in memory.
+
+        `Realtime` uses it if it isn't given another one. It is started after the broker, and closed before.
+        """
+        return MemoryPresence()

@@ -170,6 +170,21 @@ class Stage:
         entries = await self.events.received(channel, len(data))
         equal([each.data for each in entries], list(data), f"deliveries in {channel}")
 
+    async def until(
+        self, read: Callable[[], Awaitable[History]], wanted: tuple[list[bytes], bool], what: str
+    ) -> None:
+        """Read the history until it is as wanted.
+
+        Raises:
+            AssertionError: if that takes longer than `PATIENCE`.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (found := summary(await read())) != wanted:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            equal(found, wanted, f"{what}, after {PATIENCE} s")
+
 
 class PresenceStage:
     """Where a scenario about presence plays.

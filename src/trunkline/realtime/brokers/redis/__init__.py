@@ -1,0 +1,8 @@
+"""Rooms over Redis or Valkey."""
+
+from __future__ import annotations
+
+from trunkline.realtime.brokers.redis.broker import RedisBroker
+from trunkline.realtime.brokers.redis.presence import RedisPresence
+
+__all__ = ["RedisBroker", "RedisPresence"]
