@@ -31,7 +31,10 @@ TESTED_BY = {
     "endpoint/router": "*/test_router.py",
     "handshake/log": "*/test_conformance.py",
     "reactor/tls": "asyncio/test_tls.py",
+    "realtime/brokers/envelope": "realtime/brokers/redis/test_*.py",
+    "realtime/brokers/following": "realtime/brokers/test_tail.py",
     "realtime/brokers/local": "realtime/brokers/test_*.py",
+    "realtime/brokers/redis": "realtime/brokers/redis/test_*.py",
     "realtime/brokers/sqlite_store": "realtime/brokers/test_sqlite.py",
     "realtime/commands/answer": "realtime/commands/test_dispatch*.py",
     "realtime/commands/ends": "realtime/commands/test_refresh*.py",
@@ -76,6 +79,7 @@ ACROSS = (
     "interop/**/*.py",
     "robustness/**/*.py",
     "tutorial/**/*.py",
+    "realtime/brokers/redis/test_nodes.py",  # several processes
     "realtime/js/*.py",  # clients in other languages
     "realtime/go/*.py",
     "realtime/java/*.py",
