@@ -69,6 +69,9 @@ THREADS = on(("threads",), "trunkline.sync", "websockets.sync")
 FIBERS = on(("threads",), "trunkline.sync.fibers")
 TRIO = on(("trio",), "trunkline.trio", "websockets.trio")
 REALTIME = on(BOTH, "trunkline.realtime")
+ASGI = on(BOTH, "uvicorn.trunkline", "uvicorn")
+"""Plain ASGI applications below uvicorn, with the class of trunkline and with its own."""
+FASTAPI = on(BOTH, "fastapi.trunkline", "fastapi")
 SOCKETIO = on(BOTH, "socketio.aiohttp", "socketio.uvicorn")
 
 

@@ -6,8 +6,10 @@ from typing import Literal
 
 from benchmarks.peers import (
     AIOHTTP,
+    ASGI,
     BOTH,
     COMPATIBLE,
+    FASTAPI,
     FIBERS,
     FLOOR_PEER,
     INTERPRETED,
@@ -160,6 +162,12 @@ def trio_echo(connections: int, depth: int) -> Workload:
     )
 
 
+def asgi(workload: Workload, *more: Peer) -> Workload:
+    """The same below uvicorn, beside our own server."""
+    peers = (*TRUNKLINE, *more, *FASTAPI)
+    return replace(workload, name=f"asgi-{workload.name}", group="ASGI", peers=peers)
+
+
 SHAPES = ((1, 1), (64, 1), (16, 16), (16, 1), (4, 1))
 SIZES = (32, 2**10, 16 * 2**10, 2**20)
 MAIN_ECHOES = (
@@ -263,6 +271,10 @@ WORKLOADS = (
     replace(idle(1_000, " of a server with threads", "-threads", peers=(*THREADS, *FIBERS)), group="Threads"),
     trio_echo(64, 1),
     trio_echo(16, 16),
+    asgi(echo(64, 1, 32, peers=()), *ASGI),
+    asgi(echo(16, 16, 32, peers=()), *ASGI),
+    asgi(fanout("broadcast", ())),
+    asgi(idle(1_000, " with permessage-deflate", "-deflate", peers=(), size=JSON_SIZE, deflate=True), *ASGI),
 )
 
 PICOWS_UVLOOP = Peer("picows", "uvloop")
@@ -270,6 +282,17 @@ PICOWS_WEBSOCKETS = Peer("picows.websockets", "uvloop")
 WEBSOCKETS = Peer("websockets", "uvloop")
 TRUNKLINE_SYNC, WEBSOCKETS_SYNC = THREADS
 UNCOMPILED_ECHOES = ("echo-64x1-32", "echo-16x16-32", "echo-16x1-16k", "echo-4x1-1m")
+
+ASGI_BARS = (
+    # The workload, whose cost, compared with whose, and the limits on asyncio and on uvloop.
+    ("asgi-echo-64x1-32", "uvicorn.trunkline", "uvicorn", (0.3, 0.5)),
+    ("asgi-echo-16x16-32", "uvicorn.trunkline", "uvicorn", (0.12, 0.12)),
+    ("asgi-echo-64x1-32", "fastapi.trunkline", "fastapi", (0.52, 0.52)),
+    ("asgi-echo-16x16-32", "fastapi.trunkline", "fastapi", (0.2, 0.2)),
+    ("asgi-echo-64x1-32", "uvicorn.trunkline", "trunkline", (1.1, 1.1)),
+    ("asgi-echo-16x16-32", "uvicorn.trunkline", "trunkline", (1.6, 1.6)),
+    ("asgi-fanout-1000-broadcast", "fastapi.trunkline", "trunkline", (1.25, 1.25)),
+)
 
 BARS = (
     Bar("echo-64x1-32", FLOOR_PEER, 1.5),
@@ -305,6 +328,12 @@ BARS = (
     Bar("client-16", PICOWS_WEBSOCKETS, 0.3),
     *(Bar(name, WEBSOCKETS_SYNC, 0.6, (TRUNKLINE_SYNC,)) for name in ("threads-echo-50x1-32", "threads-client-1")),
     *(Bar(name, TRIO[1], 0.6, TRIO[:1]) for name in ("trio-echo-64x1-32", "trio-echo-16x16-32")),
+    *(
+        Bar(name, Peer(yardstick, subject.loop), limit, (subject,))
+        for name, library, yardstick, limits in ASGI_BARS
+        for subject, limit in zip(on(BOTH, library), limits, strict=True)
+    ),
+    Bar("asgi-idle-1000-deflate", None, 8192, on(BOTH, "uvicorn.trunkline")),
     *(
         Bar(name, Peer("websockets", subject.loop), 1.3, (subject,))
         for name in UNCOMPILED_ECHOES

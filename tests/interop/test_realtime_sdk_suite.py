@@ -1,5 +1,7 @@
 """The test suite of the official client library for Python, from its source distribution, against our server.
 
+The server is our own, or an ASGI server with `rt.asgi()`.
+
 The module of it that needs a server is run, test_client.py, with nothing changed but the port. All others bring a
 server of their own, and say nothing about ours.
 """
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,8 @@ SERVER = Path(__file__).parents[1] / "support" / "centrifugo.py"
 NEEDS_A_SERVER = "require_centrifugo()"
 PORT = "localhost:8000"
 SECONDS = 180
+APP = "centrifugo:app"
+UVICORN = ["-m", "uvicorn", APP, "--port", "{port}", "--host", "localhost"]
 
 
 @pytest.fixture
@@ -39,18 +44,46 @@ def suite(tmp_path: Path) -> Path:
     return tmp_path / SDIST
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
+#: Commands that serve on a port: our own server, and ASGI servers.
+SERVERS = {
+    "trunkline": [str(SERVER), "{port}"],
+    "uvicorn with trunkline": [*UVICORN, "--ws", "trunkline.uvicorn:WebSocketProtocol"],
+    "uvicorn with its own class": [*UVICORN, "--ws", "websockets-sansio"],
+    "uvicorn with wsproto": [*UVICORN, "--ws", "wsproto"],
+    "gunicorn": ["-m", "gunicorn", APP, "--bind", "localhost:{port}", "--worker-class", "uvicorn_worker.UvicornWorker"],
+    "hypercorn": ["-m", "hypercorn", APP, "--bind", "localhost:{port}"],
+    "granian": ["-m", "granian", APP, "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"],
+    "daphne": ["-m", "daphne", APP, "--bind", "localhost", "--port", "{port}"],
+}
+
+
+@pytest.fixture(params=SERVERS)
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """The port of a server as the suite wants it."""
     with socket.create_server(("localhost", 0)) as sock:
         free: int = sock.getsockname()[1]
+    command = [sys.executable, *(word.format(port=free) for word in SERVERS[request.param])]
     with subprocess.Popen(
-        [sys.executable, SERVER, str(free)], stdout=subprocess.PIPE, text=True, env=environment()
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=SERVER.parent, env=environment()
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "listening\n"
-        yield free
-        process.terminate()
+        try:
+            wait_until_it_listens(process, free)
+            yield free
+        finally:
+            process.terminate()
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("localhost", port)).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None, "the server has ended"
+            assert time.monotonic() < end, "the server does not listen"
+            time.sleep(0.05)  # another process: there is no event to wait for
+        else:
+            return
 
 
 def test_the_suite_of_the_python_sdk(suite: Path, port: int) -> None:

@@ -1,6 +1,6 @@
 """A realtime server set up as docker-compose.yml of centrifuge-python sets up Centrifugo. Usage: centrifugo.py PORT.
 
-It prints a line when it listens.
+It prints a line when it listens. `app` is the same for ASGI servers.
 """
 
 from __future__ import annotations
@@ -33,4 +33,7 @@ async def main(port: int) -> None:
         await server.serve_forever()
 
 
-asyncio.run(main(int(sys.argv[1])))
+app = rt.asgi()
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

@@ -1,0 +1,5 @@
+"""An application of FastAPI, with uvicorn's own class."""
+
+from benchmarks.servers import asgi_apps
+
+asgi_apps.main(framework=True, ws="auto")

@@ -1,0 +1,5 @@
+"""A plain ASGI application, with uvicorn's own class."""
+
+from benchmarks.servers import asgi_apps
+
+asgi_apps.main(framework=False, ws="auto")
