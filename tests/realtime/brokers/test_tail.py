@@ -1,4 +1,4 @@
-"""What a node knows of a channel: in order, without holes, and healed where something was missed."""
+"""A node delivers in order and without holes, and reads the publications that it missed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What nodes say to each other about a channel, as bytes: publications, joins and leaves, as arrays of MessagePack.
+"""Publications, joins and leaves as bytes that nodes send to each other: arrays of MessagePack.
 
 Nodes of different versions talk to each other during a deploy: elements are only ever added at the end, with a default.
 """

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 PAUSE: Final = 1.0  # seconds before what couldn't be read is read again
 
-#: What reached a node: a publication with history, one without, or a join or leave.
+#: A publication with history, one without, or a join or leave, which reached the node.
 Event = Arrival | Publication | tuple[int, ClientInfo]
 
 

@@ -69,7 +69,7 @@ async def node_at(server: RedisServer, *channels: str, **options: object) -> Asy
         await node.broker.close()
 
 
-# What goes wrong on the way
+# Trouble on the way
 
 
 @needs_redis
@@ -147,7 +147,7 @@ def test_publications_that_a_caller_knows_of_are_in_the_history_it_asks_for(serv
     asyncio.run(main())
 
 
-# What goes wrong with the data
+# Trouble with the data
 
 
 async def lives_on(node: Node, other: Node, position: StreamPosition, expected: list[bytes], gaps: list[str]) -> None:

@@ -92,7 +92,7 @@ def test_a_password_that_changes_is_logged_once(caplog: pytest.LogCaptureFixture
 
 
 async def reconfigure(server: RedisServer, old: str, new: str) -> None:
-    """Change the password, and send everybody away."""
+    """Change the password, and end all connections."""
     reader, writer = await asyncio.open_unix_connection(str(server.path))
     writer.write(
         f"AUTH {old}\r\nCONFIG SET requirepass {new}\r\nCLIENT KILL TYPE pubsub\r\nCLIENT KILL TYPE normal\r\n".encode()

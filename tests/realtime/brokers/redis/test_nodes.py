@@ -86,6 +86,29 @@ def test_clients_of_different_nodes_meet(server: RedisServer) -> None:
     play(scene)
 
 
+def test_the_program_of_one_node_reaches_the_clients_of_all(server: RedisServer) -> None:
+    async def scene() -> None:
+        async with nodes(server.url) as [(first, _), (_, two)]:
+            events, client = Events(), sdk(two, data={"name": "ada"})
+            room = client.new_subscription("room", events)
+            await client.connect()
+            await room.subscribe()
+            await events.expect("subscribed")
+            assert await first.send("hi", user="ada") == 1
+            assert await first.send("hi", user="bob") == 0
+            await first.unsubscribe("room", user="ada")
+            assert (await events.expect("unsubscribed")).code == 2000
+            await room.subscribe()
+            await events.expect("subscribed")
+            await first.disconnect(user="ada", code=3503)
+            assert (await events.expect("subscribing")).code == 1  # the connection is gone
+            async with asyncio.timeout(10):
+                while await first.presence_stats("room") != (0, 0):
+                    await asyncio.sleep(0.01)
+
+    play(scene)
+
+
 def test_a_client_goes_on_at_another_node(server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(server.url) as [(_, one), (second, two)]:

@@ -27,6 +27,7 @@ from trunkline.realtime.brokers.following import Event, Following
 from trunkline.realtime.brokers.local import found, milliseconds, retained
 from trunkline.realtime.brokers.redis.address import Address, split_options
 from trunkline.realtime.brokers.redis.commands import Commands
+from trunkline.realtime.brokers.redis.control import RedisControl
 from trunkline.realtime.brokers.redis.delivery import Delivery, Message
 from trunkline.realtime.brokers.redis.link import HEARTBEAT
 from trunkline.realtime.brokers.redis.names import Names
@@ -49,8 +50,9 @@ class RedisBroker(Broker):
     """Keeps the newest publications of each channel in Redis 6.2 or later, or Valkey, and delivers them to every node
     that names the same server.
 
-    What a node missed, because its connection was lost or it was too slow, it reads and delivers in order: its clients
-    notice nothing. While Redis is away, calls wait up to `patience` seconds and then raise; clients stay connected.
+    A node that missed publications, because its connection was lost or it was too slow, reads them and delivers them in
+    order. Its clients notice nothing. While Redis is away, calls wait up to `patience` seconds and then raise; clients
+    stay connected.
 
     Each channel has an epoch of its own, made with its first publication. A channel in which nothing is published for
     `idle` seconds starts anew.
@@ -59,8 +61,8 @@ class RedisBroker(Broker):
         url: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://` for TLS, `unix://PATH?db=DB`. Options follow a question
             mark: `prefix=tl`, with which all names in Redis begin, and `durable=1`.
         durable: whether Redis never forgets what it promised. Then it has `appendonly yes` and `appendfsync always`,
-            nobody puts older files in their place, and no replica follows it. Otherwise channels start anew when Redis
-            was started again, as nobody can tell what is missing.
+            you never put older files in their place, and no replica follows it. Otherwise channels start anew when
+            Redis was started again, as it can't tell what is missing.
         ssl: context for TLS; by default one that trusts what the operating system trusts.
         idle: seconds.
         patience: seconds.
@@ -93,6 +95,7 @@ class RedisBroker(Broker):
         self.node = secrets.token_hex(6)
         self._lease = lease
         self._presence: RedisPresence | None = None
+        self._control: RedisControl | None = None
         self._open = False
         self._under_way: set[asyncio.Future[None]] = set()  # calls of publish
         self._names = Names(self.prefix, self.address.db)
@@ -108,7 +111,7 @@ class RedisBroker(Broker):
         self._delivery = Delivery(
             self.address,
             ssl,
-            own=self._names.node_messages(self.node),
+            own=(self._names.all_nodes, self._names.node_messages(self.node)),
             patience=patience,
             heartbeat=heartbeat,
             on_messages=self._on_messages,
@@ -123,6 +126,10 @@ class RedisBroker(Broker):
                 self._commands, self._names, self.publish_join, self.publish_leave, self._lease
             )
         return self._presence
+
+    def control(self) -> RedisControl:
+        self._control = RedisControl(self._commands, self._names, self.node)
+        return self._control
 
     async def start(self, events: BrokerEvents) -> None:
         await self._commands.link.start(self._commands.patience)
@@ -213,13 +220,23 @@ class RedisBroker(Broker):
         together: dict[str, list[Event]] = {}
         for message in messages:
             channel = self._channels.get(message.key)
-            if channel is not None and (event := self._event(message.payload)) is not None:
+            if channel is None:
+                self._on_control(message)
+            elif (event := self._event(message.payload)) is not None:
                 together.setdefault(channel, []).append(event)
         for channel, events in together.items():
             self._following.arrived(channel, events)
 
+    def _on_control(self, message: Message) -> None:
+        if self._control is None:
+            return
+        if message.key == self._names.all_nodes:
+            self._control.on_order(message.payload)
+        elif message.key == self._names.node_messages(self.node):
+            self._control.on_answer(message.payload)
+
     def _event(self, payload: bytes) -> Event | None:
-        """What a message says: `OFFSET:TIME:EPOCH:ENVELOPE`, or `:ENVELOPE` without history."""
+        """The event of a message: `OFFSET:TIME:EPOCH:ENVELOPE`, or `:ENVELOPE` without history."""
         try:
             if payload.startswith(b":"):
                 return self._passing(open_envelope(memoryview(payload)[1:]))

@@ -72,7 +72,7 @@ class Commands:
         """Carry out a command.
 
         Args:
-            repeat: whether to do it again after the connection was lost, when nobody knows whether it was done.
+            repeat: whether to do it again after the connection was lost, and the server has perhaps done it.
 
         Raises:
             Uncertain: if it may have been carried out.

@@ -13,7 +13,7 @@ __all__ = ["Connection", "ConnectionLost"]
 
 
 class ConnectionLost(Exception):  # noqa: N818  # says what happened
-    """The connection ended before the answer came: nobody knows whether the command was carried out."""
+    """The connection ended before the answer came: the server may have carried out the command, or not."""
 
 
 class Connection(asyncio.Protocol):
@@ -21,7 +21,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_pushes: called with what the server says without being asked, all that came together.
-        on_lost: called when the connection has ended, before anybody who waits for an answer goes on.
+        on_lost: called when the connection has ended, before callers that wait for an answer go on.
 
     Attributes:
         lost: done when the connection has ended; its result says why.

@@ -41,7 +41,7 @@ class Delivery:
 
     Args:
         address, context, heartbeat: as for `Link`.
-        own: a channel that this node always listens to. So `start` fails where the user may not subscribe.
+        own: channels that this node always listens to. So `start` fails where the user may not subscribe.
         patience: seconds until a call gives up.
         on_messages: called with what came together.
         on_back: called when a connection was lost, and there is another on which every channel is subscribed to.
@@ -52,7 +52,7 @@ class Delivery:
         address: Address,
         context: ssl.SSLContext | None = None,
         *,
-        own: bytes,
+        own: tuple[bytes, ...],
         patience: float,
         on_messages: Callable[[list[Message]], None],
         on_back: Callable[[], None],
@@ -111,7 +111,7 @@ class Delivery:
         """Listen to everything again, on a new connection."""
         self._connection = connection
         self._ending.clear()
-        keys = [self._own, *self._confirmed]
+        keys = [*self._own, *self._confirmed]
         self._confirming = deque(keys)
         for start in range(0, len(keys), TOGETHER):
             connection.send(b"SUBSCRIBE", *keys[start : start + TOGETHER])

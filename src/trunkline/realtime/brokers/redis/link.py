@@ -35,7 +35,7 @@ class Link:
     Args:
         address: of the server.
         context: for TLS.
-        prepare: called with each new connection before it is used; what it raises ends the connection.
+        prepare: called with each new connection before it is used. An error of this call ends the connection.
         on_pushes: as for `Connection`.
         on_back: called when a connection was lost, and there is another.
         heartbeat: seconds between signs of life that we ask for.
@@ -95,7 +95,7 @@ class Link:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
             self._keeping = None
-            self._up.set()  # nobody waits for it in vain
+            self._up.set()  # callers that wait for it give up
         if (connection := self.connection) is not None:
             connection.close()
             await connection.lost

@@ -18,6 +18,7 @@ class Names:
         self._prefix = prefix.encode()
         self._messages = b"%b/%d" % (self._prefix, db)
         self.nodes = self._prefix + b":nodes"
+        self.all_nodes = self._messages + b":n"
 
     def key(self, channel: str, kind: bytes) -> bytes:
         """A key of a channel. A cluster keeps those together that have the same between braces."""

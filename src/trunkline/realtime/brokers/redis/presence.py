@@ -222,9 +222,9 @@ class RedisPresence(Presence):
         self._reachable_since = min(self._reachable_since, now)
         self._beaten = now
         if new and last:
-            # Others believed that this node had died, and said so; or the data is gone, and nobody said anything.
+            # Others believed that this node had died, and published leaves; or the data is gone, and there were none.
             await self._come_back(said=now - last > self._lease and server == self._server)
-        # While Redis was away, nobody could renew a lease: let all come back first.
+        # While Redis was away, no node could renew its lease: let all come back first.
         patient = now - self._reachable_since >= self._lease
         return [id.decode() for id in ended] if patient else []
 

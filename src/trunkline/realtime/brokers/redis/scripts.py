@@ -2,8 +2,8 @@
 
 Keys of a channel:
 
-* meta, a hash: `e` epoch, `r` run_id of the server that made it, `s` newest offset, `z` size, `t` ttl, `x` when the
-  keys must be told to live on. Times are in milliseconds;
+* meta, a hash: `e` epoch, `r` run_id of the server that made it, `s` newest offset, `z` size, `t` ttl, and `x`, the
+  time to prolong the life of the keys. Times are in milliseconds;
 * stream: publications with `t` time and `d` envelope, under ids `OFFSET-0`;
 * id: `OFFSET:TIME:EPOCH` of the publication that has it.
 
