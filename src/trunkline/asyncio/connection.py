@@ -14,6 +14,8 @@ from typing import Any, Self, TypeVar, overload
 from trunkline import json
 from trunkline.asyncio.coroutines import fail_streaming, fail_undecodable
 from trunkline.asyncio.link import Link
+from trunkline.core.opcodes import PONG
+from trunkline.core.phases import OPEN
 from trunkline.endpoint.broadcast import broadcast
 from trunkline.endpoint.connection import control_payload
 from trunkline.endpoint.fragments import FragmentDecoder
@@ -122,11 +124,11 @@ class Connection(Link):
         """
         payload = control_payload(data)
         await self._ready_to_send()
-        self.session.send(10, payload)
+        self.session.send(PONG, payload)
         await self.drain()
 
     async def _ready_to_send(self) -> None:
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             await self.wait_closed()
             raise self.session.close_exception()
 

@@ -11,6 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trunkline.core.inbox import convert
+from trunkline.core.phases import OPEN
 from trunkline.endpoint.connection import STREAMING_BROKEN
 from trunkline.endpoint.fragments import FragmentedMessage
 from trunkline.exceptions import ConcurrencyError
@@ -67,7 +68,7 @@ async def send_later(connection: Link, send: Callable[[], Awaitable[None]]) -> N
     connection.thread = get_ident()
     while connection.fragmenting is not None:
         await asyncio.shield(connection.fragmenting)
-    if connection.session.phase != 1:
+    if connection.session.phase != OPEN:
         await connection.wait_closed()
         raise connection.session.close_exception()
     await send()

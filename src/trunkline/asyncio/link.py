@@ -48,10 +48,13 @@ if cython.compiled:
     from cython.cimports.trunkline.asyncio.awaitables import answer_without_raising
     from cython.cimports.trunkline.core.clock import read_clock
     from cython.cimports.trunkline.core.inbox import Inbox
+    from cython.cimports.trunkline.core.phases import CLOSING, CONNECTING, OPEN
     from cython.cimports.trunkline.core.signature import sign
 else:
     from threading import get_ident
     from time import monotonic as read_clock
+
+    from trunkline.core.phases import CLOSING, CONNECTING, OPEN
 
 __all__ = ["Link"]
 
@@ -239,7 +242,7 @@ class Receive(Waiter):
         session: Session = connection.session
         if self.fragment:
             return session.inbox.size() > 0
-        return session.inbox.ready() or (session.phase != 1 and (self.event or self._loop_ends()))
+        return session.inbox.ready() or (session.phase != OPEN and (self.event or self._loop_ends()))
 
     @cython.cfunc
     def _loop_ends(self) -> cython.bint:
@@ -247,7 +250,7 @@ class Receive(Waiter):
         can't send to this peer.
         """
         connection: Link = self.connection  # type: ignore[assignment]
-        return self.iterating and connection.session.phase != 1 and connection.session.ended_normally()
+        return self.iterating and connection.session.phase != OPEN and connection.session.ended_normally()
 
     @cython.cfunc
     def _wait_a_turn(self) -> object:
@@ -267,7 +270,7 @@ class Receive(Waiter):
         if connection.session.pending_fault is not None:
             connection.session.settle(connection.clock())
             connection.attend()
-        if self.event and connection.session.phase != 1:
+        if self.event and connection.session.phase != OPEN:
             connection.receiver = None
             return connection.last_event()
         if not connection.lost:
@@ -521,7 +524,7 @@ class Link(BaseConnection):
             TypeError: if `message` is of no such type.
             UnicodeEncodeError: if a str has lone surrogates.
         """
-        if self.session.phase != 1 or self.fragmenting is not None or self.thread != get_ident():
+        if self.session.phase != OPEN or self.fragmenting is not None or self.thread != get_ident():
             return send_later(self, functools.partial(Link.send, self, message, text=text, compress=compress))
         try:
             if not BaseConnection.put(self, message, text, compress):  # no look-up in compiled code
@@ -573,7 +576,7 @@ class Link(BaseConnection):
     @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
     def start_closing(self, code: CloseCode | int, reason: str) -> None:
         """Send the close frame, if the connection is open."""
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             return
         self.begin_closing(code, reason, self.fragmenting is not None, self.clock())
         self.attend()
@@ -601,7 +604,7 @@ class Link(BaseConnection):
     @property
     def keepalive_task(self) -> Keepalive | None:
         """What can be canceled to send no more pings, None without any (a name that programs on websockets use)."""
-        if self.session.phase != 1 or self.session.ping_interval is None:
+        if self.session.phase != OPEN or self.session.ping_interval is None:
             return None
         return Keepalive(self.session)
 
@@ -618,7 +621,7 @@ class Link(BaseConnection):
         transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
-        if self.session.phase == 0:
+        if self.session.phase == CONNECTING:
             self.receive_handshake(data)
         else:
             self.receive_data(data)
@@ -698,7 +701,7 @@ class Link(BaseConnection):
             shared.holder = None
 
     def _pause_reading(self) -> None:
-        if self.session.phase != 1:
+        if self.session.phase != OPEN:
             return  # only the peer's close frame is of interest
         self.session.inbox.paused = True
         self.transport.pause_reading()
@@ -738,7 +741,7 @@ class Link(BaseConnection):
         session.attention = False
         if session.acknowledged:
             self._complete_pings()
-        if session.phase == 2:
+        if session.phase == CLOSING:
             self._read_to_the_end()
         self.flush()
         if session.expired and not self.lost:
@@ -746,7 +749,7 @@ class Link(BaseConnection):
         elif session.eof_wanted and not self.eof_sent and not self.lost:
             self._end_stream()
         self.schedule()
-        if session.phase >= 2 and self.on_closing is not None:
+        if session.phase >= CLOSING and self.on_closing is not None:
             self._tell_closing()
 
     def _tell_closing(self) -> None:
@@ -804,7 +807,7 @@ class Link(BaseConnection):
         Returns:
             Whether the transport may keep our half: with TLS, it can't.
         """
-        if self.session.phase == 1 and self.transport.can_write_eof():
+        if self.session.phase == OPEN and self.transport.can_write_eof():
             self.loop.call_soon(self._receive_end)
             return True
         if self.in_line and asyncio.current_task(self.loop) is None:
@@ -912,7 +915,7 @@ class Link(BaseConnection):
             Whether it was sent. If not, because more than `write_limit` bytes are on their way, or a message is sent in
             fragments, `on_writable` is called when that has changed.
         """
-        if self.session.phase != 1 or self.writing_paused or self.fragmenting is not None:
+        if self.session.phase != OPEN or self.writing_paused or self.fragmenting is not None:
             return False
         self._send_now(message)
         return True

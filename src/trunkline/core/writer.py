@@ -18,9 +18,11 @@ else:
 
 if cython.compiled:
     from cython.cimports.trunkline.core.kernels import frame, header, key_at, memory
+    from cython.cimports.trunkline.core.opcodes import BINARY, TEXT
     from cython.cimports.trunkline.core.signature import sign
 else:
     from trunkline.core.kernels import frame, header, key_at, memory
+    from trunkline.core.opcodes import BINARY, TEXT
 
 __all__ = ["PreparedMessage", "as_payload"]
 
@@ -140,7 +142,7 @@ class PreparedMessage(PreparedFrame):
 
     def __init__(self, message: object, *, text: bool | None = None, compress: bool | None = None) -> None:
         is_str = isinstance(message, str)
-        self.opcode = 1 if (is_str if text is None else text) else 2
+        self.opcode = TEXT if (is_str if text is None else text) else BINARY
         super().__init__(0x80 | self.opcode, message.encode() if isinstance(message, str) else as_payload(message))
         self.compress = compress
         self.frames: dict[int, PreparedFrame | None] = {}  # compressed, by the kind of the deflater

@@ -36,6 +36,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from trunkline.asyncio.link cimport AT_ONCE, Link, Shared
+from trunkline.core.phases cimport CONNECTING
 from trunkline.core.reader cimport Reader
 from trunkline.core.session cimport Session
 
@@ -332,7 +333,7 @@ cdef class Transport(Watched):
         if direct:
             session.now = self.reactor.now
             session.receive_direct(n)
-        elif session.phase == 0:
+        elif session.phase == CONNECTING:
             connection.receive_handshake(PyBytes_FromStringAndSize(<const char*>data, n))
             return 0
         else:
