@@ -118,7 +118,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "asyncio": (*DRIVER, "build", "reactor"),
     "sync": DRIVER,
     "trio": DRIVER,
-    "reactor": ("vocabulary", "options", "core", "endpoint", "asyncio.link"),
+    "reactor": ("vocabulary", "core", "endpoint"),
     "asgi": (*DRIVER, "build", "extensions", "asyncio"),
     "rooms: vocabulary": ("vocabulary", "core"),
     "rooms: wire": ("vocabulary", "core", "json", "rooms: vocabulary"),

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.threads import echo, eventually
 from trunkline.sync.client import connect
-from trunkline.sync.fibers import Carriers, Condition, Event, Lock
+from trunkline.sync.fibers import Condition, Event, FiberThreads, Lock
 from trunkline.sync.server import Server, serve
 
 
@@ -137,10 +137,10 @@ def list_until_closed(websocket: Any) -> int:
 def test_what_kills_a_thread_kills_a_fiber(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
-    carriers = Carriers(1)
-    carriers.start(sys.exit, 3)
+    threads = FiberThreads(1)
+    threads.start(sys.exit, 3)
     done = threading.Event()
-    carriers.start(done.set)
+    threads.start(done.set)
     assert done.wait(10)
     eventually(lambda: handler_threads() == 0)
     assert seen[0].exc_type is SystemExit
@@ -157,7 +157,7 @@ def test_threads_must_be_some(threads: int) -> None:
 
 def in_fibers(*functions: Callable[[], object]) -> None:
     """Run functions in fibers on one thread, and wait for all of them."""
-    carriers, ended = Carriers(1), [threading.Event() for _ in functions]
+    threads, ended = FiberThreads(1), [threading.Event() for _ in functions]
 
     def run(function: Callable[[], object], end: threading.Event) -> None:
         try:
@@ -166,7 +166,7 @@ def in_fibers(*functions: Callable[[], object]) -> None:
             end.set()
 
     for function, end in zip(functions, ended, strict=True):
-        carriers.start(run, function, end)
+        threads.start(run, function, end)
     assert all(end.wait(10) for end in ended)
 
 
@@ -196,8 +196,8 @@ def test_a_lock_between_a_fiber_and_a_thread() -> None:
             taken.set()
 
     with lock:
-        carriers = Carriers(1)
-        carriers.start(fiber)
+        threads = FiberThreads(1)
+        threads.start(fiber)
         assert not taken.wait(0.05)
     assert taken.wait(10)
     with lock:
@@ -215,8 +215,8 @@ def test_a_condition_wakes_fibers_and_threads() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    carriers = Carriers(1)
-    carriers.start(wait)
+    threads = FiberThreads(1)
+    threads.start(wait)
     for _ in range(2):
         assert waiting.acquire(timeout=10)
     with lock:

@@ -103,7 +103,7 @@ class ASGILink(Link):
             session.send(TEXT if isinstance(message, str) else BINARY, message)
         except Exception as error:  # it isn't UTF-8, or an extension failed
             return fail(error)
-        self._flush_unless_corked()
+        self._flush_unless_held()
         if self.writing_paused:
             return self.until_writable()
         return self._when_taken()  # type: ignore[no-any-return]
@@ -111,7 +111,6 @@ class ASGILink(Link):
     def connection_made(self, transport: Any) -> None:
         if self.transport is None:  # the application server hands it over, and keeps its limits
             self.transport = transport
-            self.shared.connections += 1
         else:  # the reactor takes over
             self.transport = transport
             transport.set_write_buffer_limits(*self.options.write_marks)

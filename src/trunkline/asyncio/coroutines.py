@@ -8,21 +8,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from trunkline.core.inbox import convert
 from trunkline.core.phases import OPEN
+from trunkline.core.session import Session
 from trunkline.endpoint.connection import STREAMING_BROKEN
 from trunkline.endpoint.fragments import FragmentedMessage
 from trunkline.exceptions import ConcurrencyError
 from trunkline.typing import Data
 
-if TYPE_CHECKING:
-    from trunkline.asyncio.link import Link
-
 __all__ = [
     "fail", "fail_streaming", "fail_undecodable", "no_more", "recv_as", "send_fragments", "send_later",
 ]  # fmt: skip
+
+
+class Sender(Protocol):
+    """What they need of a `Link`, which knows them."""
+
+    session: Session
+    clock: Callable[[], float]
+    loop: asyncio.AbstractEventLoop
+    thread: int
+    fragmenting: asyncio.Future[None] | None
+    writing_paused: bool
+
+    def attend(self) -> None: ...
+    def drain(self) -> Awaitable[None]: ...
+    def tell_writable(self) -> None: ...
+    def wait_closed(self) -> Awaitable[None]: ...
 
 
 async def fail(error: Exception) -> None:
@@ -33,7 +47,7 @@ async def fail(error: Exception) -> None:
 # Receiving
 
 
-async def recv_as(connection: Link, message: Awaitable[Data], decode: bool) -> Data:
+async def recv_as(connection: Sender, message: Awaitable[Data], decode: bool) -> Data:
     """Receive a message as str or as bytes."""
     received = await message
     try:
@@ -42,7 +56,7 @@ async def recv_as(connection: Link, message: Awaitable[Data], decode: bool) -> D
         await fail_undecodable(connection, fault)
 
 
-async def fail_undecodable(connection: Link, fault: UnicodeDecodeError) -> NoReturn:
+async def fail_undecodable(connection: Sender, fault: UnicodeDecodeError) -> NoReturn:
     """Close the connection, since it received text that isn't any (RFC 6455 section 8.1)."""
     connection.session.fault(fault, connection.clock())
     connection.attend()
@@ -63,7 +77,7 @@ async def no_more() -> Data:
 # Sending
 
 
-async def send_later(connection: Link, send: Callable[[], Awaitable[None]]) -> None:
+async def send_later(connection: Sender, send: Callable[[], Awaitable[None]]) -> None:
     """Send a message that must wait before it is written."""
     connection.thread = get_ident()
     while connection.fragmenting is not None:
@@ -74,7 +88,7 @@ async def send_later(connection: Link, send: Callable[[], Awaitable[None]]) -> N
     await send()
 
 
-async def send_fragments(connection: Link, message: Any, text: bool | None, compress: bool | None) -> None:
+async def send_fragments(connection: Sender, message: Any, text: bool | None, compress: bool | None) -> None:
     """Send a message in the fragments of an iterable."""
     FragmentedMessage.check(message)
     fragments = message if isinstance(message, AsyncIterable) else each(message)

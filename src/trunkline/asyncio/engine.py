@@ -15,6 +15,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from trunkline.asyncio.shared import shared_on
 from trunkline.compiled import COMPILED_MODULES, missing_modules, why_not_compiled
 from trunkline.endpoint.server import BACKLOG
 
@@ -91,7 +92,7 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
         return server
     kwargs.setdefault("backlog", None if inherited else BACKLOG)
     listen = tls.listen if "ssl" in kwargs else epoll.listen
-    return await listen(create, factory, **kwargs)
+    return await listen(create, shared_on(loop), factory, **kwargs)
 
 
 def _listens(sock: socket.socket | None) -> bool:
@@ -141,7 +142,7 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
         _, protocol = await create(factory, **kwargs)
         return protocol
     open_connection = tls.connect if "ssl" in kwargs else epoll.connect
-    return await open_connection(loop, factory, unix, **kwargs)
+    return await open_connection(loop, shared_on(loop), factory, unix, **kwargs)
 
 
 def adopt(connection: Link, transport: asyncio.Transport, engine: Engine = "auto") -> bool:
@@ -168,7 +169,7 @@ def adopt(connection: Link, transport: asyncio.Transport, engine: Engine = "auto
     transport.pause_reading()
     transport.set_protocol(asyncio.Protocol())  # it hears of the end of the transport, in place of the connection
     transport.close()
-    epoll.adopt(connection, duplicate)
+    epoll.adopt(connection.loop, shared_on(connection.loop), connection, duplicate)
     return True
 
 

@@ -1,7 +1,7 @@
-"""Between a transport and a session: the compiled half of a WebSocket connection on asyncio.
+"""How tasks of asyncio wait for a connection, and send: the compiled half of one.
 
-A `Link` is an `asyncio.Protocol`. It moves bytes between a transport and a `Session`, wakes tasks that wait, and
-keeps the session's deadline; what the bytes mean is none of its business.
+A `Link` adds to a `Life` the calls of the program that each message passes through, and how they wait. It is an
+`asyncio.Protocol`: transports of the event loop call it themselves.
 
 What is sent has left: `send` writes before it returns. Frames wait for others in one case only, see `_wake_for_batch`.
 Reading stops when the application doesn't keep up (`max_queue`), and `send` waits when the peer doesn't
@@ -11,23 +11,22 @@ Reading stops when the application doesn't keep up (`max_queue`), and `send` wai
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import sys
-import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline import json
-from trunkline.asyncio.awaitables import Pause, Sends, Waiter, mark_coroutine_functions
+from trunkline.asyncio.awaitables import Pause, Waiter, mark_coroutine_functions
+from trunkline.asyncio.carrier import TransportCarrier
 from trunkline.asyncio.coroutines import fail, fail_streaming, no_more, recv_as, send_fragments, send_later
-from trunkline.asyncio.deadlines import Deadlines, clock_of
 from trunkline.asyncio.keepalive import Keepalive
+from trunkline.asyncio.shared import Shared, shared_on
 from trunkline.core.inbox import Fragment
-from trunkline.core.session import Session, Side, State
+from trunkline.core.session import Session, Side
 from trunkline.core.writer import PreparedMessage
-from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
+from trunkline.endpoint.carrier import Carrier
 from trunkline.endpoint.connection import BaseConnection, already_receiving
+from trunkline.endpoint.life import Life
 from trunkline.endpoint.messages import AsyncMessages
 from trunkline.frames import CloseCode
 from trunkline.options import Options
@@ -62,122 +61,11 @@ __all__ = ["Link"]
 globals().update(PreparedMessage=PreparedMessage)
 
 BUDGET = 1024  # messages that a task may receive or send without giving the loop a turn
-AT_ONCE = 1 << 16  # bytes; the messages of a larger read are handled while they are in the caches of the CPU
 
 # When frames may wait for those behind them: see `_wake_for_batch`.
 QUICK = 50e-6  # seconds; a task that takes no more for each message of a batch is quick
 QUICK_BATCHES = 4  # so many in a row earn the connection that its frames wait
-LONGEST_WAIT = 200e-6  # seconds; a send that finds an older frame waiting writes it
 MOST_WAITING = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
-
-# CVE-2024-12254: here writelines() of asyncio's own transports never calls pause_writing(), so nothing limits memory.
-WRITELINES_NEVER_PAUSES = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
-
-
-@cython.final
-@cython.cclass
-class Shared:
-    """What the connections on one loop have in common, and the order in which their tasks are woken.
-
-    An engine works in two phases. In the first one it receives and parses what all ready sockets have, and puts their
-    connections in line. In the second one it wakes their tasks, one behind the other. So answers leave close to each
-    other: while others were read in between, the process that receives them would fall asleep again.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.get_loop: Callable[[], Any] = weakref.ref(loop)
-        self.sends = Sends(self.get_loop)
-        self.clock = clock_of(loop)
-        self.deadlines = Deadlines(loop)
-        self.connections = 0
-        self.may_wake_now = True
-        self.line: list[Link] = []  # those whose tasks are to be woken
-        self.next = 0  # the first of them that is still to come
-        self.turn: Any = None  # handle of `take_turn`, or None
-        self.holder: Link | None = None  # the connection whose frames may wait just now
-        self.held_since = 0.0  # when the first of them was sent, 0 for none
-
-    @cython.cfunc
-    def put_in_line(self, connection: Link) -> None:
-        """End the first phase for a connection."""
-        if not connection.in_line:
-            connection.in_line = True
-            self.line.append(connection)
-
-    @cython.ccall
-    def note_mode(self) -> None:
-        """In its debug mode the loop wakes all tasks, so that its log of slow callbacks names the slow task, not us."""
-        self.may_wake_now = not self.get_loop().get_debug()
-
-    @cython.ccall
-    def wake_line(self) -> None:
-        """The second phase: wake the tasks of all connections in line."""
-        if self.next + 1 < len(self.line):
-            self.ask_for_turn()
-        while self.next < len(self.line):
-            connection: Link = self.line[self.next]
-            self.next += 1
-            self._wake(connection)
-        self._forget_line()
-
-    @cython.cfunc
-    def wake(self, connection: Link) -> None:
-        """Both phases at once."""
-        if self.line:
-            self.ask_for_turn()
-        self._wake(connection)
-        self._forget_line()
-
-    @cython.cfunc
-    def _forget_line(self) -> None:
-        """Forget the line, and the turn, unless connections are still to come."""
-        if self.next < len(self.line):
-            return
-        if self.next > 0:
-            self.line.clear()
-            self.next = 0
-        if self.turn is not None:
-            self.turn.cancel()
-            self.turn = None
-
-    @cython.cfunc
-    def _wake(self, connection: Link) -> None:
-        connection.in_line = False
-        if connection.lost:  # a task that was woken before it has ended it
-            return
-        try:
-            connection.after_receiving(self.may_wake_now)
-        except Exception as error:
-            context = {"message": "unexpected error in a connection", "exception": error}
-            self.get_loop().call_exception_handler(context)
-            connection.transport.abort()
-
-    @cython.cfunc
-    def ask_for_turn(self) -> None:
-        """Let the loop call us. If a task that we wake runs the loop itself, it must find what we have not done yet."""
-        if self.turn is None:
-            self.turn = self.get_loop().call_soon(self.take_turn)
-
-    def take_turn(self) -> None:
-        self.turn = None
-        if self.holder is not None:
-            self.holder.flush()
-        self.note_mode()
-        self.wake_line()
-
-
-# It refers to its loop: with a strong reference here no loop would ever be freed.
-_shared_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Shared]] = weakref.WeakKeyDictionary()
-
-
-def shared_on(loop: asyncio.AbstractEventLoop) -> Shared:
-    """The one `Shared` of a loop, as long as there are connections."""
-    reference = _shared_by_loop.get(loop)
-    shared = None if reference is None else reference()
-    if shared is None:
-        shared = Shared(loop)
-        _shared_by_loop[loop] = weakref.ref(shared)
-    return shared
 
 
 @cython.cfunc
@@ -225,7 +113,7 @@ class Receive(Waiter):
             return self._wait_a_turn()
         message = inbox.take_fragment() if self.fragment else inbox.take()
         if inbox.paused:
-            connection.resume_if_drained()
+            connection.read_on_if_drained()
         if message is None:
             return self._nothing_there()
         connection.receiver = None
@@ -384,11 +272,8 @@ if cython.compiled:
 
 
 @cython.cclass
-class Link(BaseConnection):
-    """What a `Connection` does for each message, and what its transport calls."""
-
-    if not cython.compiled:
-        write_chunks: Any  # the reactor's way to write; C only
+class Link(Life):
+    """What a `Connection` does for each message, and how its tasks wait."""
 
     def __init__(
         self,
@@ -397,40 +282,42 @@ class Link(BaseConnection):
         logger: LoggerLike | None = None,
         **limits: Any,
     ) -> None:
-        super().__init__(protocol, options, logger, **limits)
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        shared: Shared = shared_on(loop)
+        super().__init__(protocol, shared.clock, options, logger, **limits)
+        self.loop = loop
         self.thread = get_ident()
-        self.shared = shared_on(self.loop)
-        self.get_loop = self.shared.get_loop
-        self.sends = self.shared.sends
-        self.clock = self.shared.clock
-        self.transport: Any = None
+        self.shared = shared
+        self.get_loop = shared.get_loop
+        self.sends = shared.sends
         self.receiver: Receive | None = None
         self.streaming_broken = False
         self.drains: list[Waiter] | None = None
-        self.fragmenting: asyncio.Future[None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_closing: Callable[[], None] | None = None
         self.budget = BUDGET
-        self.in_line = False
         self.quick_batches = 0
-        self.corked = False  # frames wait for those behind them
-        self.writing_paused = False
-        self.eof_sent = False
-        self.lost = False
         self.closed_waiter: asyncio.Future[None] | None = None
-        self.drop_at = 0.0  # when to abort the transport, whatever the session thinks; 0 for never
-        self.due = 0.0  # when `on_due` will be called, 0 for never
+
+    @property
+    def transport(self) -> Any:
+        """The asyncio transport; None where something else carries the connection."""
+        return self.carrier.fact("transport")
+
+    @transport.setter
+    def transport(self, transport: Any) -> None:
+        self.carrier = transport if isinstance(transport, Carrier) else TransportCarrier(self.shared, transport)
+        self.carrier.life = self
 
     @property
     def local_address(self) -> Any:
         """Address of this end, as `socket.getsockname` gives it; None if unknown."""
-        return None if self.transport is None else self.transport.get_extra_info("sockname")
+        return self.carrier.fact("sockname")
 
     @property
     def remote_address(self) -> Any:
         """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
-        return None if self.transport is None else self.transport.get_extra_info("peername")
+        return self.carrier.fact("peername")
 
     # Added by `Connection`
 
@@ -469,13 +356,6 @@ class Link(BaseConnection):
 
     def __anext__(self) -> Awaitable[Data]:
         return self.__aiter__().__anext__()
-
-    def resume_if_drained(self) -> None:
-        """Read on when the inbox is down to its low water mark."""
-        if self.session.inbox.drained():
-            self.session.inbox.paused = False
-            if not self.lost:
-                self.transport.resume_reading()
 
     # For a subclass that hands out events
 
@@ -539,13 +419,13 @@ class Link(BaseConnection):
         Raises:
             ConnectionClosed: if the connection is closed.
         """
-        self.flush()
+        Link.flush(self)  # no look-up in compiled code
         return self._when_taken()  # type: ignore[no-any-return]
 
     @cython.cfunc
     def leave(self) -> Any:
         """Let what was sent leave; the awaitable of `send`."""
-        self._flush_unless_corked()
+        self._flush_unless_held()
         return self._when_taken()
 
     @cython.cfunc
@@ -571,30 +451,7 @@ class Link(BaseConnection):
         except Exception as error:  # an awaitable reports its errors at the await, not at the call
             return fail(error)
 
-    # Closing
-
-    @cython.annotation_typing(False)  # compiled, too, subclasses of str will do
-    def start_closing(self, code: CloseCode | int, reason: str) -> None:
-        """Send the close frame, if the connection is open."""
-        if self.session.phase != OPEN:
-            return
-        self.begin_closing(code, reason, self.fragmenting is not None, self.clock())
-        self.attend()
-
-    def _read_to_the_end(self) -> None:
-        """The peer's close frame stands behind its messages, also behind those that nobody reads any more."""
-        if self.session.inbox.paused and not self.lost:
-            self.session.inbox.paused = False
-            self.transport.resume_reading()
-
-    # Opening
-
-    def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
-        """The opening handshake is done; `rest` is what came behind it."""
-        self.begin(subprotocol, extensions, self.clock())
-        self.schedule()
-        if rest:
-            self.receive_data(rest)
+    # Keepalive
 
     def start_keepalive(self) -> None:
         """Send pings from now on; connections made by `connect` and `serve` do from the beginning."""
@@ -608,23 +465,52 @@ class Link(BaseConnection):
             return None
         return Keepalive(self.session)
 
-    def receive_handshake(self, data: bytes) -> None:
-        """Bytes of the opening handshake; clients and servers differ."""
-        raise NotImplementedError
-
-    # asyncio.Protocol
+    # Called by transports of the event loop
 
     def connection_made(self, transport: Any) -> None:
+        """The connection has a transport from now on; its owner reads until the opening handshake is done."""
         self.transport = transport
-        self.shared.connections += 1
         high, low = self.options.write_marks
         transport.set_write_buffer_limits(high, low)
 
     def data_received(self, data: bytes) -> None:
+        """The transport received bytes."""
         if self.session.phase == CONNECTING:
             self.receive_handshake(data)
         else:
             self.receive_data(data)
+
+    def receive_handshake(self, data: bytes) -> None:
+        """Bytes of the opening handshake; clients and servers differ."""
+        raise NotImplementedError
+
+    def eof_received(self) -> bool:
+        """The peer ended its half of the stream.
+
+        Returns:
+            Whether the transport may keep our half, so that tasks can still answer: with TLS, it can't.
+        """
+        keeps = self.session.phase == OPEN and self.carrier.can_half_close()
+        self.receive_eof()
+        return keeps
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """The transport is gone."""
+        self.lose(error)
+
+    def end_refused(self) -> None:
+        """A response that opens no connection was sent: let the client close.
+
+        Closing with unread data resets the connection, and the client may never see the response: end our half only.
+        """
+        if self.carrier.can_half_close():
+            self.carrier.end()
+            self.carrier.resume()
+            self.drop_after(self.options.close_timeout or 10)
+        else:
+            self.carrier.end()
+
+    # The life of a connection whose tasks wait on an event loop
 
     def receive_data(self, data: bytes) -> None:
         self.session.receive_data(data, self.clock())
@@ -633,35 +519,83 @@ class Link(BaseConnection):
         # The task isn't woken here: it would run in the context of the transport, and a task that runs the loop itself,
         # as with nest_asyncio, would keep the loop from entering that context again.
         shared: Shared = self.shared
-        shared.put_in_line(self)
+        shared.put(self)
         shared.ask_for_turn()
 
-    @cython.cfunc
-    def after_receiving(self, may_wake_now: cython.bint) -> None:
-        """Received bytes went through the session: wake the task that waits for them, and write."""
-        session: Session = self.session
-        receiver: Receive | None = self.receiver
-        self.budget = BUDGET
-        if receiver is not None:
-            if receiver.has_something():
-                self._wake_receiver(receiver, may_wake_now)
-            elif session.pending_fault is not None:
-                session.settle(session.now)
-        if session.inbox.overflows():
-            self._pause_reading()
-        if session.attention:
-            self.attend()
-        elif session.outgoing_size > 0:
-            self.flush()
+    def receive_eof(self) -> None:
+        """Tasks that were started or woken for what came before run first, so that they can answer it."""
+        if self.session.phase == OPEN and self.carrier.can_half_close():
+            self.loop.call_soon(self._receive_end)
+            return
+        if self.in_line and asyncio.current_task(self.loop) is None:
+            self.shared.note_mode()
+            self.shared.wake(self)
+        self._receive_end()
+
+    def _receive_end(self) -> None:
+        if not self.lost:
+            super().receive_eof()
 
     @cython.cfunc
-    def _wake_receiver(self, receiver: Receive, may_wake_now: cython.bint) -> None:
-        if not may_wake_now:
+    def awaken(self) -> cython.bint:
+        receiver: Receive | None = self.receiver
+        self.budget = BUDGET
+        if receiver is None:
+            return False
+        if not self.lost and not receiver.has_something():
+            return True
+        if self.lost or not self.shared.may_wake_now:
             receiver.wake_soon()
         elif self.session.inbox.size() < 2:
             receiver.wake_now()
         else:
             self._wake_for_batch(receiver)
+        return False
+
+    @cython.ccall
+    def attend(self) -> None:
+        Life.attend(self)
+        if self.session.phase >= CLOSING and self.on_closing is not None:
+            self._tell_closing()
+
+    def _tell_closing(self) -> None:
+        on_closing, self.on_closing = self.on_closing, None
+        if on_closing is not None:
+            on_closing()
+
+    def acknowledge(self, token: asyncio.Future[float], latency: float) -> None:
+        if not token.done():
+            token.set_result(latency)
+
+    def give_up_ping(self, token: asyncio.Future[float]) -> None:
+        if not token.done():
+            token.set_exception(self.session.close_exception())
+            token.exception()  # the program isn't told that it never retrieved the exception, if it waits for no pong
+
+    def wake_senders(self) -> None:
+        drains, self.drains = self.drains, None
+        for drain in drains or ():
+            drain.wake_soon()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.tell_writable()
+
+    def tell_writable(self) -> None:
+        """What kept `send_nowait` from sending has ended."""
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def lose(self, error: BaseException | None) -> None:
+        self.shared.forget_deadline(self, self.due)
+        super().lose(error)
+
+    def tell_lost(self) -> None:
+        if self.closed_waiter is not None and not self.closed_waiter.done():
+            self.closed_waiter.set_result(None)
+        self._tell_closing()
+
+    # Frames that wait for those behind them
 
     @cython.cfunc
     def _wake_for_batch(self, receiver: Receive) -> None:
@@ -674,13 +608,13 @@ class Link(BaseConnection):
         shared: Shared = self.shared
         inbox: Inbox = self.session.inbox
         messages: cython.Py_ssize_t = inbox.size()
-        if self.quick_batches >= QUICK_BATCHES and shared.holder is None:
-            self._cork(shared)
+        if self.quick_batches >= QUICK_BATCHES:
+            shared.hold(self)
         began: cython.double = read_clock()
         try:
             receiver.wake_now()
         finally:
-            self._uncork(shared)
+            shared.release(self)
             messages -= inbox.size()
             if read_clock() - began > QUICK * max(messages, 1):
                 self.quick_batches = 0
@@ -688,222 +622,29 @@ class Link(BaseConnection):
                 self.quick_batches += 1
 
     @cython.cfunc
-    def _cork(self, shared: Shared) -> None:
-        self.corked = True
-        shared.holder = self
-        shared.held_since = 0.0
-        shared.ask_for_turn()
-
-    @cython.cfunc
-    def _uncork(self, shared: Shared) -> None:
-        self.corked = False
-        if shared.holder is self:
-            shared.holder = None
-
-    def _pause_reading(self) -> None:
-        if self.session.phase != OPEN:
-            return  # only the peer's close frame is of interest
-        self.session.inbox.paused = True
-        self.transport.pause_reading()
-
-    @cython.cfunc
-    def flush(self) -> object:
-        """Write what the session has to send; an error of the transport ends the connection, and is returned."""
-        outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
-        if self.corked:
-            self.shared.held_since = 0.0
-        if not outgoing or self.lost:
-            return None
-        try:
-            if cython.compiled and self.write_chunks != cython.NULL:
-                self.write_chunks(self.transport, outgoing, self.session.eof_wanted)
-                return None
-            if WRITELINES_NEVER_PAUSES or len(outgoing) == 1:
-                self.transport.write(b"".join(outgoing))
-            else:
-                self.transport.writelines(outgoing)
-        except Exception as error:
-            return self._writing_failed(error)
-        if self.transport.is_closing() and not self.eof_sent:
-            self.writing_paused = True  # it is lost, and drops what it is given until it says so
+    def _flush_unless_held(self) -> object:
+        shared: Shared = self.shared
+        if shared.holder is not self or self.session.outgoing_size > MOST_WAITING or self._must_leave():
+            return Link.flush(self)  # no look-up in compiled code
         return None
 
-    def _writing_failed(self, error: Exception) -> Exception:
-        """The transport takes no more, perhaps because somebody else has ended or closed it: the connection is lost."""
-        self.session.failure = self.session.failure or error
-        self.writing_paused = True  # whoever sends waits for the end, and is told
-        self.transport.abort()
-        return error
-
-    def attend(self) -> None:
-        """Something besides messages happened in the session: pongs, closing, deadlines."""
-        session = self.session
-        session.attention = False
-        if session.acknowledged:
-            self._complete_pings()
-        if session.phase == CLOSING:
-            self._read_to_the_end()
-        self.flush()
-        if session.expired and not self.lost:
-            self.transport.abort()
-        elif session.eof_wanted and not self.eof_sent and not self.lost:
-            self._end_stream()
-        self.schedule()
-        if session.phase >= CLOSING and self.on_closing is not None:
-            self._tell_closing()
-
-    def _tell_closing(self) -> None:
-        on_closing, self.on_closing = self.on_closing, None
-        if on_closing is not None:
-            on_closing()
-
-    def _complete_pings(self) -> None:
-        acknowledged, self.session.acknowledged = self.session.acknowledged, []
-        for waiter, latency in acknowledged:
-            if not waiter.done():
-                waiter.set_result(latency)
-
-    def _end_stream(self) -> None:
-        """Half-close, where the transport can; TLS can't (RFC 8446 section 6.1)."""
-        self.eof_sent = True
-        if self.debug:
-            self.logger.debug("> EOF")
-            self.logger.debug("x half-closing TCP connection")
-        if self.session.eof_received or not self.transport.can_write_eof():
-            self.transport.close()
-            self._limit_sending_the_rest()
-        else:
-            self.write_eof()
-
-    def end_refused(self) -> None:
-        """A response that opens no connection was sent: let the client close.
-
-        Closing with unread data resets the connection, and the client may never see the response: end our half only.
-        """
-        if self.transport.can_write_eof():
-            self.write_eof()
-            self.transport.resume_reading()
-            self.drop_after(self.options.close_timeout or 10)
-        else:
-            self.transport.close()
-
-    def write_eof(self) -> None:
-        """End our half of the stream, unless the peer has cut the connection: `connection_lost` comes then."""
-        with contextlib.suppress(OSError):
-            self.transport.write_eof()
-
-    def _limit_sending_the_rest(self) -> None:
-        """A peer that ended its half and doesn't read can't keep the connection: the session is done with it."""
-        timeout = self.options.close_timeout
-        if self.session.state is not State.CLOSED or timeout is None or self.transport.get_write_buffer_size() == 0:
-            return
-        self.drop_after(timeout)
-
-    def eof_received(self) -> bool:
-        """The peer ended its half of the stream.
-
-        Tasks that were started or woken for what came before run first, so that they can answer it.
-
-        Returns:
-            Whether the transport may keep our half: with TLS, it can't.
-        """
-        if self.session.phase == OPEN and self.transport.can_write_eof():
-            self.loop.call_soon(self._receive_end)
+    @cython.cfunc
+    def _must_leave(self) -> cython.bint:
+        """Whether what was sent in a batch can't wait: no message is left to answer, or a frame has waited too long."""
+        if self.session.inbox.size() == 0:
             return True
-        if self.in_line and asyncio.current_task(self.loop) is None:
-            self.shared.note_mode()
-            self.shared.wake(self)
-        self._receive_end()
-        return False
+        if not self.shared.waits_too_long(read_clock()):
+            return False
+        self.quick_batches = 0
+        self.shared.release(self)
+        return True
 
-    def _receive_end(self) -> None:
-        if not self.lost:
-            self.session.receive_eof(self.clock())
-            self.attend()
-
-    def connection_lost(self, error: BaseException | None) -> None:
-        self.end(error, self.clock())
-        self.lost = True
-        self.shared.connections -= 1
-        if self.due > 0:
-            self.shared.deadlines.remove(self, self.due)
-            self.due = 0.0
-        self._wake_all()
-        self._tell_closing()
-
-    def _wake_all(self) -> None:
-        if self.receiver is not None:
-            self.receiver.wake_soon()
-        self.resume_writing()
-        for waiter, _ in self.session.pings.values():
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(self.session.close_exception())
-                waiter.exception()  # whoever doesn't wait for a pong isn't told that it was never retrieved
-        self.session.pings.clear()
-        if self.closed_waiter is not None and not self.closed_waiter.done():
-            self.closed_waiter.set_result(None)
-
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-        self.session.set_backlogged(True)
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
-        self.session.set_backlogged(False)
-        drains, self.drains = self.drains, None
-        for drain in drains or ():
-            drain.wake_soon()
-        self.flush()
-        self.tell_writable()
-
-    def tell_writable(self) -> None:
-        """What kept `send_nowait` from sending has ended."""
-        if self.on_writable is not None:
-            self.on_writable()
-
-    # Deadlines
-
-    def deadline(self) -> float | None:
-        """When something is to be done, on our clock; None for never."""
-        deadline = self.session.deadline()
-        if self.drop_at > 0 and (deadline is None or self.drop_at < deadline):
-            return self.drop_at
-        return deadline
-
-    def schedule(self) -> None:
-        """See to it that `on_due` is called at the deadline; being called too early is cheaper than moving it."""
-        deadline = self.deadline()
-        if deadline is None or self.lost or 0 < self.due <= deadline:
-            return
-        if self.due > 0:
-            if self.due - deadline <= (deadline - self.clock()) / 64:
-                return  # later by no more than any deadline may be put off
-            self.shared.deadlines.remove(self, self.due)
-        self.due = self.shared.deadlines.add(self, deadline)
-
-    def drop_after(self, seconds: float) -> None:
-        """Abort the transport after a while, unless `drop_at` is set to 0 before."""
-        self.drop_at = self.clock() + seconds
-        self.schedule()
-
-    def on_due(self, due: float) -> None:
-        if due != self.due:
-            return
-        self.due = 0.0
-        now = self.clock()
-        reached = max(due, now)  # a loop may call us early, by as much as the resolution of its clock
-        deadline = self.session.deadline()
-        if 0 < self.drop_at <= reached:
-            self.drop_at = 0.0
-            self.on_drop()
-        elif deadline is not None and deadline <= reached:
-            self.meet_deadline(now, due)
-            self.attend()
-        else:
-            self.schedule()
-
-    def on_drop(self) -> None:
-        self.transport.abort()
+    @cython.ccall
+    def flush(self) -> object:
+        shared: Shared = self.shared
+        if shared.holder is self:
+            shared.held_since = 0.0
+        return Life.flush(self)
 
     # Sending without waiting
 
@@ -917,57 +658,26 @@ class Link(BaseConnection):
         """
         if self.session.phase != OPEN or self.writing_paused or self.fragmenting is not None:
             return False
-        self._send_now(message)
+        self.send_now(message)
         return True
-
-    @cython.ccall
-    def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
-        return self.deliver(message)
 
     @cython.cfunc
     def deliver(self, message: PreparedMessage) -> object:
-        if self.fragmenting is not None:
-            return "sending a fragmented message"
-        if self.writing_paused and self.transport.get_write_buffer_size() > BROADCAST_BACKLOG:
-            self.skipped_broadcasts += 1
-            return "the peer reads too slowly"
-        return self._send_now(message)
+        return Life.broadcast(self, message)
 
     @cython.cfunc
-    def _send_now(self, message: PreparedMessage) -> object:
+    def send_now(self, message: PreparedMessage) -> object:
         """Send a message; returns the error, as `flush` does."""
-        if cython.compiled and not self.corked and not self.lost and self.write_chunks != cython.NULL:
-            buffers: list | None = self.session.shared_buffers(message)  # type: ignore[type-arg]
+        buffers: list | None  # type: ignore[type-arg]
+        if self.shared.holder is not self and not self.lost:
+            buffers = self.session.shared_buffers(message)
             if buffers is not None:
-                try:
-                    self.write_chunks(self.transport, buffers, False)
-                except Exception as error:
-                    return self._writing_failed(error)
-                return None
+                error: Any = self.carrier.carry(buffers, False)
+                if error is not None:
+                    self.fail_writing(error)
+                return error
         self.session.send_prepared(message)
-        return self._flush_unless_corked()
-
-    @cython.cfunc
-    def _flush_unless_corked(self) -> object:
-        if not self.corked or self.session.outgoing_size > MOST_WAITING or self._must_leave():
-            return self.flush()
-        return None
-
-    @cython.cfunc
-    def _must_leave(self) -> cython.bint:
-        """Whether what was sent in a batch can't wait: no message is left to answer, or a frame has waited too long."""
-        shared: Shared = self.shared
-        if self.session.inbox.size() == 0:
-            return True
-        now: cython.double = read_clock()
-        if shared.held_since == 0.0:
-            shared.held_since = now
-        if now - shared.held_since <= LONGEST_WAIT:
-            return False
-        self.quick_batches = 0
-        self._uncork(shared)
-        return True
+        return self._flush_unless_held()
 
 
 mark_coroutine_functions(Link.recv, Link.receive_fragment, Link.send, Link.send_json, Link.drain)

@@ -24,12 +24,10 @@ if cython.compiled:
 else:
     from trunkline.core.phases import OPEN
 
-__all__ = ["BROADCAST_BACKLOG", "broadcast"]
+__all__ = ["broadcast"]
 
 # typing.get_type_hints() looks for these here, and Cython keeps them to itself.
 globals().update(BaseConnection=BaseConnection, PreparedMessage=PreparedMessage)
-
-BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 
 
 def broadcast(

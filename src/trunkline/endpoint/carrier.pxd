@@ -1,3 +1,4 @@
 cdef class Carrier:
-    cpdef object write(self, list chunks, bint last)
-    cpdef Py_ssize_t backlog(self)
+    cdef public object life
+
+    cdef object carry(self, list chunks, bint last)

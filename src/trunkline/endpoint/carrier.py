@@ -19,7 +19,7 @@ __all__ = ["Carrier"]
 class Carrier:
     """Carries the bytes of one connection in both directions, in order, without a look at them.
 
-    A carrier has its `Life`, and calls it:
+    A carrier calls its `Life`:
 
     - `receive_data` and `receive_eof` for each read;
     - `pause_writing` when it holds more than the write limit, and `resume_writing` when it has room again;
@@ -27,10 +27,15 @@ class Carrier:
     - `lose` once, at the end. Nothing follows it.
 
     No method waits, and none raises for what the peer or the network did: that is what `lose` is for.
+
+    Attributes:
+        life: the connection; None after `lose`, so that no cycle of references keeps the two.
     """
 
-    @cython.ccall
-    def write(self, chunks: list, last: cython.bint) -> object:  # type: ignore[type-arg]
+    if not cython.compiled:
+        life: Any = None
+
+    def send(self, chunks: list[bytes], last: bool) -> Exception | None:
         """Send all chunks, in order. Bytes that the network doesn't take at once are kept.
 
         Args:
@@ -42,9 +47,20 @@ class Carrier:
         """
         raise NotImplementedError
 
+    @cython.cfunc
+    def carry(self, chunks: list, last: cython.bint) -> object:  # type: ignore[type-arg]
+        """`send` for a compiled carrier to override: it saves the look-up."""
+        return self.send(chunks, last)
+
     def end(self) -> None:
-        """End our half of the stream behind all that was written; where that can't be done alone (TLS), end both."""
+        """End our half of the stream behind all that was sent; both halves where the peer has ended its own, and where
+        one can't end alone.
+        """
         raise NotImplementedError
+
+    def can_half_close(self) -> bool:
+        """Whether one half can end alone: with TLS it can't (RFC 8446 section 6.1)."""
+        return True
 
     def pause(self) -> None:
         """Read no more, so that the network holds the peer back."""
@@ -58,9 +74,8 @@ class Carrier:
         """Give up what waits to leave, and end both halves now; `lose` follows."""
         raise NotImplementedError
 
-    @cython.ccall
-    def backlog(self) -> cython.Py_ssize_t:
-        """Bytes that were written and that the network has not taken yet."""
+    def backlog(self) -> int:
+        """Bytes that were sent and that the network has not taken yet."""
         raise NotImplementedError
 
     def wake_at(self, deadline: float) -> float:

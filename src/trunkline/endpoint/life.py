@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trunkline.core.session import Session, Side
+from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.carrier import Carrier
 from trunkline.endpoint.connection import BaseConnection
 from trunkline.frames import CloseCode
@@ -40,8 +41,12 @@ else:
     from trunkline.core.phases import CLOSING, OPEN
 
 
-__all__ = ["Life"]
+__all__ = ["BROADCAST_BACKLOG", "Life"]
 
+# typing.get_type_hints() looks for these here, and Cython keeps them to itself.
+globals().update(Carrier=Carrier, PreparedMessage=PreparedMessage, Session=Session)
+
+BROADCAST_BACKLOG = 1 << 20  # bytes; a peer that reads so late misses what is broadcast
 NOWHERE = Carrier()  # that of a connection whose stream isn't there yet
 
 
@@ -52,6 +57,7 @@ class Life(BaseConnection):
     Attributes:
         carrier: its `Carrier`.
         clock: function that gives the time in seconds; it only goes forward.
+        fragmenting: None, or what stands for a message of ours that has begun to leave in fragments, and hasn't ended.
         lost: whether the carrier is gone. Nothing can be sent or received any more.
         writing_paused: whether the carrier holds more than the write limit.
     """
@@ -67,25 +73,28 @@ class Life(BaseConnection):
         super().__init__(protocol, options, logger, **limits)
         self.clock = clock
         self.carrier: Carrier = NOWHERE
+        self.fragmenting: Any = None
         self.lost = False
         self.writing_paused = False
         self.eof_sent = False
+        self.in_line = False  # for `Line`
         self.due = 0.0  # when the carrier calls `on_due`, 0 for never
         self.drop_at = 0.0  # when to abort the carrier whatever the session says, 0 for never
 
     # To be added by a driver's connection
 
-    def has_receiver(self) -> bool:
-        """Whether a task waits for a message."""
-        return False
-
     def wake_receiver(self) -> bool:
-        """Wake the task that waits for a message, if there is something for it; return whether it was woken."""
+        """Wake the task that waits for a message, if there is something for it.
+
+        Returns:
+            Whether a task waits in vain: it has seen all that came.
+        """
         return False
 
-    def is_fragmenting(self) -> bool:
-        """Whether a message of ours has begun to leave in fragments, and hasn't ended."""
-        return False
+    @cython.cfunc
+    def awaken(self) -> cython.bint:
+        """`wake_receiver` for a compiled driver to override: it saves the look-up."""
+        return self.wake_receiver()
 
     def acknowledge(self, token: Any, latency: float) -> None:
         """A ping was answered; `token` is what `Session.ping` was given."""
@@ -115,11 +124,11 @@ class Life(BaseConnection):
         self.session.receive_data(data, self.clock())
         self.after_receiving()
 
-    @cython.ccall
+    @cython.cfunc
     def after_receiving(self) -> None:
         """Received bytes went through the session."""
         session: Session = self.session
-        if self.has_receiver() and not self.wake_receiver() and session.pending_fault is not None:
+        if self.awaken() and session.pending_fault is not None:
             session.settle(session.now)
         if session.inbox.overflows() and session.phase == OPEN:  # later, only the peer's close frame is of interest
             session.inbox.paused = True
@@ -181,7 +190,7 @@ class Life(BaseConnection):
         outgoing: list = self.session.take_outgoing()  # type: ignore[type-arg]
         if not outgoing or self.lost:
             return None
-        error: Any = self.carrier.write(outgoing, self.session.eof_wanted)
+        error: Any = self.carrier.carry(outgoing, self.session.eof_wanted)
         if error is not None:
             self.fail_writing(error)
         return error
@@ -192,6 +201,22 @@ class Life(BaseConnection):
             self.session.failure = error
         self.writing_paused = True
         self.carrier.abort()
+
+    @cython.ccall
+    def broadcast(self, message: PreparedMessage) -> object:
+        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
+        if self.fragmenting is not None:
+            return "sending a fragmented message"
+        if self.writing_paused and self.carrier.backlog() > BROADCAST_BACKLOG:
+            self.skipped_broadcasts += 1
+            return "the peer reads too slowly"
+        return self.send_now(message)
+
+    @cython.cfunc
+    def send_now(self, message: PreparedMessage) -> object:
+        """Send a message without waiting; returns the exception for which that was not possible, or None."""
+        self.session.send_prepared(message)
+        return self.flush()
 
     def pause_writing(self) -> None:
         """The carrier holds more than the write limit."""
@@ -215,7 +240,7 @@ class Life(BaseConnection):
             ProtocolError: if `code` or `reason` can't be sent.
         """
         if self.session.phase == OPEN:
-            self.begin_closing(code, reason, self.is_fragmenting(), self.clock())
+            self.begin_closing(code, reason, self.fragmenting is not None, self.clock())
             self.attend()
 
     def _end_stream(self) -> None:
@@ -237,13 +262,14 @@ class Life(BaseConnection):
         self.end(error, self.clock())
         self.lost = True
         self.due = 0.0
+        self.awaken()
+        self.resume_writing()
         for token, _ in self.session.pings.values():
             if token is not None:
                 self.give_up_ping(token)
         self.session.pings.clear()
-        self.wake_receiver()
-        self.resume_writing()
         self.tell_lost()
+        self.carrier.life = None
 
     # Deadlines
 

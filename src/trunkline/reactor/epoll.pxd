@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from trunkline.asyncio.link cimport Link, Shared
+from trunkline.endpoint.carrier cimport Carrier
+from trunkline.endpoint.line cimport Line
 
 cdef enum:
     RECEIVE_BUFFER = 262144
@@ -9,7 +10,7 @@ cdef enum:
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_recv "recv"(int fd, void* buffer, size_t size, int flags)
 
-cdef class Watched:
+cdef class Watched(Carrier):
     cdef Reactor reactor
     cdef int fd
     cdef uint32_t serial, interest
@@ -27,7 +28,7 @@ cdef class Reactor:
     cdef Py_ssize_t count
     cdef Transport alone  # if there is nothing else
     cdef double now  # when this batch began
-    cdef Shared shared  # that of its connections; None before the first one
+    cdef Line line  # of its connections
     cdef unsigned char* buffer
 
     cdef object add(self, Watched watched)
@@ -45,25 +46,26 @@ cdef class Transport(Watched):
     cdef object __weakref__
     cdef dict __dict__  # as transports of asyncio have, for functions in place of methods
     cdef object loop
-    cdef Link connection
-    cdef list backlog  # bytes that the socket did not take yet, or None
-    cdef Py_ssize_t backlog_start  # the first of them that it did not take, in the first chunk
-    cdef Py_ssize_t backlog_size, high, low
+    cdef object protocol  # an asyncio.Protocol; if it is a Life, `life`, too
+    cdef list waiting  # bytes that the socket did not take yet, or None
+    cdef Py_ssize_t waiting_start  # the first of them that it did not take, in the first chunk
+    cdef Py_ssize_t waiting_size, high, low
     cdef bint reading, closing, lost, writing_paused, eof_wanted, write_replaced
     cdef bytes peer, own
     cdef object sock
 
     cdef object register(self, Reactor reactor, object loop, int fd)
-    cdef object start(self, Link connection)
+    cdef object start(self, object protocol)
+    cdef object _adopt(self, object protocol)
     cdef int receive(self) except -1
     cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1
     cdef object receive_eof(self)
     cdef object update(self)
-    cdef int send(self, list chunks, bint last=*) except -1
+    cdef int transmit(self, list chunks, bint last=*) except -1
     cdef int _drop_sent(self, Py_ssize_t sent) except -1
-    cdef int _limit_backlog(self) except -1
-    cdef object _send_backlog(self)
-    cdef object backlog_sent(self)
+    cdef int _limit_waiting(self) except -1
+    cdef object _send_waiting(self)
+    cdef object all_sent(self)
     cdef object _write_held(self)
     cdef object fail(self, error)
     cdef object lose(self, error)
@@ -77,14 +79,15 @@ cdef class Socket(Watched):
 
 cdef class Listener:
     cdef object loop, factory, server
+    cdef Line line
     cdef list listening
     cdef object backlog
     cdef bint closed
 
     cdef object accepted(self, int fd, bytes peer)
-    cdef Transport carry(self, Transport transport, int fd, bytes peer)
+    cdef Transport take_over(self, Transport transport, int fd, bytes peer)
     cdef object accept_later(self, Socket watched, error)
 
-cdef Reactor reactor_of(loop)
+cdef Reactor reactor_of(loop, Line line)
 cdef object os_error()
-cdef object carry(Transport transport, loop, sock)
+cdef object take_over(Transport transport, loop, Line line, sock)

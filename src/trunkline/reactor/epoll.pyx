@@ -2,8 +2,8 @@
 
 An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
 walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
-as fast as any other. First it receives and parses what all of them have, then the tasks that wait for it are woken (`Shared` of
-asyncio/connection.py). Bytes are received into one buffer for all connections and parsed in place; a large payload is received
+as fast as any other. First it receives and parses what all of them have, then the tasks that wait for it are woken (`Line` of
+endpoint/line.py). Bytes are received into one buffer for all connections and parsed in place; a large payload is received
 straight into the object that the application gets. A socket that is alone on its loop, as that of most clients is, is
 registered with the loop itself: two epolls, one in the other, take longer to wake up.
 
@@ -35,10 +35,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from trunkline.asyncio.link cimport AT_ONCE, Link, Shared
 from trunkline.core.phases cimport CONNECTING
 from trunkline.core.reader cimport Reader
 from trunkline.core.session cimport Session
+from trunkline.endpoint.carrier cimport Carrier
+from trunkline.endpoint.life cimport Life
+from trunkline.endpoint.line cimport AT_ONCE, Line
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -102,18 +104,18 @@ cdef enum:
 _reactors = weakref.WeakKeyDictionary()
 
 
-cdef Reactor reactor_of(loop):
-    """The reactor of a loop, made when it is needed."""
+cdef Reactor reactor_of(loop, Line line):
+    """The reactor of a loop, made when it is needed; `line` is that of the loop."""
     reference = _reactors.get(loop)
     cdef Reactor reactor = None if reference is None else reference()
     if reactor is None or reactor.epoll < 0:
-        reactor = Reactor(loop)
+        reactor = Reactor(loop, line)
         _reactors[loop] = weakref.ref(reactor)
     return reactor
 
 
-cdef class Watched:
-    """A descriptor in a reactor."""
+cdef class Watched(Carrier):
+    """A descriptor in a reactor. Only a `Transport` carries anything: in C, inheritance has one line."""
 
     def __cinit__(self):
         self.fd = -1
@@ -152,8 +154,9 @@ cdef class Reactor:
         if self.buffer == NULL:
             raise MemoryError
 
-    def __init__(self, loop):
+    def __init__(self, loop, Line line):
         self.loop = weakref.ref(loop)
+        self.line = line
         self.pid = getpid()
         self.watched = []
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -230,8 +233,7 @@ cdef class Reactor:
         """Called by the event loop, which means that no task is running."""
         cdef int batch
         self.now = monotonic()
-        if self.shared is not None:
-            self.shared.note_mode()
+        self.line.note_mode()
         if self.alone is not None:  # as most clients are: there is nothing to ask
             self._handle(self.alone, self.alone.interest)
             return
@@ -246,8 +248,7 @@ cdef class Reactor:
         n = epoll_wait(self.epoll, events, BATCH, 0) if self.epoll >= 0 else 0
         for i in range(n):
             self._on_event(events[i].data.u64, events[i].events)
-        if self.shared is not None:
-            self.shared.wake_line()
+        self.line.wake_all()
         return max(n, 0)
 
     cdef int _on_event(self, uint64_t key, uint32_t events) except -1:
@@ -271,7 +272,7 @@ cdef class Reactor:
 
 
 cdef class Transport(Watched):
-    """An `asyncio.Transport` that carries a `Link`."""
+    """An `asyncio.Transport` that is the carrier of a `Life`, too."""
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
@@ -286,18 +287,21 @@ cdef class Transport(Watched):
         self.reading = True
         reactor.add(self)
 
-    cdef object start(self, Link connection):
-        self.connection = connection
-        self.reactor.shared = connection.shared
-        connection.write_chunks = write_chunks
-        connection.connection_made(self)
+    cdef object start(self, object protocol):
+        self._adopt(protocol)
+        protocol.connection_made(self)
         self.update()
+
+    cdef object _adopt(self, object protocol):
+        """Hand to a protocol what comes from now on; to a `Life`, without a copy."""
+        self.protocol = protocol
+        self.life = protocol if isinstance(protocol, Life) else None
 
     # Reading
 
     cdef int on_event(self, uint32_t events) except -1:
         if events & EPOLLOUT:
-            self._send_backlog()
+            self._send_waiting()
         if self.fd < 0 or self.lost:
             return 0
         if self.reading:
@@ -309,14 +313,17 @@ cdef class Transport(Watched):
 
     cdef int receive(self) except -1:
         """Receive once, into the object that the application gets if there is one already."""
-        cdef Reader reader = self.connection.session.reader
         cdef unsigned char* buffer = self.reactor.buffer
         cdef Py_ssize_t size = RECEIVE_BUFFER
-        cdef bint direct = reader.direct_room() >= DIRECT
+        cdef Reader reader
+        cdef bint direct = False
         cdef ssize_t n
-        if direct:
-            buffer = <unsigned char*>reader.direct_memory()
-            size = reader.direct_room()
+        if self.life is not None:
+            reader = (<Life>self.life).session.reader
+            direct = reader.direct_room() >= DIRECT
+            if direct:
+                buffer = <unsigned char*>reader.direct_memory()
+                size = reader.direct_room()
         n = c_recv(self.fd, buffer, size, 0)
         if n > 0:
             self.deliver(buffer, n, direct)
@@ -328,29 +335,29 @@ cdef class Transport(Watched):
 
     cdef int deliver(self, const unsigned char* data, Py_ssize_t n, bint direct) except -1:
         """Hand received bytes to the connection; `direct` if they are in the memory of its reader."""
-        cdef Link connection = self.connection
-        cdef Session session = connection.session
-        if direct:
-            session.now = self.reactor.now
-            session.receive_direct(n)
-        elif session.phase == CONNECTING:
-            connection.receive_handshake(PyBytes_FromStringAndSize(<const char*>data, n))
+        cdef Life life = <Life>self.life
+        cdef Session session
+        if life is None or life.session.phase == CONNECTING:
+            self.protocol.data_received(PyBytes_FromStringAndSize(<const char*>data, n))
             return 0
+        session = life.session
+        session.now = self.reactor.now
+        if direct:
+            session.receive_direct(n)
         else:
-            session.now = self.reactor.now
             session.receive_memory(data, n)
         if session.attention:
-            connection.attend()
+            life.attend()
         if n > AT_ONCE or self.reactor.alone is self:
-            connection.shared.wake(connection)
+            self.reactor.line.wake(life)
         else:
-            connection.shared.put_in_line(connection)
+            self.reactor.line.put(life)
         return 0
 
     cdef object receive_eof(self):
         self.reading = False
         self.update()
-        if not self.connection.eof_received():
+        if not self.protocol.eof_received():
             self.close()
 
     def pause_reading(self):
@@ -368,19 +375,19 @@ cdef class Transport(Watched):
     cdef object update(self):
         """Wait for what there is to do."""
         if not self.lost:
-            self.watch((EPOLLIN if self.reading else 0) | (EPOLLOUT if self.backlog else 0))
+            self.watch((EPOLLIN if self.reading else 0) | (EPOLLOUT if self.waiting else 0))
 
     # Writing
 
     def write(self, bytes data not None):
         self._write_held()
-        self.send([data])
+        self.transmit([data])
 
     def writelines(self, list chunks not None):
         self._write_held()
-        self.send(chunks)
+        self.transmit(chunks)
 
-    cdef int send(self, list chunks, bint last=False) except -1:
+    cdef int transmit(self, list chunks, bint last=False) except -1:
         """Send chunks; `last` says that the end of the stream follows at once, and can share their packet."""
         cdef Py_ssize_t size, sent
         if self.lost:
@@ -388,63 +395,63 @@ cdef class Transport(Watched):
         if self.eof_wanted:
             raise RuntimeError("Cannot call write() after write_eof()")  # as asyncio's own transports say it
         size = size_of(chunks)
-        if self.backlog is not None:
-            self.backlog.extend(chunks)
-            self.backlog_size += size
-            self._limit_backlog()
+        if self.waiting is not None:
+            self.waiting.extend(chunks)
+            self.waiting_size += size
+            self._limit_waiting()
             return 0
         sent = send_chunks(self.fd, chunks, 0, MSG_MORE if last else 0)
         if sent < 0:
             self.fail(os_error())
         elif sent < size:
-            self.backlog = chunks[:]  # those of a broadcast are shared
-            self.backlog_size = size
+            self.waiting = chunks[:]  # those of a broadcast are shared
+            self.waiting_size = size
             self._drop_sent(sent)
             self.update()
-            self._limit_backlog()
+            self._limit_waiting()
         return 0
 
     cdef int _drop_sent(self, Py_ssize_t sent) except -1:
-        """So much of the backlog is on its way."""
+        """So much of what waits is on its way."""
         cdef Py_ssize_t i = 0, size
-        self.backlog_size -= sent
-        sent += self.backlog_start
-        while i < len(self.backlog):
-            size = PyBytes_GET_SIZE(<bytes>self.backlog[i])
+        self.waiting_size -= sent
+        sent += self.waiting_start
+        while i < len(self.waiting):
+            size = PyBytes_GET_SIZE(<bytes>self.waiting[i])
             if sent < size:
                 break
             sent -= size
             i += 1
-        self.backlog_start = sent
+        self.waiting_start = sent
         if i > 0:
-            del self.backlog[:i]
-        if not self.backlog:
-            self.backlog = None
+            del self.waiting[:i]
+        if not self.waiting:
+            self.waiting = None
         return 0
 
-    cdef int _limit_backlog(self) except -1:
-        if self.backlog_size > self.high and not self.writing_paused:
+    cdef int _limit_waiting(self) except -1:
+        if self.waiting_size > self.high and not self.writing_paused:
             self.writing_paused = True
-            self.connection.pause_writing()
+            self.protocol.pause_writing()
         return 0
 
-    cdef object _send_backlog(self):
+    cdef object _send_waiting(self):
         cdef Py_ssize_t sent
-        if self.backlog is None:
+        if self.waiting is None:
             return None
-        sent = send_chunks(self.fd, self.backlog, self.backlog_start, 0)
+        sent = send_chunks(self.fd, self.waiting, self.waiting_start, 0)
         if sent < 0:
             self.fail(os_error())
             return None
         self._drop_sent(sent)
         self.update()
-        if self.writing_paused and self.backlog_size <= self.low:
+        if self.writing_paused and self.waiting_size <= self.low:
             self.writing_paused = False
-            self.connection.resume_writing()
-        if not self.backlog:
-            self.backlog_sent()
+            self.protocol.resume_writing()
+        if not self.waiting:
+            self.all_sent()
 
-    cdef object backlog_sent(self):
+    cdef object all_sent(self):
         if self.closing:
             self.lose(None)
         elif self.eof_wanted:
@@ -464,7 +471,7 @@ cdef class Transport(Watched):
         return self.low, self.high
 
     def get_write_buffer_size(self):
-        return self.backlog_size
+        return self.waiting_size
 
     def can_write_eof(self):
         return True
@@ -474,7 +481,7 @@ cdef class Transport(Watched):
         if self.eof_wanted or self.closing:
             return
         self.eof_wanted = True
-        if not self.backlog and self.fd >= 0:
+        if not self.waiting and self.fd >= 0:
             c_shutdown(self.fd, SHUT_WR)
 
     # Closing
@@ -490,7 +497,7 @@ cdef class Transport(Watched):
         self.closing = True
         self.reading = False
         self.update()
-        if not self.backlog:
+        if not self.waiting:
             self.lose(None)
 
     def abort(self):
@@ -501,8 +508,9 @@ cdef class Transport(Watched):
 
     cdef object _write_held(self):
         """Frames that wait in their connection were sent before the call that is about to do something to the socket."""
-        if self.connection is not None and self.connection.corked:
-            self.connection.flush()
+        cdef Life holder = self.reactor.line.holder
+        if holder is not None and holder is self.life:
+            holder.flush()
 
     cdef object fail(self, error):
         """The socket broke."""
@@ -516,8 +524,8 @@ cdef class Transport(Watched):
         self.watch(0)
         self.lost = True
         self.reading = False
-        self.backlog = None
-        self.backlog_size = self.backlog_start = 0
+        self.waiting = None
+        self.waiting_size = self.waiting_start = 0
         self.loop.call_soon(self._close, error)
 
     def _close(self, error):
@@ -530,9 +538,48 @@ cdef class Transport(Watched):
         self.ended(error)
 
     cdef object ended(self, error):
-        cdef Link connection = self.connection
-        self.connection = None  # it refers to us: without the cycle both are freed when nobody has them any more
-        connection.connection_lost(error)
+        protocol = self.protocol
+        self.protocol = self.life = None  # it refers to us: without the cycle both are freed when nothing else does
+        protocol.connection_lost(error)
+
+    # As a carrier
+
+    cdef object carry(self, list chunks, bint last):
+        try:
+            if self.write_replaced:  # in programs that record or drop what is sent
+                self.write(b"".join(chunks))
+            else:
+                self.transmit(chunks, last)
+        except Exception as error:
+            return error
+        return None
+
+    def send(self, list chunks, bint last):
+        return self.carry(chunks, last)
+
+    def end(self):
+        if (<Life>self.life).session.eof_received or not self.can_write_eof():
+            self.close()
+        else:
+            self.write_eof()
+
+    def can_half_close(self):
+        return self.can_write_eof()
+
+    def pause(self):
+        self.pause_reading()
+
+    def resume(self):
+        self.resume_reading()
+
+    def backlog(self):
+        return self.waiting_size
+
+    def wake_at(self, double deadline):
+        return self.reactor.line.wake_at(self.life, deadline)
+
+    def fact(self, name):
+        return self if name == "transport" else self.get_extra_info(name)
 
     # What is known of the socket
 
@@ -554,17 +601,12 @@ cdef class Transport(Watched):
         return self.sock
 
     def get_protocol(self):
-        return self.connection
+        return self.protocol
 
     def set_protocol(self, protocol):
-        raise RuntimeError("a transport of the reactor keeps its connection; use engine='transports' to replace it")
-
-
-cdef object write_chunks(object transport, list chunks, bint last):
-    if isinstance(transport, Transport) and not (<Transport>transport).write_replaced:
-        (<Transport>transport).send(chunks, last)
-    else:  # a wrapper of a transport, or a function in place of write(): in programs that record or drop what is sent
-        transport.write(b"".join(chunks))
+        if self.life is not None and (<Life>self.life).session.phase != CONNECTING:
+            raise RuntimeError("a transport of the reactor keeps its connection; use engine='transports' to replace it")
+        self._adopt(protocol)
 
 
 cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start, int flags):
@@ -650,8 +692,9 @@ cdef class Socket(Watched):
 cdef class Listener:
     """Listens on the sockets of an asyncio server, in its stead; see `asyncio.Server` for the methods."""
 
-    def __init__(self, loop, factory, server, backlog):
+    def __init__(self, loop, Line line, factory, server, backlog):
         self.loop = loop
+        self.line = line
         self.factory = factory
         self.server = server
         self.backlog = backlog
@@ -670,7 +713,7 @@ cdef class Listener:
         return bool(self.listening)
 
     async def start_serving(self):
-        cdef Reactor reactor = reactor_of(self.loop)
+        cdef Reactor reactor = reactor_of(self.loop, self.line)
         cdef Socket watched
         for sock in self.sockets:
             watched = Socket()
@@ -694,21 +737,21 @@ cdef class Listener:
 
     cdef object accepted(self, int fd, bytes peer):
         try:
-            connection = self.factory()
+            protocol = self.factory()
         except BaseException:
             c_close(fd)
             raise
-        cdef Transport transport = self.carry(Transport(), fd, peer)
+        cdef Transport transport = self.take_over(Transport(), fd, peer)
         try:
-            transport.start(connection)
+            transport.start(protocol)
         except BaseException:
             transport.abort()
             raise
 
-    cdef Transport carry(self, Transport transport, int fd, bytes peer):
+    cdef Transport take_over(self, Transport transport, int fd, bytes peer):
         """Let a transport take over an accepted socket."""
         transport.peer = peer
-        transport.register(reactor_of(self.loop), self.loop, fd)
+        transport.register(reactor_of(self.loop, self.line), self.loop, fd)
         return transport
 
     cdef object accept_later(self, Socket watched, error):
@@ -720,16 +763,17 @@ cdef class Listener:
         watched.watch(EPOLLIN)
 
 
-async def listen(create, factory, *, backlog, listener=Listener, start_serving=True, **kwargs):
+async def listen(create, line, factory, *, backlog, listener=Listener, start_serving=True, **kwargs):
     """Let asyncio make the listening sockets, with all its options, and accept on them.
 
     Args:
         create: `loop.create_server` or `loop.create_unix_server`.
-        factory: makes a `Link`.
+        line: the `Line` of the loop.
+        factory: makes an `asyncio.Protocol` for each connection.
         backlog: connections that may wait until they are accepted; None leaves a socket alone that listens already.
     """
     server = await create(asyncio.Protocol, start_serving=False, **kwargs)
-    made = listener(asyncio.get_running_loop(), factory, server, backlog)
+    made = listener(asyncio.get_running_loop(), line, factory, server, backlog)
     if start_serving:
         await made.start_serving()
     return made
@@ -737,21 +781,21 @@ async def listen(create, factory, *, backlog, listener=Listener, start_serving=T
 
 # Connecting
 
-async def connect(loop, factory, unix, **kwargs):
-    """Connect a socket and return the `Link` that `factory` makes for it."""
+async def connect(loop, line, factory, unix, **kwargs):
+    """Connect a socket and return the `asyncio.Protocol` that `factory` makes for it."""
     sock = await connected_socket(loop, unix, **kwargs)
     cdef Transport transport = Transport()
-    connection = factory()
-    carry(transport, loop, sock)
-    transport.start(connection)
-    return connection
+    protocol = factory()
+    take_over(transport, loop, line, sock)
+    transport.start(protocol)
+    return protocol
 
 
-def adopt(Link connection, sock):
+def adopt(loop, line, protocol, sock):
     """Carry a connection whose socket something else has carried so far."""
     cdef Transport transport = Transport()
-    carry(transport, connection.loop, sock)
-    transport.start(connection)
+    take_over(transport, loop, line, sock)
+    transport.start(protocol)
 
 
 async def connected_socket(loop, unix, *, sock=None, path=None, host=None, port=None, family=0, proto=0, flags=0,
@@ -814,12 +858,12 @@ async def _connect_one(loop, family, kind, proto, address, local):
     return sock
 
 
-cdef object carry(Transport transport, loop, sock):
+cdef object take_over(Transport transport, loop, Line line, sock):
     """Let a transport take over a connected socket."""
     transport.peer = peer_address(sock.fileno())
     fd = sock.detach()
     set_no_delay(fd, transport.peer)
-    transport.register(reactor_of(loop), loop, fd)
+    transport.register(reactor_of(loop, line), loop, fd)
 
 
 # System calls

@@ -3,12 +3,13 @@ import ssl as ssl_module
 from collections.abc import Callable
 from typing import Any
 
-from trunkline.asyncio.engine import Listener
-from trunkline.asyncio.link import Link
+from trunkline.endpoint.line import Line
+from trunkline.reactor.epoll import Listener
 
 async def listen(
     create: Callable[..., Any],
-    factory: Callable[[], Link],
+    line: Line,
+    factory: Callable[[], Any],
     *,
     ssl: ssl_module.SSLContext,
     ssl_handshake_timeout: float | None = None,
@@ -17,7 +18,8 @@ async def listen(
 ) -> Listener: ...
 async def connect(
     loop: asyncio.AbstractEventLoop,
-    factory: Callable[[], Link],
+    line: Line,
+    factory: Callable[[], Any],
     unix: bool,
     *,
     ssl: ssl_module.SSLContext | bool,
@@ -25,4 +27,4 @@ async def connect(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
     **kwargs: Any,
-) -> Link: ...
+) -> Any: ...

@@ -24,8 +24,9 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from trunkline.core.reader cimport Reader
+from trunkline.endpoint.life cimport Life
 from trunkline.reactor.epoll cimport (
-    DIRECT, RECEIVE_BUFFER, Listener, Transport, c_recv, carry, os_error, reactor_of,
+    DIRECT, RECEIVE_BUFFER, Listener, Transport, c_recv, os_error, take_over,
 )
 
 from trunkline.reactor import epoll
@@ -105,10 +106,11 @@ cdef class TlsTransport(Transport):
     cdef object _open(self):
         self.timer.cancel()
         self.timer = None
-        self.start(self.factory())
+        protocol = self.factory()
+        self.start(protocol)
         self.factory = None
         if self.opened is not None and not self.opened.done():
-            self.opened.set_result(self.connection)
+            self.opened.set_result(protocol)
         self.opened = None
 
     def _handshake_timed_out(self):
@@ -137,12 +139,12 @@ cdef class TlsTransport(Transport):
 
     cdef object _advance(self):
         """Do what can be done with what was received."""
-        if self.connection is None:
+        if self.protocol is None:
             if self.peer_ended:
                 self.fail(ConnectionResetError("the peer closed the connection during the TLS handshake"))
                 return None
             self._go_on_shaking()
-            if self.connection is None:
+            if self.protocol is None:
                 return None
         while self._decrypt():
             pass
@@ -156,14 +158,17 @@ cdef class TlsTransport(Transport):
 
     cdef bint _decrypt(self) except -1:
         """Deliver what fits into the memory where messages are parsed; true if there may be more."""
-        cdef Reader reader = self.connection.session.reader
+        cdef Reader reader
         cdef unsigned char* buffer = self.reactor.buffer
         cdef Py_ssize_t room = RECEIVE_BUFFER, size = 0, n
-        cdef bint direct = reader.direct_room() >= DIRECT and not self.closing
+        cdef bint direct = False
         cdef bint more = True
-        if direct:
-            buffer = <unsigned char*>reader.direct_memory()
-            room = reader.direct_room()
+        if self.life is not None and not self.closing:
+            reader = (<Life>self.life).session.reader
+            direct = reader.direct_room() >= DIRECT
+            if direct:
+                buffer = <unsigned char*>reader.direct_memory()
+                room = reader.direct_room()
         while more and size < room:
             n = self._read(buffer + size, room - size)
             size += n
@@ -196,12 +201,12 @@ cdef class TlsTransport(Transport):
             return None
         self.reading = False
         self.update()
-        if not self.backlog:
+        if not self.waiting:
             self.lose(None)
 
     # Writing
 
-    cdef int send(self, list chunks, bint last=False) except -1:
+    cdef int transmit(self, list chunks, bint last=False) except -1:
         cdef bytes chunk
         cdef Py_ssize_t size = 0
         if self.lost or self.closing:
@@ -217,7 +222,7 @@ cdef class TlsTransport(Transport):
         except ssl.SSLError as error:
             self.fail(error)
         else:
-            Transport.send(self, records)
+            Transport.transmit(self, records)
         return 0
 
     cdef object _encrypt(self, bytes chunk, list records):
@@ -234,7 +239,7 @@ cdef class TlsTransport(Transport):
     cdef object _send_records(self):
         """Send what OpenSSL has to say."""
         if self.outgoing.pending and not self.lost:
-            Transport.send(self, [self.outgoing.read()])
+            Transport.transmit(self, [self.outgoing.read()])
 
     def can_write_eof(self):
         return False
@@ -249,7 +254,7 @@ cdef class TlsTransport(Transport):
         self._write_held()
         if self.closing:
             return
-        if self.connection is None:
+        if self.protocol is None:
             self.abort()
             return
         self.closing = True
@@ -271,14 +276,14 @@ cdef class TlsTransport(Transport):
         if not self.closing:
             Transport.pause_reading(self)
 
-    cdef object backlog_sent(self):
+    cdef object all_sent(self):
         if self.closing and self.peer_ended:
             self.lose(None)
 
     cdef object ended(self, error):
         if self.timer is not None:
             self.timer.cancel()
-        if self.connection is not None:
+        if self.protocol is not None:
             Transport.ended(self, error)
         elif self.opened is not None and not self.opened.done():
             self.opened.set_exception(error or ConnectionAbortedError("the TLS handshake was aborted"))
@@ -308,7 +313,7 @@ cdef class TlsListener(Listener):
 
     cdef object accepted(self, int fd, bytes peer):
         cdef TlsTransport transport = TlsTransport()
-        self.carry(transport, fd, peer)
+        self.take_over(transport, fd, peer)
         try:
             transport.shake_hands(self.settings, self.factory, None)
         except BaseException:
@@ -316,7 +321,7 @@ cdef class TlsListener(Listener):
             raise
 
 
-async def listen(create, factory, *, ssl, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, **kwargs):
+async def listen(create, line, factory, *, ssl, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, **kwargs):
     """Like `epoll.listen`, with TLS."""
     settings = Settings(ssl, server_side=True, handshake_timeout=ssl_handshake_timeout,
                         shutdown_timeout=ssl_shutdown_timeout)
@@ -326,10 +331,10 @@ async def listen(create, factory, *, ssl, ssl_handshake_timeout=None, ssl_shutdo
         made.settings = settings
         return made
 
-    return await epoll.listen(create, factory, listener=listener, **kwargs)
+    return await epoll.listen(create, line, factory, listener=listener, **kwargs)
 
 
-async def connect(loop, factory, unix, *, ssl, server_hostname=None, ssl_handshake_timeout=None,
+async def connect(loop, line, factory, unix, *, ssl, server_hostname=None, ssl_handshake_timeout=None,
                   ssl_shutdown_timeout=None, **kwargs):
     """Like `epoll.connect`, with TLS; the connection is returned when the TLS handshake is done.
 
@@ -346,7 +351,7 @@ async def connect(loop, factory, unix, *, ssl, server_hostname=None, ssl_handsha
                         shutdown_timeout=ssl_shutdown_timeout)
     cdef TlsTransport transport = TlsTransport()
     opened = loop.create_future()
-    carry(transport, loop, await epoll.connected_socket(loop, unix, **kwargs))
+    take_over(transport, loop, line, await epoll.connected_socket(loop, unix, **kwargs))
     try:
         transport.shake_hands(settings, factory, opened)
         return await opened

@@ -109,12 +109,12 @@ class SocketCarrier(Carrier):
     def _reading_left(self) -> None:
         """Another thread that waits may read on, or find what it waits for."""
         self.notify()
-        if self.life.lost:
+        if self.life is None:
             self.close_socket()
 
     def _read(self) -> None:
         """Read the bytes that came."""
-        if self.life.lost:
+        if self.life is None:
             return
         try:
             data = self.stream.read()
@@ -142,7 +142,7 @@ class SocketCarrier(Carrier):
 
     # Writing
 
-    def write(self, chunks: list[bytes], last: bool) -> Exception | None:
+    def send(self, chunks: list[bytes], last: bool) -> Exception | None:
         """With `writing`, too: send without waiting."""
         self.pushing = False
         try:
@@ -167,20 +167,21 @@ class SocketCarrier(Carrier):
         if not self.stream.push():
             self._wait_for_peer()
         self.full = False
-        if self.life.writing_paused:
+        if (life := self.life) is not None and life.writing_paused:
             with self.mutex:
-                self.life.resume_writing()
+                life.resume_writing()
 
     def _wait_for_peer(self) -> None:
         """The peer doesn't read. Meanwhile, the watcher hears what it says."""
         with self.mutex:
-            self.life.pause_writing()
+            if self.life is not None:
+                self.life.pause_writing()
             self.note()
         while not self.stream.push():
             wait_for(self.stream.sock, True, None)
 
     def has_work(self) -> bool:
-        """Whether `write` has something to do although nothing new is to be sent."""
+        """Whether `send` has something to do although nothing new is to be sent."""
         return self.pushing or (self.ending and not self.ended)
 
     def backlog(self) -> int:
@@ -203,7 +204,7 @@ class SocketCarrier(Carrier):
 
     def lose(self, error: BaseException | None) -> None:
         """The stream is over. The socket is closed as soon as no thread uses it."""
-        if self.life.lost:
+        if self.life is None:
             return
         self.life.lose(error)
         shut_down(self.stream.sock)
@@ -236,11 +237,11 @@ class SocketCarrier(Carrier):
     def is_in_use(self) -> bool:
         """Whether threads come and go; else it is left to them, or watched from now on."""
         with self.mutex:
-            if self.turns != self.turns_seen and not self.life.lost:
+            if self.turns != self.turns_seen and self.life is not None:
                 self.turns_seen = self.turns
                 return True
             self.noted = False
-            if not self.life.lost:
+            if self.life is not None:
                 self._watch()
             return False
 
@@ -257,22 +258,23 @@ class SocketCarrier(Carrier):
             if events & EVENT_WRITE:
                 self.watcher.wait_for(self, self.watched & ~EVENT_WRITE)
                 self.pushing = True
-                self.life.flush()
+                if self.life is not None:
+                    self.life.flush()
             if events & EVENT_READ and not self.reading:
                 self._read()
                 self.notify()
-            if not self.life.lost:
+            if self.life is not None:
                 self._watch()
 
     def on_watch(self, events: int) -> None:
         """Wait for `events`, too."""
         with self.mutex:
-            if not self.life.lost:
+            if self.life is not None:
                 self.watcher.wait_for(self, self.watched | events)
 
     def hear(self) -> None:
         """With `mutex`: let the watcher read at once, as the caller may wait for an answer elsewhere."""
-        if not self.reading and not self.life.lost:
+        if not self.reading and self.life is not None:
             self.watcher.watch(self, EVENT_READ)
 
     def wake_at(self, deadline: float) -> float:
@@ -286,7 +288,7 @@ class SocketCarrier(Carrier):
         """The time of `wake_at` has come."""
         with self.mutex:
             self.cancel_timer = None
-            if not self.life.lost:
+            if self.life is not None:
                 self.life.on_due(self.due)
 
 

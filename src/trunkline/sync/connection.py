@@ -17,10 +17,10 @@ from trunkline.core.opcodes import PONG
 from trunkline.core.phases import CLOSING, OPEN
 from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
-from trunkline.endpoint.broadcast import BROADCAST_BACKLOG, broadcast
+from trunkline.endpoint.broadcast import broadcast
 from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
 from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
-from trunkline.endpoint.life import Life
+from trunkline.endpoint.life import BROADCAST_BACKLOG, Life
 from trunkline.endpoint.messages import messages
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
@@ -58,7 +58,6 @@ class Connection(Life):
         self.carrier: SocketCarrier = SocketCarrier(self, stream)
         self.mutex = self.carrier.mutex
         self.receiving = False  # a thread is in recv()
-        self.fragmenting = False  # whether a message is sent in fragments
         self.streaming_broken = False
 
     @property
@@ -210,7 +209,7 @@ class Connection(Life):
             if not carrier.writing.acquire(blocking=False):
                 return None
             try:
-                error = carrier.write(session.take_outgoing(), False)
+                error = carrier.send(session.take_outgoing(), False)
             finally:
                 carrier.writing.release()
             if error is not None:
@@ -228,9 +227,6 @@ class Connection(Life):
         event, ack_on_close = token
         if ack_on_close:
             event.set()
-
-    def is_fragmenting(self) -> bool:
-        return self.fragmenting
 
     # Sending
 
@@ -262,7 +258,7 @@ class Connection(Life):
         try:
             with self.carrier.writing:
                 with self.mutex:
-                    if session.phase != OPEN or self.fragmenting:
+                    if session.phase != OPEN or self.fragmenting is not None:
                         self._refuse_to_send()
                     whole = self.put(message, text, compress)
                     chunks = session.take_outgoing()
@@ -317,9 +313,9 @@ class Connection(Life):
         FragmentedMessage.check(message)
         sending = FragmentedMessage(self.session, text, compress)
         with self.carrier.writing, self.mutex:
-            if self.session.phase != OPEN or self.fragmenting:
+            if self.session.phase != OPEN or self.fragmenting is not None:
                 self._refuse_to_send()
-            self.fragmenting = True
+            self.fragmenting = sending
         try:
             for fragment in message:
                 self._send_part(sending.add, fragment)
@@ -330,7 +326,7 @@ class Connection(Life):
                     self.attend()
             raise
         finally:
-            self.fragmenting = False
+            self.fragmenting = None
 
     def _send_part(self, put: Callable[..., Any], *arguments: Any) -> None:
         """Send what may stand between fragments: the next one, or a control frame (section 5.4)."""
@@ -402,7 +398,7 @@ class Connection(Life):
         with self.mutex:
             if self.session.phase != OPEN:
                 return None
-            if self.fragmenting:
+            if self.fragmenting is not None:
                 return "sending a fragmented message"
             if self.session.outgoing_size > BROADCAST_BACKLOG:
                 self.skipped_broadcasts += 1

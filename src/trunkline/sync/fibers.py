@@ -26,10 +26,10 @@ try:
 except ImportError as error:
     raise ImportError("serve(threads=...) needs greenlet: pip install 'trunkline[fibers]'") from error
 
-__all__ = ["Carriers"]
+__all__ = ["FiberThreads"]
 
 
-class Carriers:
+class FiberThreads:
     """Threads that run fibers, as many as there must be.
 
     Args:
@@ -39,7 +39,7 @@ class Carriers:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.lock = threading.Lock()
-        self.load: dict[Carrier, int] = {}  # fibers of each
+        self.load: dict[FiberThread, int] = {}  # fibers of each
 
     def start(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in a new fiber.
@@ -48,24 +48,24 @@ class Carriers:
             RuntimeError: if no thread can be started.
         """
         with self.lock:
-            carrier = Carrier(self) if len(self.load) < self.limit else min(self.load, key=self.load.__getitem__)
-            self.load[carrier] = self.load.get(carrier, 0) + 1
-        carrier.post(lambda: greenlet(carrier.run_fiber).switch(function, *arguments))
+            thread = FiberThread(self) if len(self.load) < self.limit else min(self.load, key=self.load.__getitem__)
+            self.load[thread] = self.load.get(thread, 0) + 1
+        thread.post(lambda: greenlet(thread.run_fiber).switch(function, *arguments))
 
-    def ended(self, carrier: Carrier) -> None:
+    def ended(self, thread: FiberThread) -> None:
         """One fiber less; a thread without any ends."""
         with self.lock:
-            self.load[carrier] -= 1
-            if self.load[carrier] == 0:
-                del self.load[carrier]
-                carrier.over = True
+            self.load[thread] -= 1
+            if self.load[thread] == 0:
+                del self.load[thread]
+                thread.over = True
 
 
-class Carrier:
+class FiberThread:
     """A thread that runs fibers, one at a time, each until it waits."""
 
-    def __init__(self, carriers: Carriers) -> None:
-        self.carriers = carriers
+    def __init__(self, threads: FiberThreads) -> None:
+        self.threads = threads
         self.over = False
         self.jobs: deque[Callable[[], object]] = deque()
         self.timers: list[tuple[float, int, Wait]] = []
@@ -85,14 +85,14 @@ class Carrier:
     def post(self, job: Callable[[], object]) -> None:
         """Have something done between two turns of fibers; from any thread."""
         self.jobs.append(job)
-        if here.carrier is not self:
+        if here.fiber_thread is not self:
             with contextlib.suppress(OSError):  # it rings already, or the thread has ended
                 self.bell.send(b"\0")
 
     # In the thread
 
     def run(self) -> None:
-        here.carrier, here.waits = self, FiberWaits
+        here.fiber_thread, here.waits = self, FiberWaits
         self.hub = getcurrent()
         while not self.over:
             for key, events in self.selector.select(self._pause()):
@@ -130,7 +130,7 @@ class Carrier:
         except BaseException:  # as a thread does it
             threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
         finally:
-            self.carriers.ended(self)
+            self.threads.ended(self)
 
     def wait_for(self, sock: socket.socket, writing: bool, timeout: float | None) -> bool:
         """`stream.wait_for` for fibers: one may read a socket, and one may write it."""
@@ -155,22 +155,22 @@ class Carrier:
 class Wait:
     """A fiber that waits for something that `wake` tells."""
 
-    def __init__(self, carrier: Carrier) -> None:
-        self.carrier = carrier
+    def __init__(self, thread: FiberThread) -> None:
+        self.thread = thread
         self.fiber = getcurrent()
         self.done = False
 
     def until(self, timeout: float | None) -> bool:
         """In the fiber: let others run; whether it was woken before so many seconds were over."""
         if timeout is not None:
-            timer = monotonic() + timeout, next(self.carrier.serial), self
-            heapq.heappush(self.carrier.timers, timer)
-        woken: bool = self.carrier.hub.switch()
+            timer = monotonic() + timeout, next(self.thread.serial), self
+            heapq.heappush(self.thread.timers, timer)
+        woken: bool = self.thread.hub.switch()
         return woken
 
     def wake(self) -> None:
         """From any thread."""
-        self.carrier.post(lambda: self.resume(True))
+        self.thread.post(lambda: self.resume(True))
 
     def resume(self, woken: bool) -> None:
         if not self.done:
@@ -191,12 +191,12 @@ class Lock:
         self.waiting: deque[Wait] = deque()
 
     def acquire(self, blocking: bool = True) -> bool:
-        if here.carrier is None:
+        if here.fiber_thread is None:
             return self.lock.acquire(blocking)
         while not self.lock.acquire(blocking=False):
             if not blocking:
                 return False
-            wait = Wait(here.carrier)
+            wait = Wait(here.fiber_thread)
             self.waiting.append(wait)
             if self.lock.acquire(blocking=False):  # it was released before anybody could see us waiting
                 wait.done = True
@@ -224,9 +224,9 @@ class Condition:
         self.waiting: deque[Wait] = deque()
 
     def wait(self, timeout: float | None = None) -> bool:
-        if here.carrier is None:
+        if here.fiber_thread is None:
             return self.condition.wait(timeout)
-        wait = Wait(here.carrier)
+        wait = Wait(here.fiber_thread)
         self.waiting.append(wait)
         self.lock.release()
         try:
@@ -251,9 +251,9 @@ class Event(threading.Event):
         wake_all(self.waiting)
 
     def wait(self, timeout: float | None = None) -> bool:
-        if here.carrier is None:
+        if here.fiber_thread is None:
             return super().wait(timeout)
-        wait = Wait(here.carrier)
+        wait = Wait(here.fiber_thread)
         self.waiting.append(wait)
         if self.is_set():
             wait.done = True

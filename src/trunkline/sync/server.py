@@ -226,7 +226,7 @@ class Server(BaseServer):
         **rules: Any,
     ) -> None:
         super().__init__(handler, options, **rules)
-        self._start = _start_thread if threads is None else _carriers(threads)
+        self._start = _start_thread if threads is None else _fiber_threads(threads)
         self.socket = sock
         self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
@@ -512,12 +512,12 @@ def _start_thread(function: Callable[..., object], *arguments: Any) -> None:
     threading.Thread(target=function, args=arguments, name="trunkline handler").start()
 
 
-def _carriers(threads: int) -> Callable[..., None]:
+def _fiber_threads(threads: int) -> Callable[..., None]:
     if threads < 1:
         raise ValueError(f"threads is {threads!r}: it must be at least 1, or None for one for each connection")
-    from trunkline.sync.fibers import Carriers
+    from trunkline.sync.fibers import FiberThreads
 
-    return Carriers(threads).start
+    return FiberThreads(threads).start
 
 
 def listen(host: str | None, port: int | None, *, backlog: int | None = None, **kwargs: Any) -> socket.socket:

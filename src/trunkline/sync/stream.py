@@ -124,12 +124,12 @@ class Here(threading.local):
 
     Attributes:
         waits: what to make connections with.
-        carrier: what runs fibers in this thread, or None.
+        fiber_thread: what runs fibers in this thread, or None.
         handling: whether this thread is for connections of a server.
     """
 
     waits: type[Waits] = Waits
-    carrier: Any = None
+    fiber_thread: Any = None
     handling = False
 
 
@@ -138,8 +138,8 @@ here = Here()
 
 def wait_for(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
     """Wait until a socket can be read or written, or has been shut down; False if it takes longer than `timeout`."""
-    if here.carrier is not None:
-        return bool(here.carrier.wait_for(sock, writing, timeout))
+    if here.fiber_thread is not None:
+        return bool(here.fiber_thread.wait_for(sock, writing, timeout))
     if not hasattr(select, "poll"):  # Windows
         readers, writers = ([], [sock]) if writing else ([sock], [])
         return wait_in_parts(lambda seconds: select.select(readers, writers, [], seconds), timeout)
@@ -172,7 +172,7 @@ class Readable:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.poll = select.poll() if hasattr(select, "poll") and here.carrier is None else None
+        self.poll = select.poll() if hasattr(select, "poll") and here.fiber_thread is None else None
         if self.poll is not None:
             self.poll.register(sock, select.POLLIN)
 

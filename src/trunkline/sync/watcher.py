@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import logging
 import os
 import selectors
 import socket
@@ -22,17 +23,33 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from trunkline.sync.stream import LONGEST_WAIT, shut_down
-
-if TYPE_CHECKING:
-    from trunkline.sync.carrier import SocketCarrier
+from trunkline.sync.stream import LONGEST_WAIT, Stream, shut_down
 
 __all__ = ["Watcher", "watcher"]
 
 ROUND = 0.05  # seconds
 SPARE_TIMERS = 64  # that were cancelled and are kept
+
+
+class Watched(Protocol):
+    """What the watcher looks after: the carrier of a connection.
+
+    Attributes:
+        life: the connection, None after its end.
+        stream: its stream.
+        watched: events that the watcher waits for; it belongs to the watcher.
+    """
+
+    life: Any
+    stream: Stream
+    watched: int
+
+    def is_in_use(self) -> bool: ...
+    def on_deadline(self) -> None: ...
+    def on_ready(self, events: int) -> None: ...
+    def on_watch(self, events: int) -> None: ...
 
 
 class Watcher:
@@ -41,8 +58,8 @@ class Watcher:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a signal handler may close a server
         self.requests: deque[tuple[Any, ...]] = deque()  # (carrier, function, arguments...)
-        self.recent: set[SocketCarrier] = set()  # from which a thread received not long ago
-        self.timers: list[tuple[float, int, list[SocketCarrier]]] = []
+        self.recent: set[Watched] = set()  # from which a thread received not long ago
+        self.timers: list[tuple[float, int, list[Watched]]] = []
         self.num_cancelled = 0  # of the timers
         self.serial = itertools.count()
         self.wakes_at = 0.0
@@ -57,7 +74,7 @@ class Watcher:
 
     # Called by other threads
 
-    def note(self, carrier: SocketCarrier) -> None:
+    def note(self, carrier: Watched) -> None:
         """A thread receives from this connection; perhaps not any more at the next round."""
         with self.lock:
             if not self.recent:
@@ -65,12 +82,12 @@ class Watcher:
             self.recent.add(carrier)
             self._wake_by(self.next_round)
 
-    def forget(self, carrier: SocketCarrier) -> None:
+    def forget(self, carrier: Watched) -> None:
         """The connection is over."""
         with self.lock:
             self.recent.discard(carrier)
 
-    def schedule(self, carrier: SocketCarrier, deadline: float) -> Callable[[], None]:
+    def schedule(self, carrier: Watched, deadline: float) -> Callable[[], None]:
         """Call `carrier.on_deadline` at a time; returns a function that cancels it."""
         box = [carrier]
         with self.lock:
@@ -92,11 +109,11 @@ class Watcher:
             heapq.heapify(self.timers)
             self.num_cancelled = 0
 
-    def watch(self, carrier: SocketCarrier, events: int) -> None:
+    def watch(self, carrier: Watched, events: int) -> None:
         """Wait, also, for `connection` to become readable or writable."""
         self._request(carrier, carrier.on_watch, events)
 
-    def close(self, carrier: SocketCarrier) -> None:
+    def close(self, carrier: Watched) -> None:
         """Close the socket of a connection that is watched."""
         self._request(carrier, self._close, carrier)
 
@@ -135,12 +152,13 @@ class Watcher:
             carrier, request, *arguments = self.requests.popleft()
             self._guard(carrier, request, *arguments)
 
-    def _guard(self, carrier: SocketCarrier, method: Callable[..., None], *arguments: Any) -> None:
+    def _guard(self, carrier: Watched, method: Callable[..., None], *arguments: Any) -> None:
         """An error that nobody expected ends its connection, not the thread that all others need."""
         try:
             method(*arguments)
         except Exception:
-            carrier.life.logger.error("unexpected internal error", exc_info=True)
+            logger = logging.getLogger("websockets") if carrier.life is None else carrier.life.logger
+            logger.error("unexpected internal error", exc_info=True)
             shut_down(carrier.stream.sock)
 
     def _pause(self) -> float | None:
@@ -155,7 +173,7 @@ class Watcher:
             self.wakes_at = moment
         return None if moment == inf else min(max(0.0, moment - now), LONGEST_WAIT)
 
-    def wait_for(self, carrier: SocketCarrier, events: int) -> None:
+    def wait_for(self, carrier: Watched, events: int) -> None:
         """Wait for events of a socket, and no others."""
         if events == carrier.watched or carrier.stream.sock.fileno() < 0:
             return
@@ -167,7 +185,7 @@ class Watcher:
             self.selector.modify(carrier.stream.sock, events, carrier)
         carrier.watched = events
 
-    def _close(self, carrier: SocketCarrier) -> None:
+    def _close(self, carrier: Watched) -> None:
         self.wait_for(carrier, 0)
         carrier.stream.sock.close()
 

@@ -101,7 +101,7 @@ class StreamCarrier(Carrier):
         """
         session = self.life.session
         turns = TURNS * (len(session.inbox) + 1) if self.io.can_end() else 0
-        while turns > 0 and session.phase == OPEN and not self.life.has_receiver():
+        while turns > 0 and session.phase == OPEN and self.life.receiver is None:
             await trio.lowlevel.checkpoint()
             turns -= 1
 
@@ -125,7 +125,7 @@ class StreamCarrier(Carrier):
 
     # Writing
 
-    def write(self, chunks: list[bytes], last: bool) -> Exception | None:
+    def send(self, chunks: list[bytes], last: bool) -> Exception | None:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         written = 0
         if not self.writing:
@@ -157,15 +157,16 @@ class StreamCarrier(Carrier):
                 self.waiting.clear()
                 await self.io.write(data)
                 self.waiting_size = max(0, self.waiting_size - len(data))
-                if self.waiting_size <= self.low and self.life.writing_paused and not self.aborted:
+                if self.waiting_size <= self.low and not self.aborted and self.life and self.life.writing_paused:
                     self.life.resume_writing()
         except LOST as lost:
             error = lost.__cause__
-            self.life.fail_writing(error if isinstance(error, Exception) else lost)
+            if self.life is not None:
+                self.life.fail_writing(error if isinstance(error, Exception) else lost)
         finally:
             self.writing = False
             self.written.set()
-        if self.ending and not self.life.lost:
+        if self.ending and self.life is not None:
             await self._end()
 
     def backlog(self) -> int:
@@ -194,12 +195,12 @@ class StreamCarrier(Carrier):
 
     async def _keep_time(self) -> None:
         """The task that waits for deadlines."""
-        while not self.life.lost:
+        while self.life is not None:
             assert self.timer is not None, "it is set before this starts"
             with self.timer:
                 await trio.sleep_forever()
             due, self.timer = self.timer.deadline, trio.CancelScope(deadline=math.inf)
-            if not self.life.lost:
+            if self.life is not None:
                 self.life.on_due(due)
 
 

@@ -20,7 +20,6 @@ from trunkline.core.opcodes import PONG
 from trunkline.core.phases import OPEN
 from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
-from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
 from trunkline.endpoint.broadcast import broadcast as broadcast_now
 from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
 from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
@@ -70,7 +69,6 @@ class Connection(Life, trio.abc.AsyncResource):
         self.receiver: trio.lowlevel.Task | None = None  # the task that waits for a message
         self.receiving = False
         self.streaming_broken = False
-        self.fragmenting: trio.Event | None = None
         self.writable: trio.Event | None = None  # that of `send` calls which wait for the peer to read
         self.closed_event = trio.Event()
 
@@ -388,16 +386,15 @@ class Connection(Life, trio.abc.AsyncResource):
         if writable is not None:
             writable.set()
 
-    def has_receiver(self) -> bool:
-        return self.receiver is not None
-
     def wake_receiver(self) -> bool:
         receiver = self.receiver
-        if receiver is None or not (len(self.session.inbox) > 0 or self.session.ended_normally() or self.lost):
+        if receiver is None:
             return False
+        if not (len(self.session.inbox) > 0 or self.session.ended_normally() or self.lost):
+            return True
         self.receiver = None
         trio.lowlevel.reschedule(receiver)
-        return True
+        return False
 
     def acknowledge(self, token: tuple[trio.Event, bool], latency: float) -> None:
         answered, _ = token
@@ -411,24 +408,9 @@ class Connection(Life, trio.abc.AsyncResource):
     def tell_lost(self) -> None:
         self.closed_event.set()
 
-    def is_fragmenting(self) -> bool:
-        return self.fragmenting is not None
-
     def start(self, subprotocol: Any, extensions: Any, rest: bytes) -> None:
         super().start(subprotocol, extensions, rest)
         self.carrier.start()
-
-    # Broadcasting
-
-    def broadcast(self, message: PreparedMessage) -> object:
-        """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
-        if self.fragmenting is not None:
-            return "sending a fragmented message"
-        if self.carrier.backlog() > BROADCAST_BACKLOG:
-            self.skipped_broadcasts += 1
-            return "the peer reads too slowly"
-        self.session.send_prepared(message)
-        return self.flush()
 
 
 RECV = Connection.recv  # before a test or a tracer puts another in its place

@@ -77,7 +77,7 @@ class ServerConnection(BehindProxies, Connection):
         if response.status_code != 101 or self.handshake.exception is not None:
             await self._reject(response)
             return False
-        self.carrier.write([self.handshake.serialize(response)], False)
+        self.carrier.send([self.handshake.serialize(response)], False)
         self.log_info("connection open")
         handshake = self.handshake
         self.handshake = None  # type: ignore[assignment]  # idle connections should be small

@@ -109,9 +109,9 @@ class FiberDriver(SyncDriver):
 
     def __init__(self) -> None:
         super().__init__()
-        from trunkline.sync.fibers import Carriers  # greenlet may not be installed
+        from trunkline.sync.fibers import FiberThreads  # greenlet may not be installed
 
-        self._start = Carriers(1).start  # type: ignore[method-assign,assignment]
+        self._start = FiberThreads(1).start  # type: ignore[method-assign,assignment]
 
     def open_server(self, handler: Callable[..., Any], **options: Any) -> Any:
         return super().open_server(handler, threads=1, **options)
