@@ -33,8 +33,10 @@ EXTENSIONS = [
     ("trunkline.asyncio.awaitables", "src/trunkline/asyncio/awaitables.py"),
     ("trunkline.asyncio.shared", "src/trunkline/asyncio/shared.py"),
     ("trunkline.asyncio.carrier", "src/trunkline/asyncio/carrier.py"),
+    ("trunkline.asyncio.receiving", "src/trunkline/asyncio/receiving.py"),
     ("trunkline.asyncio.link", "src/trunkline/asyncio/link.py"),
     ("trunkline.asyncio.server_link", "src/trunkline/asyncio/server_link.py"),
+    ("trunkline.asyncio.opening", "src/trunkline/asyncio/opening.py"),
     ("trunkline.asgi.link", "src/trunkline/asgi/link.py"),
 ]
 if sys.platform == "linux":

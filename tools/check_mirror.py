@@ -23,10 +23,11 @@ TESTED_BY = {
     "asyncio/carrier": "asyncio/test_connection*.py",
     "asyncio/coroutines": "asyncio/test_connection*.py",
     "asyncio/link": "asyncio/test_connection*.py",
+    "asyncio/opening": "asyncio/test_server*.py",
+    "asyncio/receiving": "asyncio/test_connection*.py",
     "asyncio/server_link": "asyncio/test_server*.py",
     "asyncio/shared": "asyncio/test_connection*.py",
     "endpoint/broadcast": "*/test_conformance.py",
-    "endpoint/carrier": "*/test_conformance.py",
     "endpoint/fragments": "*/test_conformance.py",
     "endpoint/life": "*/test_conformance.py",
     "endpoint/line": "asyncio/test_connection*.py",
@@ -59,6 +60,7 @@ TESTED_BY = {
     "realtime/wire/messages": "realtime/wire/codecs/test_*.py",
     "startup/sitecustomize": "test_compat.py",
     "sync/carrier": "sync/test_conformance.py",
+    "sync/opening": "sync/test_server*.py",
     "testing/brokers": "testing/test_brokers.py",
     "testing/conformance": "*/test_conformance.py",
     "testing/driver": "*/test_conformance.py",
@@ -66,6 +68,7 @@ TESTED_BY = {
     "testing/tls": "*/test_conformance.py",
     "testing/wire": "testing/test_peer.py",
     "trio/carrier": "trio/test_conformance.py",
+    "trio/opening": "trio/test_server*.py",
 }
 
 #: Tests that look at many modules together.

@@ -772,7 +772,7 @@ def test_closing_refuses_a_hook_that_takes_longer() -> None:
     async def main() -> None:
         async with serve(process_request=dawdle) as server, await RawPeer.connect(port_of(server)) as peer:
             server.grace = 0.2
-            await settled(lambda: bool(server._connections))
+            await settled(lambda: bool(server._openings))
             server.close()
             await settled(lambda: False, turns=5)
             await peer.send(request())
@@ -793,7 +793,7 @@ def test_handler_has_begun_when_its_connection_is_closed() -> None:
         async with serve(handler) as server, await RawPeer.connect(port_of(server)) as peer:
             server.grace = 10
             await peer.send(request()[:-2])
-            await settled(lambda: bool(server._connections))
+            await settled(lambda: bool(server._openings))
             server.close()
             await peer.send(request()[-2:])
             assert status_of(await peer.read_head()) == 101

@@ -30,9 +30,10 @@ REQUEST = Request(
 
 
 class Connection:
-    """The parts of a connection that a server needs."""
+    """The parts of an opening and of its connection that a server needs."""
 
     def __init__(self) -> None:
+        self.connection = self
         self.handshake = ServerHandshake()
         self.logger = logging.getLogger("websockets.server")
 

@@ -329,7 +329,7 @@ def test_shutdown_during_the_opening_handshake() -> None:
     server = serve(echo, "127.0.0.1", 0)
     with running(server), BlockingPeer.connect(port_of(server)) as peer:
         peer.send(b"GET / HTTP/1.1\r\n")
-        eventually(lambda: server._connections)
+        eventually(lambda: server._openings)
         server.shutdown()
         assert status_of(peer.read_to_eof()) == 503
 

@@ -1,4 +1,5 @@
-from trunkline.asyncio.link cimport Link, Receive
+from trunkline.asyncio.link cimport Link
+from trunkline.asyncio.receiving cimport Receive
 
 cpdef object message_of(dict event)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.asyncio.awaitables import Waiter, mark_coroutine_functions
 from trunkline.asyncio.coroutines import fail
-from trunkline.asyncio.link import Link, Receive
+from trunkline.asyncio.link import Link
+from trunkline.asyncio.receiving import Receive
 from trunkline.core.session import Session
 from trunkline.core.writer import as_payload
 
@@ -29,14 +30,14 @@ else:
 
 if cython.compiled:
     from cython.cimports.cpython.pythread import PyThread_get_thread_ident as get_ident
-    from cython.cimports.trunkline.asyncio.link import receive
+    from cython.cimports.trunkline.asyncio.receiving import receive
     from cython.cimports.trunkline.core.opcodes import BINARY, TEXT
     from cython.cimports.trunkline.core.phases import CONNECTING, OPEN
     from cython.cimports.trunkline.core.signature import sign
 else:
     from threading import get_ident
 
-    from trunkline.asyncio.link import receive
+    from trunkline.asyncio.receiving import receive
     from trunkline.core.opcodes import BINARY, TEXT
     from trunkline.core.phases import CONNECTING, OPEN
 
@@ -115,7 +116,29 @@ class ASGILink(Link):
             self.transport = transport
             transport.set_write_buffer_limits(*self.options.write_marks)
 
+    def data_received(self, data: bytes) -> None:
+        if self.session.phase == CONNECTING:
+            self.receive_handshake(data)
+        else:
+            self.receive_data(data)
+
+    def end_refused(self) -> None:
+        """A response that opens no connection was sent: let the client close.
+
+        Closing with unread data resets the connection, and the client may never see the response: end our half only.
+        """
+        if self.carrier.can_half_close():
+            self.carrier.end()
+            self.carrier.resume()
+            self.drop_after(self.options.close_timeout or 10)
+        else:
+            self.carrier.end()
+
     # Added by `ASGIConnection`
+
+    def receive_handshake(self, data: bytes) -> None:
+        """Bytes of the opening handshake."""
+        raise NotImplementedError
 
     def receive_early(self) -> Coroutine[Any, Any, Event]:
         """`receive_event` before the application has accepted."""

@@ -23,7 +23,7 @@ from trunkline.core.opcodes import TEXT
 from trunkline.core.session import State
 from trunkline.core.writer import PreparedMessage
 from trunkline.datastructures import Headers
-from trunkline.endpoint.broadcast import BROADCAST_BACKLOG
+from trunkline.endpoint.life import BROADCAST_BACKLOG
 from trunkline.endpoint.messages import AsyncMessages
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from trunkline.frames import OK_CLOSE_CODES, Close, CloseCode

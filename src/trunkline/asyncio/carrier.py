@@ -36,7 +36,7 @@ class TransportCarrier(Carrier):
     def __init__(self, shared: Shared, transport: Any) -> None:
         self.shared = shared
         self.transport = transport
-        # What a program puts around a transport, to record or drop what is sent, may have a `write` of its own only.
+        # Programs put objects around a transport, to record or drop bytes: these may have a `write` of their own only.
         self.gathers = not WRITELINES_NEVER_PAUSES and hasattr(type(transport), "writelines")
 
     def send(self, chunks: list[bytes], last: bool) -> Exception | None:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio import proxy as proxies
 from trunkline.asyncio.connection import Connection
-from trunkline.core.session import Side, State
+from trunkline.core.session import Side
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.client import BaseConnect, no_response, opening_request, unix_arguments
 from trunkline.endpoint.reconnecting import backoff, process_exception
-from trunkline.exceptions import InvalidHandshake
+from trunkline.exceptions import InvalidHandshake, InvalidState
 from trunkline.extensions.base import ClientExtensionFactory
 from trunkline.handshake.client import ClientHandshake
 from trunkline.http11 import USER_AGENT, Response
@@ -48,11 +48,15 @@ class ClientConnection(Connection):
     ) -> None:
         if isinstance(protocol, ClientHandshake):  # as `connect` does it
             super().__init__(Side.CLIENT, options, logger)
-            self.opening = protocol
+            handshake = protocol
         else:
             super().__init__(protocol, **limits)
-            self.opening = protocol.handshake
-        self.opened: asyncio.Future[None] = self.loop.create_future()
+            handshake = protocol.handshake
+        self.opening: ClientOpening | None = ClientOpening(self, handshake)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.set_protocol(self.opening)
 
     async def handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
@@ -62,48 +66,77 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: if it isn't.
         """
-        self.request = opening_request(self.opening, additional_headers, user_agent_header)
+        opening = self.opening
+        if opening is None:
+            raise InvalidState("the opening handshake is done already")
+        self.request = opening_request(opening.handshake, additional_headers, user_agent_header)
         self.log_head(">", self.request)
         self.transport.write(self.request.serialize())
-        await self.opened
+        try:
+            await opening.opened
+        finally:
+            self.opening = None  # it refers to us
 
-    def receive_handshake(self, data: bytes) -> None:
+
+class ClientOpening:
+    """The protocol of a client's transport, until the response is accepted (RFC 6455 section 4.1).
+
+    Args:
+        connection: the connection, to which it hands the transport over.
+        handshake: reads the response.
+
+    Attributes:
+        opened: a future, done when the connection is open.
+    """
+
+    def __init__(self, connection: ClientConnection, handshake: ClientHandshake) -> None:
+        self.connection = connection
+        self.handshake = handshake
+        self.opened: asyncio.Future[None] = connection.loop.create_future()
+
+    def data_received(self, data: bytes) -> None:
         if self.opened.done():
             return
         try:
-            response = self.opening.receive_data(data)
+            response = self.handshake.receive_data(data)
             if response is not None:
-                self._process_response(response)
+                self._process(response)
         except InvalidHandshake as error:
-            self._fail_handshake(error)
+            self._fail(error)
 
-    def _process_response(self, response: Response) -> None:
-        self.response = response
-        self.log_head("<", response)
-        self.opening.process_response(response)
-        self.start(self.opening.subprotocol, self.opening.extensions, self.opening.remaining)
+    def _process(self, response: Response) -> None:
+        connection, handshake = self.connection, self.handshake
+        connection.response = response
+        connection.log_head("<", response)
+        handshake.process_response(response)
+        connection.transport.set_protocol(connection)
+        connection.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
         self.opened.set_result(None)
 
-    def _fail_handshake(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         if not self.opened.done():
             self.opened.set_exception(error)
-        self.transport.abort()
+        self.connection.transport.abort()
 
     def eof_received(self) -> bool:
-        if self.session.state is not State.CONNECTING:
-            return super().eof_received()
         if not self.opened.done():
             try:
-                self._process_response(self.opening.receive_eof())
+                self._process(self.handshake.receive_eof())
             except InvalidHandshake as error:
-                self._fail_handshake(error)
+                self._fail(error)
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(no_response(error))
             self.opened.exception()  # nobody waits for it if connecting was cancelled
-        super().connection_lost(error)
+        self.connection.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """A request is short: it may wait in the transport."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
 
 
 class connect(BaseConnect):  # noqa: N801  # used like a function

@@ -23,20 +23,26 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Sender(Protocol):
-    """What they need of a `Link`, which knows them."""
+class Receiver(Protocol):
+    """What they need of a connection that receives, which knows them."""
 
     session: Session
     clock: Callable[[], float]
+
+    def attend(self) -> None: ...
+    def wait_closed(self) -> Awaitable[None]: ...
+
+
+class Sender(Receiver, Protocol):
+    """What they need of a connection that sends."""
+
     loop: asyncio.AbstractEventLoop
     thread: int
     fragmenting: asyncio.Future[None] | None
     writing_paused: bool
 
-    def attend(self) -> None: ...
     def drain(self) -> Awaitable[None]: ...
     def tell_writable(self) -> None: ...
-    def wait_closed(self) -> Awaitable[None]: ...
 
 
 async def fail(error: Exception) -> None:
@@ -47,7 +53,7 @@ async def fail(error: Exception) -> None:
 # Receiving
 
 
-async def recv_as(connection: Sender, message: Awaitable[Data], decode: bool) -> Data:
+async def recv_as(connection: Receiver, message: Awaitable[Data], decode: bool) -> Data:
     """Receive a message as str or as bytes."""
     received = await message
     try:
@@ -56,7 +62,7 @@ async def recv_as(connection: Sender, message: Awaitable[Data], decode: bool) ->
         await fail_undecodable(connection, fault)
 
 
-async def fail_undecodable(connection: Sender, fault: UnicodeDecodeError) -> NoReturn:
+async def fail_undecodable(connection: Receiver, fault: UnicodeDecodeError) -> NoReturn:
     """Close the connection, since it received text that isn't any (RFC 6455 section 8.1)."""
     connection.session.fault(fault, connection.clock())
     connection.attend()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-__all__ = ["Deadlines", "clock_of"]
+__all__ = ["Deadlines", "HasDeadline", "clock_of"]
 
 SHORTEST = 0.001  # seconds; event loops are no more precise
 
@@ -65,6 +65,13 @@ class Deadlines:
         group = self._groups.get(due)
         if group is not None:
             group.discard(connection)
+
+    def replace(self, connection: HasDeadline, heir: HasDeadline, due: float) -> None:
+        """Have `on_due` of `heir` called in place of that of `connection`, for which `add` returned `due`."""
+        group = self._groups.get(due)
+        if group is not None:
+            group.discard(connection)
+            group.add(heir)
 
     def _call(self, due: float) -> None:
         for connection in self._groups.pop(due):

@@ -11,7 +11,9 @@ from typing import Any, Self
 
 from trunkline.asyncio import engine as engines
 from trunkline.asyncio.connection import Connection, broadcast
+from trunkline.asyncio.opening import ServerOpening
 from trunkline.asyncio.server_link import GOING_AWAY, ServerLink
+from trunkline.asyncio.shared import shared_on
 from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.admission import BehindProxies
@@ -19,6 +21,7 @@ from trunkline.endpoint.server import PORTION, BaseServer, BasicAuth
 from trunkline.endpoint.server import is_credentials as is_credentials
 from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
+from trunkline.handshake.server import text_response
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Compression, Limit, Options, check_arguments
 from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
@@ -58,8 +61,7 @@ class ServerConnection(BehindProxies, ServerLink, Connection):
             status: HTTP status.
             text: body of the response.
         """
-        response: Response = self.handshake.reject(status, text)
-        return response
+        return text_response(status, text)
 
 
 class Server(BaseServer):
@@ -84,6 +86,7 @@ class Server(BaseServer):
         self._create_connection = create_connection or ServerConnection
         self._engine = engine
         self._listen_arguments = listen_arguments
+        self._openings: set[ServerOpening] = set()
         self._connections: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()
@@ -102,8 +105,9 @@ class Server(BaseServer):
         if self.server is None:
             self._loop = asyncio.get_running_loop()
             self.context = contextvars.copy_context()
+            shared = shared_on(self._loop)
             self.server = await engines.create_server(
-                lambda: self._create_connection(Side.SERVER, self), engine=self._engine, **self._listen_arguments
+                lambda: ServerOpening(self, shared), engine=self._engine, **self._listen_arguments
             )
             if self.server.is_serving():
                 self._log_listening()
@@ -172,18 +176,40 @@ class Server(BaseServer):
         """Whether `close` was called."""
         return self._closing is not None
 
-    def track(self, connection: ServerConnection) -> None:
-        self._connections.add(connection)
+    # Called by its openings and connections
+
+    def new_connection(self) -> ServerConnection:
+        return self._create_connection(Side.SERVER, self)
+
+    def track(self, opening: ServerOpening) -> None:
+        """A socket was accepted."""
+        self._openings.add(opening)
         if self._closing is not None:
             if self._closing.done():
-                connection.refuse_unavailable()
+                opening.refuse_unavailable()
             else:
-                connection.hurry()
+                opening.hurry()
+
+    def opened(self, opening: ServerOpening, connection: ServerConnection) -> None:
+        """The opening handshake is done."""
+        self._openings.discard(opening)
+        self._connections.add(connection)
+
+    def forget_opening(self, opening: ServerOpening) -> None:
+        """The client is gone, and was refused, or had not been answered."""
+        self._openings.discard(opening)
+        if opening.made is not None:
+            self.dismiss(opening.made)
+        self._tell_idle()
 
     def forget(self, connection: ServerConnection) -> None:
+        """The connection is lost, and its handler has ended."""
         self._connections.discard(connection)
         self.dismiss(connection)
-        if not self._connections and self._idle is not None and not self._idle.done():
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if not self._openings and not self._connections and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     # Closing
@@ -216,10 +242,10 @@ class Server(BaseServer):
         self._listener.close()
         await asyncio.sleep(0)  # connections accepted by now get to `track`
         closing: list[asyncio.Future[None]] = []
+        for opening in list(self._openings):
+            opening.hurry()
         for number, connection in enumerate(list(self._connections), 1):
-            if connection.session.state is State.CONNECTING:
-                connection.hurry()
-            elif self._farewell is not None:
+            if self._farewell is not None:
                 self._announce(connection)
                 closing.append(asyncio.ensure_future(connection.close(*self._last_words(connection))))
             elif connection.lost:
@@ -227,7 +253,7 @@ class Server(BaseServer):
             if number % PORTION == 0:
                 await asyncio.sleep(0)
         await asyncio.gather(*closing)
-        if self._connections:
+        if self._openings or self._connections:
             self._idle = self._loop_of_server.create_future()
             await self._idle
         self.logger.info("server closed")

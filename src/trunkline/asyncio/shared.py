@@ -1,13 +1,13 @@
-"""What the connections on one event loop have in common."""
+"""The things that the connections on one event loop have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trunkline.asyncio.awaitables import Sends
-from trunkline.asyncio.deadlines import Deadlines, clock_of
+from trunkline.asyncio.deadlines import Deadlines, HasDeadline, clock_of
 from trunkline.endpoint.life import Life
 from trunkline.endpoint.line import Line
 
@@ -34,13 +34,22 @@ class Shared(Line):
         self.deadlines = Deadlines(loop)
 
     def wake_at(self, life: Life, deadline: float) -> float:
-        self.forget_deadline(life, life.due)
-        return self.deadlines.add(life, deadline)
+        return self.move_deadline(life, life.due, deadline)
 
-    def forget_deadline(self, waiting: Any, due: float) -> None:
-        """Take back what `wake_at` returned `due` for; 0 for nothing."""
+    def move_deadline(self, waiting: HasDeadline, due: float, deadline: float) -> float:
+        """Call `on_due` of `waiting` at `deadline` instead of at `due`, 0 for never; returns when that will be."""
+        self.forget_deadline(waiting, due)
+        return self.deadlines.add(waiting, deadline)
+
+    def forget_deadline(self, waiting: HasDeadline, due: float) -> None:
+        """Don't call `on_due` of `waiting` at `due`, 0 for never."""
         if due > 0:
             self.deadlines.remove(waiting, due)
+
+    def hand_over_deadline(self, waiting: HasDeadline, heir: HasDeadline, due: float) -> None:
+        """Call `on_due` of `heir` at `due` instead, which costs less than another deadline would."""
+        if due > 0:
+            self.deadlines.replace(waiting, heir, due)
 
 
 # It refers to its loop: with a strong reference here no loop would ever be freed.

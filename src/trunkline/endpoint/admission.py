@@ -71,11 +71,11 @@ class Admission:
     def count(self) -> int:
         return len(self._networks)
 
-    def new_handshake(self, connection: Any, **rules: Any) -> ServerHandshake:
-        """The opening handshake of a connection; `rules` are those of `ServerHandshake`."""
+    def new_handshake(self, opening: Any, **rules: Any) -> ServerHandshake:
+        """The handshake of an `Opening`; `rules` are those of `ServerHandshake`."""
         if not self.proxy_protocol:
             return ServerHandshake(**rules)
-        return _HandshakeBehindHeader(lambda header: self._believe(connection, header), **rules)
+        return _HandshakeBehindHeader(lambda header: self._believe(opening.connection, header), **rules)
 
     @property
     def looks_at_requests(self) -> bool:

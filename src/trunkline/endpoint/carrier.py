@@ -1,4 +1,4 @@
-"""What a connection asks of the thing that carries its bytes: the contract between `Life` and every driver."""
+"""The contract between a connection and the thing that carries its bytes, for every driver."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ class Carrier:
         return self.send(chunks, last)
 
     def end(self) -> None:
-        """End our half of the stream behind all that was sent; both halves where the peer has ended its own, and where
-        one can't end alone.
+        """End our half of the stream behind all that was sent.
+
+        End both halves where the peer has ended its own, and where one half can't end alone.
         """
         raise NotImplementedError
 

@@ -19,4 +19,4 @@ cdef class Life(BaseConnection):
     cpdef object attend(self)
     cpdef object read_on_if_drained(self)
     cpdef object flush(self)
-    cdef object send_now(self, PreparedMessage message)
+    cdef object obstacle(self)

@@ -205,18 +205,21 @@ class Life(BaseConnection):
     @cython.ccall
     def broadcast(self, message: PreparedMessage) -> object:
         """Send without waiting; returns why that was not possible, in words or as an exception, or None."""
+        obstacle: object = self.obstacle()
+        if obstacle is None:
+            self.session.send_prepared(message)
+            obstacle = self.flush()
+        return obstacle
+
+    @cython.cfunc
+    def obstacle(self) -> object:
+        """Why the peer misses what is broadcast just now, in words; None if it doesn't."""
         if self.fragmenting is not None:
             return "sending a fragmented message"
         if self.writing_paused and self.carrier.backlog() > BROADCAST_BACKLOG:
             self.skipped_broadcasts += 1
             return "the peer reads too slowly"
-        return self.send_now(message)
-
-    @cython.cfunc
-    def send_now(self, message: PreparedMessage) -> object:
-        """Send a message without waiting; returns the exception for which that was not possible, or None."""
-        self.session.send_prepared(message)
-        return self.flush()
+        return None
 
     def pause_writing(self) -> None:
         """The carrier holds more than the write limit."""

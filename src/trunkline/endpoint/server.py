@@ -11,7 +11,7 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from trunkline.compiled import warn_of_missing_modules
 from trunkline.datastructures import Headers, HeadersLike
@@ -25,7 +25,7 @@ from trunkline.extensions.permessage_deflate import (
 )
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
 from trunkline.handshake.log import explain
-from trunkline.handshake.server import ServerHandshake
+from trunkline.handshake.server import ServerHandshake, text_response
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Options, check_compression, compresses_all
 from trunkline.typing import LoggerLike, Origin, Subprotocol
@@ -48,6 +48,18 @@ PORTION: Final = 100
 """Connections that a server closes before other tasks have their turn."""
 
 SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None"]
+
+
+class Opening(Protocol):
+    """What a driver makes of an accepted socket: its handshake, and the connection that comes of it.
+
+    Most drivers make the connection when something asks for it: a hook of the program, the log, or the 101.
+    """
+
+    handshake: Any
+
+    @property
+    def connection(self) -> Any: ...
 
 
 class BaseServer:
@@ -133,81 +145,89 @@ class BaseServer:
         rules = {"origins": self._origins, "extensions": self._extensions, "subprotocols": self._subprotocols}
         return FastPath(self.response_headers, **rules)
 
-    def new_handshake(self, connection: Any) -> ServerHandshake:
-        """The opening handshake of a connection."""
+    def logs_info(self) -> bool:
+        """Whether records of what connections do are wanted."""
+        return self.logger.isEnabledFor(logging.INFO)
+
+    def new_handshake(self, opening: Opening) -> ServerHandshake:
+        """The opening handshake on an accepted socket."""
         select = self._select_subprotocol
-        new = ServerHandshake if self.admission is None else partial(self.admission.new_handshake, connection)
+        new = ServerHandshake if self.admission is None else partial(self.admission.new_handshake, opening)
+
+        def choose(handshake: ServerHandshake, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+            return None if select is None else select(opening.connection, offered)
+
         return new(
             origins=self._origins,
             extensions=self._extensions,
             subprotocols=self._subprotocols,
-            select_subprotocol=None if select is None else lambda handshake, offered: select(connection, offered),
+            select_subprotocol=None if select is None else choose,
         )
 
-    def answer_now(self, connection: Any, request: Request) -> Response:
+    def answer_now(self, opening: Opening, request: Request) -> Response:
         """The answer to a request, where no function of the program has to be asked."""
-        response = self._admit(connection, request)
+        response = self._admit(opening, request)
         if response is None:
-            response = self.accept(connection, request)
-            self._dismiss_refused(connection, response)
+            response = self.accept(opening, request)
+            self._dismiss_refused(opening, response)
         return response
 
-    def _admit(self, connection: Any, request: Request) -> Response | None:
+    def _admit(self, opening: Opening, request: Request) -> Response | None:
         """Count a connection until `dismiss`, or return the answer to its request that refuses it."""
         if self.admission is None:
             return None
-        too_many = self.admission.enter(connection, request.headers)
-        if too_many is None:
-            return None
-        handshake: ServerHandshake = connection.handshake
-        return handshake.reject(*too_many)
+        too_many = self.admission.enter(opening.connection, request.headers)
+        return None if too_many is None else text_response(*too_many)
 
     def dismiss(self, connection: Any) -> None:
         """A connection has ended, or was never opened."""
         if self.admission is not None:
             self.admission.leave(connection)
 
-    def _dismiss_refused(self, connection: Any, response: Response) -> None:
-        if response.status_code != 101 or connection.handshake.exception is not None:
-            self.dismiss(connection)
+    def _dismiss_refused(self, opening: Opening, response: Response) -> None:
+        if self.admission is not None and (response.status_code != 101 or opening.handshake.exception is not None):
+            self.dismiss(opening.connection)
 
-    def accept(self, connection: Any, request: Request) -> Response:
+    def accept(self, opening: Opening, request: Request) -> Response:
         """The answer to a request."""
-        handshake: ServerHandshake = connection.handshake
+        handshake: ServerHandshake = opening.handshake
         response = handshake.accept(request)
         if handshake.exception is not None and not isinstance(handshake.exception, InvalidHandshake):
-            connection.logger.error("opening handshake failed", exc_info=handshake.exception)
+            opening.connection.logger.error("opening handshake failed", exc_info=handshake.exception)
         for name, value in self.response_headers.raw_items():
             response.headers.set_insecure(name, value)  # they were checked when the server was made
         return response
 
-    @staticmethod
-    def refuse(connection: Any, error: InvalidHandshake) -> Response:
+    def refuse(self, opening: Opening, error: InvalidHandshake) -> Response:
         """The answer to what isn't a request."""
-        connection.log_info("opening handshake failed", detail=explain(error))
-        handshake: ServerHandshake = connection.handshake
+        if self.logs_info():
+            opening.connection.log_info("opening handshake failed", detail=explain(error))
+        handshake: ServerHandshake = opening.handshake
         return handshake.refuse(error)
 
     @staticmethod
-    def unavailable(handshake: ServerHandshake) -> Response:
+    def unavailable() -> Response:
         """The answer of a server that is about to close."""
-        return handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
+        return text_response(http.HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
 
     # Functions of the user
 
-    async def answer(self, connection: Any, request: Request) -> Response:
+    async def answer(self, opening: Opening, request: Request) -> Response:
         """The answer to a request that `process_request` and `process_response` may see first."""
-        refusal = self._admit(connection, request)
+        if not self.has_hooks:
+            return self.answer_now(opening, request)
+        refusal = self._admit(opening, request)
         if refusal is not None:
             return refusal
-        response = await self._answer(connection, request)
-        self._dismiss_refused(connection, response)
+        response = await self._ask_hooks(opening, request)
+        self._dismiss_refused(opening, response)
         return response
 
-    async def _answer(self, connection: Any, request: Request) -> Response:
+    async def _ask_hooks(self, opening: Opening, request: Request) -> Response:
+        connection = opening.connection
         response = await self._ask("process_request", self.process_request, connection, request)
         if response is None:
-            response = self.accept(connection, request)
+            response = self.accept(opening, request)
         else:
             response.headers.update(self.response_headers)
         connection.response = response  # process_response may look at it there, too

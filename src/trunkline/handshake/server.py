@@ -24,7 +24,7 @@ from .headers import require_header
 from .negotiation import VERSION, Refusal, ServerNegotiation
 from .upgrade import accept_key, check_upgrade
 
-__all__ = ["ServerHandshake", "http_date"]
+__all__ = ["ServerHandshake", "http_date", "text_response"]
 
 
 class ServerHandshake(ServerNegotiation):
@@ -123,14 +123,7 @@ class ServerHandshake(ServerNegotiation):
         Raises:
             ValueError: if the status isn't registered (:class:`http.HTTPStatus`).
         """
-        status = http.HTTPStatus(status)
-        body = text.encode()
-        headers = Headers()
-        headers.set_insecure("Date", http_date(int(time.time())))
-        headers.set_insecure("Connection", "close")
-        headers.set_insecure("Content-Length", str(len(body)))
-        headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
-        return Response(status.value, status.phrase, headers, body)
+        return text_response(status, text)
 
     def serialize(self, response: Response) -> bytes:
         """Return a response as it goes on the wire; without its body, if the client asked for the head alone.
@@ -155,6 +148,22 @@ class ServerHandshake(ServerNegotiation):
         answer.set_insecure("Sec-WebSocket-Accept", accept_key(key))
         self.negotiate(headers, answer)
         return answer
+
+
+def text_response(status: StatusLike, text: str) -> Response:
+    """Return a response in plain text, after which the connection ends.
+
+    Raises:
+        ValueError: if the status isn't registered (:class:`http.HTTPStatus`).
+    """
+    status = http.HTTPStatus(status)
+    body = text.encode()
+    headers = Headers()
+    headers.set_insecure("Date", http_date(int(time.time())))
+    headers.set_insecure("Connection", "close")
+    headers.set_insecure("Content-Length", str(len(body)))
+    headers.set_insecure("Content-Type", "text/plain; charset=utf-8")
+    return Response(status.value, status.phrase, headers, body)
 
 
 @functools.lru_cache(maxsize=1)

@@ -337,7 +337,7 @@ cdef class Transport(Watched):
         """Hand received bytes to the connection; `direct` if they are in the memory of its reader."""
         cdef Life life = <Life>self.life
         cdef Session session
-        if life is None or life.session.phase == CONNECTING:
+        if life is None:
             self.protocol.data_received(PyBytes_FromStringAndSize(<const char*>data, n))
             return 0
         session = life.session

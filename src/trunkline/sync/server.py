@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -11,7 +10,7 @@ import socket
 import ssl as ssl_module
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,15 +20,16 @@ from trunkline.endpoint.admission import BehindProxies
 from trunkline.endpoint.log import address_in_words
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, run_now
 from trunkline.endpoint.server import is_credentials as is_credentials
-from trunkline.exceptions import InvalidHandshake
 from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
+from trunkline.handshake.server import text_response
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options, check_arguments
 from trunkline.sync.carrier import address_of
 from trunkline.sync.client import check_socket, deprecated_ssl_context
 from trunkline.sync.connection import Connection, broadcast
-from trunkline.sync.stream import Deadline, SocketStream, Stream, here, push_all, read_some, start_tls, wait_for
+from trunkline.sync.opening import ServerOpening
+from trunkline.sync.stream import Deadline, SocketStream, Stream, here, start_tls, wait_for
 from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
@@ -58,8 +58,6 @@ class ServerConnection(BehindProxies, Connection):
     def __init__(self, stream: Stream, server: Server) -> None:
         super().__init__(stream, Side.SERVER, server.options, server.logger)
         self.server = server
-        self.handshake = server.new_handshake(self)
-        self.answered = False
         self.over = False
 
     def respond(self, status: StatusLike, text: str) -> Response:
@@ -69,101 +67,7 @@ class ServerConnection(BehindProxies, Connection):
             status: HTTP status.
             text: body of the response.
         """
-        return self.handshake.reject(status, text)
-
-    # The opening handshake
-
-    def open_handshake(self, deadline: Deadline) -> bool:
-        """Read the request and answer it; whether the connection is open then.
-
-        Raises:
-            OSError: if the connection is lost.
-            TimeoutError: if it takes too long.
-        """
-        try:
-            with self._reading():
-                while self.request is None:
-                    data = read_some(self.stream, deadline)
-                    if not data:
-                        return False
-                    self.request = self.handshake.receive_data(data)
-        except InvalidHandshake as error:
-            response = self.server.refuse(self, error)
-        else:
-            response = run_now(self.server.answer(self, self.request))
-        with self.mutex:
-            if self.answered:
-                return False
-            self.answered = True
-            self.carrier.changed.notify_all()
-        if self.server.is_closing() and self._is_asking():  # whatever the hooks say
-            response = self.server.unavailable(self.handshake)
-        self.response = response
-        self.log_head("<", self.request)
-        self.log_head(">", response)
-        if response.status_code == 101 and self.handshake.exception is None:
-            self._open(response, deadline)
-            return True
-        self._reject(response, deadline)
-        return False
-
-    def _open(self, response: Response, deadline: Deadline) -> None:
-        self.stream.write([self.handshake.serialize(response)])
-        push_all(self.stream, deadline)
-        self.log_info("connection open")
-        handshake = self.handshake
-        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
-        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
-
-    def _reject(self, response: Response, deadline: Deadline) -> None:
-        """Send an HTTP response instead of opening the connection, and let the client close it."""
-        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
-        self.stream.write([self.handshake.serialize(response)])
-        push_all(self.stream, deadline)
-        # Closing with unread data resets the connection, and the client may never see the response: end our half only.
-        self.stream.end_writing()
-        patience = Deadline(self.options.close_timeout or 10)
-        with self._reading():
-            while read_some(self.stream, patience):
-                pass
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Keep the socket open while this thread waits for it; `abort` closes it afterwards."""
-        self.carrier.reading = True
-        try:
-            yield
-        finally:
-            self.carrier.reading = False
-
-    def finish_handshake(self, deadline: float) -> None:
-        """The server closes during the opening handshake: wait until it has finished, unless that is up to a hook.
-
-        Args:
-            deadline: when it is refused, on the monotonic clock.
-        """
-        with self.mutex:
-            while not (self.answered or self.over or self._is_asking()) and (remaining := deadline - monotonic()) > 0:
-                self.carrier.wait_for_change(remaining)
-        self.refuse_unavailable()
-
-    def _is_asking(self) -> bool:
-        """Whether it may wait for `process_request` or `process_response`."""
-        return self.request is not None and self.server.has_hooks
-
-    def refuse_unavailable(self) -> bool:
-        """The server closes, and the opening handshake hasn't finished; False if it is too late to say so."""
-        with self.mutex:
-            if self.answered:
-                return False
-            self.answered = True
-        self.response = self.server.unavailable(self.handshake)
-        self.log_refusal(self.response, None)
-        with contextlib.suppress(OSError):  # the client went away
-            self.stream.write([self.handshake.serialize(self.response)])
-            self.stream.push()
-        self.abort()
-        return True
+        return text_response(status, text)
 
     # The handler
 
@@ -230,6 +134,7 @@ class Server(BaseServer):
         self.socket = sock
         self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
+        self._openings: set[ServerOpening] = set()
         self._connections: set[ServerConnection] = set()
         self._alarm, self._bell = socket.socketpair()
         self._serving = False
@@ -291,43 +196,76 @@ class Server(BaseServer):
     def _handle(self, sock: socket.socket) -> None:
         """All about one connection, in its thread."""
         here.handling = True
+        connection = self._open(sock)
+        if connection is None:
+            return
+        try:
+            if self._closing:  # meanwhile
+                self._close(connection)
+            connection.run_handler()
+        except Exception:
+            self.logger.error("closing failed", exc_info=True)
+        finally:
+            self.end(connection)
+
+    def _open(self, sock: socket.socket) -> ServerConnection | None:
+        """The connection that comes of an accepted socket, or None."""
+        opening: ServerOpening | None = None
         connection: ServerConnection | None = None
         deadline = Deadline(self.options.open_timeout)
         try:
             stream: Stream = SocketStream(sock)
             if self._ssl is not None:
                 stream = start_tls(stream, self._ssl, deadline, server_side=True)
-            connection = self._create_connection(stream, self)
-            self._connections.add(connection)
+            opening = ServerOpening(stream, self)
+            self._openings.add(opening)
             if self._closing:
-                connection.refuse_unavailable()
-            elif connection.open_handshake(deadline):
-                if self._closing:  # meanwhile
-                    self._close(connection)
-                connection.run_handler()
+                opening.refuse_unavailable()
+            else:
+                connection = opening.run(deadline)
         except TimeoutError:
-            self._log_failure_to_open(sock, connection, "connection handshake timed out")
+            self._log_failure_to_open(sock, opening, "connection handshake timed out")
         except OSError as error:
-            self._log_failure_to_open(sock, connection, "connection lost during the handshake", str(error))
+            self._log_failure_to_open(sock, opening, "connection lost during the handshake", str(error))
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
-        finally:
-            if connection is None:
-                sock.close()
-            else:
-                connection.abort()
-                self._connections.discard(connection)
-                self.dismiss(connection)
-                connection.end_handling()
+        if opening is None:
+            sock.close()
+        else:
+            try:
+                if connection is None:
+                    opening.close()
+            finally:
+                self._openings.discard(opening)
+                opening.end()
+        return connection
 
     def _log_failure_to_open(
-        self, sock: socket.socket, connection: ServerConnection | None, event: str, detail: str = ""
+        self, sock: socket.socket, opening: ServerOpening | None, event: str, detail: str = ""
     ) -> None:
-        if connection is not None:
-            connection.log_info(event, detail=detail)
+        if not self.logs_info():
+            return
+        if opening is not None:
+            opening.connection.log_info(event, detail=detail)
         else:  # TLS comes before
             peer = address_in_words(address_of(sock.getpeername))
             self.logger.info("%s: %s%s", event, peer, detail and f", {detail}")
+
+    # Called by its openings
+
+    def new_connection(self, stream: Stream) -> ServerConnection:
+        return self._create_connection(stream, self)
+
+    def opened(self, connection: ServerConnection) -> None:
+        """The opening handshake succeeds: from now on, `shutdown` closes the connection."""
+        self._connections.add(connection)
+
+    def end(self, connection: ServerConnection) -> None:
+        """The server is done with a connection, which has ended or was never opened."""
+        connection.abort()
+        self._connections.discard(connection)
+        self.dismiss(connection)
+        connection.end_handling()
 
     # Closing
 
@@ -357,13 +295,16 @@ class Server(BaseServer):
             if not self._serving:
                 self._alarm.close()
             self.socket.close()
-        connections = list(self._connections)
-        for connection in connections:
+        openings = list(self._openings)
+        for connection in list(self._connections):
             self._close(connection)
         patience = monotonic() + self.grace
-        for connection in connections:
-            connection.finish_handshake(patience)
-        for connection in connections:
+        for opening in openings:
+            opening.finish(patience)
+        for opening in openings:
+            if not here.handling:  # handlers that waited for each other would do so for ever
+                opening.wait_until_over()
+        for connection in list(self._connections):
             self._wait_for(connection)
         if first:
             self.logger.info("server closed")
@@ -377,7 +318,7 @@ class Server(BaseServer):
         if not here.handling:
             connection.wait_until_over()
         elif self._farewell is not None and connection.session.state is not State.CONNECTING:
-            connection.wait_closed()  # handlers that waited for each other would do so for ever
+            connection.wait_closed()
 
 
 def serve(

@@ -119,12 +119,13 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         server = self._listening.get(place)
         if server is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {place!r} in memory")
-        ours = MemoryTransport(self, factory(), address, server.address)
+        protocol = factory()
+        ours = MemoryTransport(self, protocol, address, server.address)
         theirs = MemoryTransport(self, server.factory(), server.address, address)
         ours.peer, theirs.peer = theirs, ours
         for transport in (theirs, ours):
             transport.get_protocol().connection_made(transport)
-        return ours, ours.get_protocol()
+        return ours, protocol
 
 
 def refuse(arguments: dict[str, Any]) -> None:

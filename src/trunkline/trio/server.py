@@ -13,14 +13,13 @@ from trunkline.core.session import Side, State
 from trunkline.datastructures import HeadersLike
 from trunkline.endpoint.admission import BehindProxies
 from trunkline.endpoint.server import BACKLOG, BaseServer, BasicAuth, SelectSubprotocol
-from trunkline.exceptions import InvalidHandshake
 from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
-from trunkline.handshake.server import ServerHandshake
+from trunkline.handshake.server import text_response
 from trunkline.http11 import SERVER, Request, Response
 from trunkline.options import Limit, Options
-from trunkline.trio.carrier import seconds
 from trunkline.trio.connection import Connection, broadcast
+from trunkline.trio.opening import ServerOpening
 from trunkline.typing import LoggerLike, Origin, StatusLike, Subprotocol
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve"]
@@ -44,8 +43,6 @@ class ServerConnection(BehindProxies, Connection):
     def __init__(self, nursery: trio.Nursery, stream: trio.abc.Stream, server: Server) -> None:
         super().__init__(nursery, stream, Side.SERVER, server.options, server.logger)
         self.server = server
-        self.handshake: ServerHandshake = server.new_handshake(self)
-        self.opening = trio.CancelScope()
 
     def respond(self, status: StatusLike, text: str) -> Response:
         """A plain text response, for `process_request` to return: the connection isn't opened.
@@ -54,78 +51,7 @@ class ServerConnection(BehindProxies, Connection):
             status: HTTP status.
             text: body of the response.
         """
-        return self.handshake.reject(status, text)
-
-    # The opening handshake
-
-    async def open_handshake(self) -> bool:
-        """Answer the client's request; False if the connection isn't opened."""
-        response: Response | None = None
-        self.opening.deadline = trio.current_time() + seconds(self.options.open_timeout)
-        if self.server.closing:
-            self.hurry()
-        with self.opening:
-            response = await self._receive_and_answer()
-        if self.server.closing and self.opening.cancel_called:
-            await self._refuse_unavailable()
-            return False
-        if response is None:
-            return self._not_opened()
-        self.response = response
-        self.log_head("<", self.request)
-        self.log_head(">", response)
-        if response.status_code != 101 or self.handshake.exception is not None:
-            await self._reject(response)
-            return False
-        self.carrier.send([self.handshake.serialize(response)], False)
-        self.log_info("connection open")
-        handshake = self.handshake
-        self.handshake = None  # type: ignore[assignment]  # idle connections should be small
-        self.start(handshake.subprotocol, handshake.extensions, handshake.remaining)
-        if self.server.closing:
-            self.server.part_with(self)
-        return True
-
-    def hurry(self) -> None:
-        """The server closes during the opening handshake: let it finish soon, unless it waits for a hook."""
-        if self.request is not None or self.server.is_closed():
-            self.opening.cancel()
-        else:
-            self.opening.deadline = min(self.opening.deadline, trio.current_time() + self.server.grace)
-
-    def _not_opened(self) -> bool:
-        if self.opening.cancelled_caught:
-            self.log_info("connection handshake timed out")
-        return False
-
-    async def _receive_and_answer(self) -> Response | None:
-        """The answer to the request; None if the client goes away before it has sent one."""
-        try:
-            while self.request is None:
-                data = await self.io.receive()
-                if not data:
-                    return None
-                self.request = self.handshake.receive_data(data)
-        except InvalidHandshake as error:
-            return self.server.refuse(self, error)
-        return await self.server.answer(self, self.request)
-
-    async def _reject(self, response: Response) -> None:
-        """Send an HTTP response instead of opening the connection, and let the client close it."""
-        self.response = response
-        self.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
-        with trio.move_on_after(self.options.close_timeout or 10):
-            await self.stream.send_all(self.handshake.serialize(response))
-            # Closing with unread data resets the connection, and the client may never see the response.
-            if self.io.can_end():
-                await self.io.end()
-                while await self.stream.receive_some():
-                    pass
-
-    async def _refuse_unavailable(self) -> None:
-        """The server closes, and the opening handshake hasn't finished."""
-        with trio.CancelScope(shield=True):
-            await self._reject(self.server.unavailable(self.handshake))
+        return text_response(status, text)
 
     def tell_lost(self) -> None:
         super().tell_lost()
@@ -169,6 +95,7 @@ class Server(BaseServer, trio.abc.AsyncResource):
         self._farewell: tuple[CloseCode | int, str] | None = None
         self._ssl = ssl
         self._create_connection = create_connection or ServerConnection
+        self._openings: set[ServerOpening] = set()
         self._connections: set[ServerConnection] = set()
         self._accepting = trio.CancelScope()
         self._idle: trio.Event | None = None
@@ -208,14 +135,13 @@ class Server(BaseServer, trio.abc.AsyncResource):
 
     async def _handle_stream(self, stream: trio.abc.Stream) -> None:
         """Handle a connection from its beginning to its end; nothing that goes wrong with it is raised."""
-        connection: ServerConnection | None = None
         if self._ssl is not None:  # it shakes hands when it is first read, which open_timeout limits
             stream = trio.SSLStream(stream, self._ssl, server_side=True, https_compatible=True)
         try:
             async with trio.open_nursery() as nursery:
-                connection = self._create_connection(nursery, stream, self)
-                self._connections.add(connection)
-                await self._handle(connection)
+                connection = await self._open(nursery, stream)
+                if connection is not None:
+                    await self._handle(connection)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client went away during the opening handshake
         except* Exception:
@@ -223,21 +149,37 @@ class Server(BaseServer, trio.abc.AsyncResource):
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-            if connection is not None:
-                if not connection.lost:  # it never opened
-                    connection.log_closed(trio.current_time())
-                self._forget(connection)
+            if self._idle is not None and not self._openings and not self._connections:
+                self._idle.set()
+
+    def new_connection(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> ServerConnection:
+        return self._create_connection(nursery, stream, self)
+
+    async def _open(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> ServerConnection | None:
+        """The connection that comes of a stream, or None."""
+        opening = ServerOpening(nursery, stream, self)
+        self._openings.add(opening)
+        connection: ServerConnection | None = None
+        try:
+            connection = await opening.run()
+        finally:
+            self._openings.discard(opening)
+            if connection is None:
+                opening.tell_lost()
+                if opening.made is not None:
+                    self.dismiss(opening.made)
+        return connection
 
     async def _handle(self, connection: ServerConnection) -> None:
-        if await connection.open_handshake():
+        self._connections.add(connection)
+        if self.closing:
+            self.part_with(connection)
+        try:
             await connection.handle()
             await connection.wait_closed()
-
-    def _forget(self, connection: ServerConnection) -> None:
-        self._connections.discard(connection)
-        self.dismiss(connection)
-        if not self._connections and self._idle is not None:
-            self._idle.set()
+        finally:
+            self._connections.discard(connection)
+            self.dismiss(connection)
 
     # Closing
 
@@ -265,12 +207,11 @@ class Server(BaseServer, trio.abc.AsyncResource):
             self._accepting.cancel()
             for listener in self.listeners:
                 await trio.aclose_forcefully(listener)
+            for opening in list(self._openings):
+                opening.hurry()
             for connection in list(self._connections):
-                if connection.session.state is State.CONNECTING:
-                    connection.hurry()
-                else:
-                    self.part_with(connection)
-            if self._connections:
+                self.part_with(connection)
+            if self._openings or self._connections:
                 self._idle = trio.Event()
                 await self._idle.wait()
             self.logger.info("server closed")

@@ -1,1 +1,0 @@
-from trunkline.asyncio.link import receive as receive

@@ -1,0 +1,1 @@
+from trunkline.asyncio.receiving import receive as receive
