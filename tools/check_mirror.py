@@ -61,6 +61,7 @@ TESTED_BY = {
     "startup/sitecustomize": "test_compat.py",
     "sync/carrier": "sync/test_conformance.py",
     "sync/opening": "sync/test_server*.py",
+    "sync/receiving": "sync/test_connection*.py",
     "testing/brokers": "testing/test_brokers.py",
     "testing/conformance": "*/test_conformance.py",
     "testing/driver": "*/test_conformance.py",
@@ -69,6 +70,7 @@ TESTED_BY = {
     "testing/wire": "testing/test_peer.py",
     "trio/carrier": "trio/test_conformance.py",
     "trio/opening": "trio/test_server*.py",
+    "trio/receiving": "trio/test_connection*.py",
 }
 
 #: Tests that look at many modules together.

@@ -7,34 +7,28 @@ bytes, and has the locks.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any, NoReturn, Self, TypeVar, overload
+from typing import Any, NoReturn, Self
 
 from trunkline import json
-from trunkline.core.inbox import convert
 from trunkline.core.opcodes import PONG
 from trunkline.core.phases import CLOSING, OPEN
-from trunkline.core.session import Side
 from trunkline.core.writer import PreparedMessage
 from trunkline.endpoint.broadcast import broadcast
-from trunkline.endpoint.connection import STREAMING_BROKEN, already_receiving, control_payload
-from trunkline.endpoint.fragments import FragmentDecoder, FragmentedMessage
-from trunkline.endpoint.life import BROADCAST_BACKLOG, Life
-from trunkline.endpoint.messages import messages
+from trunkline.endpoint.connection import control_payload
+from trunkline.endpoint.fragments import FragmentedMessage
+from trunkline.endpoint.life import BROADCAST_BACKLOG
 from trunkline.exceptions import ConcurrencyError
 from trunkline.frames import CloseCode
-from trunkline.options import Options
-from trunkline.sync.carrier import SocketCarrier
-from trunkline.sync.stream import Stream, here
-from trunkline.typing import Data, DataLike, LoggerLike
+from trunkline.sync.receiving import ReceivingConnection
+from trunkline.sync.stream import here
+from trunkline.typing import DataLike
 
 __all__ = ["Connection", "broadcast"]
 
-T = TypeVar("T")
 
-
-class Connection(Life):
+class Connection(ReceivingConnection):
     """A WebSocket connection, open or closed. Made by `connect` and `serve`.
 
     Attributes:
@@ -51,148 +45,6 @@ class Connection(Life):
 
     Any number of threads may send; one at a time may receive.
     """
-
-    def __init__(self, stream: Stream, side: Side, options: Options, logger: LoggerLike | None = None) -> None:
-        super().__init__(side, monotonic, options, logger)
-        self.stream = stream
-        self.carrier: SocketCarrier = SocketCarrier(self, stream)
-        self.mutex = self.carrier.mutex
-        self.receiving = False  # a thread is in recv()
-        self.streaming_broken = False
-
-    @property
-    def socket(self) -> Any:
-        """The socket, which tells of TLS, too, if there is any."""
-        return self.carrier.fact("socket")
-
-    @property
-    def local_address(self) -> Any:
-        """Address of this end, as `socket.getsockname` gives it; None if unknown."""
-        return self.carrier.fact("sockname")
-
-    @property
-    def remote_address(self) -> Any:
-        """Address of the other end, as `socket.getpeername` gives it; None if unknown."""
-        return self.carrier.fact("peername")
-
-    # Receiving
-
-    def recv(self, timeout: float | None = None, decode: bool | None = None) -> Data:
-        """Receive the next message: str for text, bytes for binary.
-
-        Messages that arrived before the connection closed are still given. A timeout loses nothing.
-
-        Args:
-            timeout: seconds to wait, None for no limit; 0 gives a message only if it is there already.
-            decode: True gives str, False bytes, whatever the type of the message; None goes by the type.
-
-        Raises:
-            TimeoutError: if no message comes in time.
-            ConnectionClosed: if the connection is closed.
-            ConcurrencyError: if two threads receive at the same time.
-        """
-        self._before_use()
-        message = self._receive(timeout)
-        try:
-            return convert(message, decode)
-        except UnicodeDecodeError as fault:
-            raise self._fail_undecodable(fault) from fault
-
-    def __iter__(self) -> Iterator[Data]:
-        """Receive messages until the peer closes the connection normally.
-
-        Raises:
-            ConnectionClosedError: if the connection ends in another way.
-            ConcurrencyError: if two threads receive at the same time.
-        """
-        self._before_use()
-        if not self.is_ours("recv", RECV):
-            yield from messages(self)
-            return
-        while (message := self._receive(None, iterating=True)) is not None:
-            yield message
-
-    def recv_streaming(self, decode: bool | None = None) -> Iterator[Data]:
-        """Receive the next message in its fragments, as they come (RFC 6455 section 5.4).
-
-        Leaving the loop before the end of the message makes the connection useless for receiving: close it.
-
-        Args:
-            decode: True gives str, False bytes; None goes by the type of the message.
-
-        Raises:
-            ConnectionClosed: if the connection is closed.
-            ConcurrencyError: if two threads receive at the same time.
-        """
-        self._before_use()
-        if self.streaming_broken:
-            raise ConcurrencyError(STREAMING_BROKEN)
-        decoder = FragmentDecoder(decode)
-        while not decoder.done:
-            item = self._receive(None, fragment=True)
-            try:
-                data = decoder.convert(item)
-            except UnicodeDecodeError as fault:
-                raise self._fail_undecodable(fault) from fault
-            self.streaming_broken = not decoder.done
-            yield data
-
-    @overload
-    def recv_json(self, type: type[T], *, timeout: float | None = None) -> T: ...
-    @overload
-    def recv_json(self, type: Any = None, *, timeout: float | None = None) -> Any: ...
-    def recv_json(self, type: Any = None, *, timeout: float | None = None) -> Any:
-        """Receive the next message and decode its JSON.
-
-        Args:
-            type: what it must be: any type that msgspec knows, such as a Struct, a dataclass or a TypedDict; None takes
-                any value.
-            timeout: seconds to wait, None for no limit.
-
-        Raises:
-            InvalidJSON: if it isn't JSON or not of that type; the connection stays usable.
-            TimeoutError: if no message comes in time.
-            ConnectionClosed: if the connection is closed.
-        """
-        return json.decode(self.recv(timeout), type)
-
-    def _receive(self, timeout: float | None, fragment: bool = False, iterating: bool = False) -> Any:
-        """The next message, or fragment of one; None at the normal end, if `iterating`."""
-        if self.streaming_broken and not fragment:
-            raise ConcurrencyError(STREAMING_BROKEN)
-        due = None if timeout is None else monotonic() + timeout
-        inbox = self.session.inbox
-        with self.mutex:
-            if self.receiving:
-                raise already_receiving("recv_streaming" if fragment else "recv", "thread")
-            self.receiving = True
-            try:
-                while True:
-                    item = inbox.take_fragment() if fragment else inbox.take()
-                    if inbox.paused:
-                        self.read_on_if_drained()
-                    if item is not None or (iterating and self._ended_normally()):
-                        return item
-                    if self.session.pending_fault is not None:
-                        self.session.settle(monotonic())
-                        self.attend()
-                    if self.lost:
-                        raise self.session.close_exception()
-                    if not self.carrier.wait(due):
-                        raise TimeoutError(f"timed out in {timeout:.1f}s")
-            finally:
-                self.receiving = False
-
-    def _ended_normally(self) -> bool:
-        """The loop over messages ends with the close frame, not only with TCP."""
-        return self.session.phase != OPEN and self.session.ended_normally()
-
-    def _fail_undecodable(self, fault: UnicodeDecodeError) -> Exception:
-        with self.mutex:
-            self.session.fault(fault, monotonic())
-            self.attend()
-            self._wait_for_end(None)
-            return self.session.close_exception()
 
     # The life; with `mutex`
 
@@ -444,26 +296,11 @@ class Connection(Life):
                 self.carrier.note()
             return self._wait_for_end(timeout)
 
-    def _wait_for_end(self, timeout: float | None) -> bool:
-        """With `mutex`. As long as messages may come, the thread that receives them reads, or the watcher."""
-        due = None if timeout is None else monotonic() + timeout
-        while not self.lost:
-            if self.session.phase == OPEN:
-                remaining = None if due is None else max(0.0, due - monotonic())
-                if not self.carrier.wait_for_change(remaining):
-                    return False
-            elif not self.carrier.wait(due):
-                return False
-        return True
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
-
-    def _before_use(self) -> None:
-        """For a subclass that cares how it is used."""
 
     # Opening
 
@@ -478,6 +315,3 @@ class Connection(Life):
         with self.mutex:
             self.carrier.lose(None)
             self.carrier.close_socket()  # if it was lost before, another thread may have been using it
-
-
-RECV = Connection.recv  # before a test or a tracer puts another in its place
