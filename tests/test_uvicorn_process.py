@@ -38,8 +38,8 @@ def uvicorn(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
             output = ""
             for line in process.stderr:
                 output += line
-                if found := re.search(r"running on http://127.0.0.1:(\d+)", line):
-                    yield process, int(found[1])
+                if address := re.search(r"running on http://127.0.0.1:(\d+)", line):
+                    yield process, int(address[1])
                     break
             else:
                 pytest.fail(f"uvicorn has ended: {output}")

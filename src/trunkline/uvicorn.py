@@ -11,7 +11,7 @@ import contextvars
 import functools
 import http
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 try:
@@ -40,6 +40,11 @@ __all__ = ["WebSocketProtocol"]
 
 LOGGER = logging.getLogger("uvicorn.error")
 DEFLATE = list(enable_server_permessage_deflate(None))
+#: Names of headers whose values are the same for many clients. Connections share them: they are half of a scope.
+FREQUENT = frozenset({
+    "accept", "accept-encoding", "accept-language", "cache-control", "connection", "host", "origin", "pragma",
+    "sec-websocket-extensions", "sec-websocket-protocol", "sec-websocket-version", "upgrade", "user-agent",
+})  # fmt: skip
 SHUTDOWN_TIMEOUT = 1.0  # seconds for clients to answer the close frame of a server that shuts down
 
 
@@ -53,6 +58,39 @@ def options_for(max_size: int, max_queue: int, ping_interval: float | None, ping
         max_size=max_size,
         max_queue=max_queue,
     )
+
+
+class Surroundings(NamedTuple):
+    """The things of uvicorn that all connections of a server have to do with."""
+
+    config: Config
+    state: ServerState
+    app_state: dict[str, Any]
+
+
+def surroundings(config: Config, state: ServerState, app_state: dict[str, Any]) -> Surroundings:
+    """One object for all connections of a server, so that none has to keep three."""
+    kept: Surroundings | None = getattr(state, "trunkline", None)
+    if kept is None or kept.config is not config or kept.app_state is not app_state:
+        kept = Surroundings(config, state, app_state)
+        state.trunkline = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def header(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as ASGI has it."""
+    return shared_header(name, value) if name in FREQUENT else (name.encode("ascii"), value.encode("iso-8859-1"))
+
+
+@functools.lru_cache(maxsize=256)
+def shared_header(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.encode("ascii"), value.encode("iso-8859-1")
+
+
+@functools.lru_cache(maxsize=64)
+def shared_address(address: tuple[str, int | None] | None) -> tuple[str, int | None] | None:
+    """The address of a server, which is the same for all its connections."""
+    return address
 
 
 class WebSocketProtocol(ASGIConnection):
@@ -79,29 +117,27 @@ class WebSocketProtocol(ASGIConnection):
         warn_of_missing_modules()
         options = options_for(config.ws_max_size, config.ws_max_queue, config.ws_ping_interval, config.ws_ping_timeout)
         super().__init__(config.loaded_app, options, LOGGER, DEFLATE if config.ws_per_message_deflate else None)
-        self.config = config
-        self.server_state = server_state
-        self.app_state = app_state
-        self.scope: dict[str, Any] | None = None  # until the request is answered
+        self.server = surroundings(config, server_state, app_state)
 
     # asyncio.Protocol
 
     def connection_made(self, transport: Any) -> None:
         if self.transport is None:
-            self.server_state.connections.add(self)  # type: ignore[arg-type]
+            self.server.state.connections.add(self)
             self._trace("WebSocket connection made")
         super().connection_made(transport if hasattr(transport, "abort") else BareTransport(transport))
 
     def connection_lost(self, error: BaseException | None) -> None:
         super().connection_lost(error)
         self.scope = None
-        self.server_state.connections.discard(self)
+        self.server.state.connections.discard(self)
         self._trace("WebSocket connection lost")
 
     # For ASGIConnection
 
     def default_headers(self) -> RawHeaders:
-        return self.server_state.default_headers
+        headers: RawHeaders = self.server.state.default_headers
+        return headers
 
     def received(self, request: Request) -> None:
         self.scope = self._make_scope(request)
@@ -110,37 +146,34 @@ class WebSocketProtocol(ASGIConnection):
             self.log_answer("503")
             self.refuse(self._handshake.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable"))
             return
-        isolated = getattr(self.config, "reset_contextvars", False)  # uvicorn 0.41 or later
+        isolated = getattr(self.server.config, "reset_contextvars", False)  # uvicorn 0.41 or later
         task = self.run(self.scope, contextvars.Context() if isolated else None)
-        self.server_state.tasks.add(task)
-        task.add_done_callback(self.server_state.tasks.discard)
+        self.server.state.tasks.add(task)
+        task.add_done_callback(self.server.state.tasks.discard)
 
     def _is_full(self) -> bool:
         """As uvicorn counts for HTTP: this connection is among them."""
-        limit = self.config.limit_concurrency
-        state = self.server_state
+        limit = self.server.config.limit_concurrency
+        state = self.server.state
         return limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit)
 
     def _make_scope(self, request: Request) -> dict[str, Any]:
         target, _, query = request.path.partition("?")
-        root = self.config.root_path
+        root = self.server.config.root_path
         return {
             "type": "websocket",
-            "asgi": {"version": self.config.asgi_version, "spec_version": "2.4"},
+            "asgi": {"version": self.server.config.asgi_version, "spec_version": "2.4"},
             "http_version": "1.1",
             "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
+            "server": shared_address(get_local_addr(self.transport)),
             "client": get_remote_addr(self.transport),
             "root_path": root,
             "path": root + unquote(target),
             "raw_path": (root + target).encode("ascii"),
             "query_string": query.encode("ascii"),
-            "headers": [
-                (name.lower().encode("ascii"), value.encode("iso-8859-1"))
-                for name, value in request.headers.raw_items()
-            ],
+            "headers": [header(name.lower(), value) for name, value in request.headers.raw_items()],
             "subprotocols": self.offered_subprotocols(),
-            "state": self.app_state.copy(),
+            "state": self.server.app_state.copy(),
             "extensions": {"websocket.http.response": {}, EXTENSION: {"connection": self}},
         }
 

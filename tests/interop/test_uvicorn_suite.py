@@ -16,7 +16,7 @@ SDIST = "uvicorn-0.54.0"
 ARCHIVE = Path(__file__).parent / "sdists" / f"{SDIST}.tar.gz"
 SECONDS = 300
 
-#: What we add to the parameters of its fixture, behind its own classes.
+#: The parameter of its fixture that we add behind its own classes.
 PARAMETER = 'pytest.param("trunkline.uvicorn:WebSocketProtocol", id="trunkline"),\n    ]\n)\ndef ws_protocol_cls('
 BEFORE = "]\n)\ndef ws_protocol_cls("
 

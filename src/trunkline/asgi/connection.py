@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import http
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from trunkline.asgi.link import ASGILink, Event, message_of
@@ -38,6 +38,9 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 # Only the handshake says these. ASGI: the headers "must not include a header named sec-websocket-protocol".
 RESERVED = frozenset({"connection", "upgrade", "sec-websocket-accept", "sec-websocket-extensions",
                       "sec-websocket-protocol"})  # fmt: skip
+
+
+FAREWELL = (CloseCode.SERVICE_RESTART, "")
 
 
 class ClientDisconnectedError(OSError):
@@ -79,15 +82,17 @@ class ASGIConnection(ASGILink, Connection):
     ) -> None:
         super().__init__(Side.SERVER, options, logger)
         self.app = app
+        self.server = None  # the application server's own
+        self.scope = None  # until the request is answered
         self.stage = Stage.UNDECIDED
-        self.handshake: ServerHandshake | None = ServerHandshake(extensions=extensions)
-        self.acceptance: Response | None = None  # the answer of the handshake, if the application accepts
-        self.refusal: Response | None = None  # the head of the application's response, until it is sent
+        self.handshake = ServerHandshake(extensions=extensions)
+        self.acceptance = None  # the answer of the handshake, if the application accepts
+        self.refusal = None  # the head of the application's response, until it is sent
         self.goodbye = False  # the application has refused or closed: it must send no more
-        self.decided: asyncio.Future[None] | None = None
-        self.farewell: tuple[CloseCode | int, str] = (CloseCode.SERVICE_RESTART, "")
-        self.on_server_closing: Callable[[], None] | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.decided = None
+        self.task = None
+        self.farewell = FAREWELL
+        self.on_server_closing = None
 
     # Added by the application server
 
@@ -152,7 +157,7 @@ class ASGIConnection(ASGILink, Connection):
         """The application has returned: finish what it left undone."""
         self.task = None
         if task.cancelled():
-            self.base_logger.error("ASGI application was cancelled")
+            pass  # the server has said so
         elif (error := task.exception()) is not None:
             self._failed(error)
         elif self.stage is Stage.UNDECIDED and not self.lost:

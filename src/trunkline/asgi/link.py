@@ -18,8 +18,15 @@ from trunkline.core.session import Session
 from trunkline.core.writer import as_payload
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from trunkline.asgi.connection import Stage
     from trunkline.core import _cython as cython
     from trunkline.core.session import Side
+    from trunkline.frames import CloseCode
+    from trunkline.handshake.server import ServerHandshake
+    from trunkline.http11 import Response
     from trunkline.options import Options
     from trunkline.typing import LoggerLike
 else:
@@ -68,7 +75,21 @@ def message_of(event: dict) -> object:  # type: ignore[type-arg]
 
 @cython.cclass
 class ASGILink(Link):
-    """The part of an ASGI connection that is called for each message."""
+    """The part of an ASGI connection that is called for each message, and the fields of the rest."""
+
+    if TYPE_CHECKING:
+        app: Any
+        server: Any
+        scope: dict[str, Any] | None
+        stage: Stage
+        handshake: ServerHandshake | None
+        acceptance: Response | None
+        refusal: Response | None
+        decided: asyncio.Future[None] | None
+        task: asyncio.Task[Any] | None
+        farewell: tuple[CloseCode | int, str]
+        on_server_closing: Callable[[], None] | None
+        goodbye: bool
 
     def __init__(self, protocol: Side, options: Options | None = None, logger: LoggerLike | None = None) -> None:
         super().__init__(protocol, options, logger)
