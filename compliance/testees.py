@@ -107,15 +107,21 @@ TESTEES = (
     Testee("aiohttp", "aiohttp", "aiohttp"),
 )
 
+#: Those that the page has no column for: they are tested when they are named.
+OTHERS = (Testee("trunkline/uvicorn", "trunkline_uvicorn", "trunkline"),)
+
 
 def choose(patterns: list[str] | None) -> list[Testee]:
-    """The testees whose names match any of the patterns, or all.
+    """The testees whose names match any of the patterns, or those of the page.
 
     Raises:
         ComplianceError: a pattern matches none.
     """
-    for pattern in patterns or []:
-        if not any(fnmatch(testee.name, pattern) for testee in TESTEES):
-            known = ", ".join(testee.name for testee in TESTEES)
+    if patterns is None:
+        return list(TESTEES)
+    everyone = (*TESTEES, *OTHERS)
+    for pattern in patterns:
+        if not any(fnmatch(testee.name, pattern) for testee in everyone):
+            known = ", ".join(testee.name for testee in everyone)
             raise ComplianceError(f"no implementation is named {pattern!r}; there are {known}")
-    return [t for t in TESTEES if patterns is None or any(fnmatch(t.name, pattern) for pattern in patterns)]
+    return [t for t in everyone if any(fnmatch(t.name, pattern) for pattern in patterns)]

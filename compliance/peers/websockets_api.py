@@ -19,12 +19,18 @@ def offers(factory: Any) -> list[Any]:
     return [factory(client_max_window_bits=True), factory(client_max_window_bits=True, client_no_context_takeover=True)]
 
 
-def main(library: ModuleType, extensions: list[Any] | None = None, **only_its_own: Any) -> None:
+def main(
+    library: ModuleType,
+    extensions: list[Any] | None = None,
+    serve: harness.Serve | None = None,
+    **only_its_own: Any,
+) -> None:
     """Run the peer.
 
     Args:
         library: what to test.
         extensions: that the client offers, None for those by default.
+        serve: another server than that of the library.
         only_its_own: options of `serve` and `connect` that other libraries do not have.
     """
     options = OPTIONS | only_its_own
@@ -34,7 +40,7 @@ def main(library: ModuleType, extensions: list[Any] | None = None, **only_its_ow
         async for message in connection:
             await connection.send(message)
 
-    async def serve(sock: socket.socket) -> object:
+    async def serve_here(sock: socket.socket) -> object:
         return await library.serve(echo_messages, sock=sock, **options)
 
     async def receive(url: str) -> str:
@@ -47,4 +53,4 @@ def main(library: ModuleType, extensions: list[Any] | None = None, **only_its_ow
             with contextlib.suppress(library.ConnectionClosed):
                 await echo_messages(connection)
 
-    harness.main(serve, receive, echo)
+    harness.main(serve or serve_here, receive, echo)
