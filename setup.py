@@ -40,8 +40,8 @@ EXTENSIONS = [
     ("trunkline.asgi.link", "src/trunkline/asgi/link.py"),
 ]
 if sys.platform == "linux":
-    EXTENSIONS.append(("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"))
-    EXTENSIONS.append(("trunkline.reactor.tls", "src/trunkline/reactor/tls.pyx"))
+    for name in ("system", "epoll", "transport", "sockets", "tls"):
+        EXTENSIONS.append((f"trunkline.reactor.{name}", f"src/trunkline/reactor/{name}.pyx"))
 
 MODE = os.environ.get("TRUNKLINE_EXTENSIONS", "auto")
 if MODE not in ("auto", "require", "off"):

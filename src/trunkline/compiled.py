@@ -31,7 +31,10 @@ COMPILED_MODULES = (
     "trunkline.asyncio.server_link",
     "trunkline.asyncio.opening",
     "trunkline.asgi.link",
+    "trunkline.reactor.system",
     "trunkline.reactor.epoll",
+    "trunkline.reactor.transport",
+    "trunkline.reactor.sockets",
     "trunkline.reactor.tls",
 )
 

@@ -30,9 +30,9 @@ __all__ = [
 Engine = Literal["auto", "reactor", "transports"]
 
 try:
-    from trunkline.reactor import epoll, tls
+    from trunkline.reactor import sockets, tls
 except ImportError:
-    epoll = tls = None  # type: ignore[assignment]
+    sockets = tls = None  # type: ignore[assignment]
 
 #: Keyword arguments of `loop.create_connection` that the reactor hasn't.
 TRANSPORTS_ONLY = frozenset({"all_errors", "happy_eyeballs_delay", "interleave"})
@@ -72,7 +72,7 @@ def choose_engine(engine: Engine, loop: asyncio.AbstractEventLoop) -> Literal["r
 
 
 def _obstacle_to_reactor(loop: asyncio.AbstractEventLoop) -> str | None:
-    if epoll is None:
+    if sockets is None:
         return "it isn't built; it needs Linux and compiled extensions"
     if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
         return f"{type(loop).__name__} has no add_reader"
@@ -91,7 +91,7 @@ async def create_server(factory: Any, *, engine: Engine = "auto", unix: bool = F
         server: Listener = await create(factory, **kwargs)
         return server
     kwargs.setdefault("backlog", None if inherited else BACKLOG)
-    listen = tls.listen if "ssl" in kwargs else epoll.listen
+    listen = tls.listen if "ssl" in kwargs else sockets.listen
     return await listen(create, shared_on(loop), factory, **kwargs)
 
 
@@ -141,7 +141,7 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
         create = loop.create_unix_connection if unix else loop.create_connection
         _, protocol = await create(factory, **kwargs)
         return protocol
-    open_connection = tls.connect if "ssl" in kwargs else epoll.connect
+    open_connection = tls.connect if "ssl" in kwargs else sockets.connect
     return await open_connection(loop, shared_on(loop), factory, unix, **kwargs)
 
 
@@ -169,7 +169,7 @@ def adopt(connection: Link, transport: asyncio.Transport, engine: Engine = "auto
     transport.pause_reading()
     transport.set_protocol(asyncio.Protocol())  # it hears of the end of the transport, in place of the connection
     transport.close()
-    epoll.adopt(connection.loop, shared_on(connection.loop), connection, duplicate)
+    sockets.adopt(connection.loop, shared_on(connection.loop), connection, duplicate)
     return True
 
 
@@ -217,7 +217,7 @@ def engine_info() -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "platform": sys.platform,
-        "engine": "transports" if epoll is None else "reactor",
+        "engine": "transports" if sockets is None else "reactor",
         "compiled": {name: why_not_compiled(name) is None for name in COMPILED_MODULES},
         "missing": missing_modules(),
     }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trunkline.endpoint.line import Line
-from trunkline.reactor.epoll import Listener
+from trunkline.reactor.sockets import Listener
 
 async def listen(
     create: Callable[..., Any],

@@ -25,11 +25,12 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from trunkline.core.reader cimport Reader
 from trunkline.endpoint.life cimport Life
-from trunkline.reactor.epoll cimport (
-    DIRECT, RECEIVE_BUFFER, Listener, Transport, c_recv, os_error, take_over,
-)
+from trunkline.reactor.epoll cimport RECEIVE_BUFFER
+from trunkline.reactor.sockets cimport Listener, take_over
+from trunkline.reactor.system cimport c_recv, os_error
+from trunkline.reactor.transport cimport DIRECT, Transport
 
-from trunkline.reactor import epoll
+from trunkline.reactor import sockets
 
 cdef enum:
     RECORD = 16384  # bytes of plain text in a record, at most (RFC 8446 section 5.1)
@@ -322,7 +323,7 @@ cdef class TlsListener(Listener):
 
 
 async def listen(create, line, factory, *, ssl, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, **kwargs):
-    """Like `epoll.listen`, with TLS."""
+    """Like `sockets.listen`, with TLS."""
     settings = Settings(ssl, server_side=True, handshake_timeout=ssl_handshake_timeout,
                         shutdown_timeout=ssl_shutdown_timeout)
 
@@ -331,12 +332,12 @@ async def listen(create, line, factory, *, ssl, ssl_handshake_timeout=None, ssl_
         made.settings = settings
         return made
 
-    return await epoll.listen(create, line, factory, listener=listener, **kwargs)
+    return await sockets.listen(create, line, factory, listener=listener, **kwargs)
 
 
 async def connect(loop, line, factory, unix, *, ssl, server_hostname=None, ssl_handshake_timeout=None,
                   ssl_shutdown_timeout=None, **kwargs):
-    """Like `epoll.connect`, with TLS; the connection is returned when the TLS handshake is done.
+    """Like `sockets.connect`, with TLS; the connection is returned when the TLS handshake is done.
 
     Raises:
         ssl.SSLError: the handshake failed, or the server's certificate is no good (`ssl.SSLCertVerificationError`).
@@ -351,7 +352,7 @@ async def connect(loop, line, factory, unix, *, ssl, server_hostname=None, ssl_h
                         shutdown_timeout=ssl_shutdown_timeout)
     cdef TlsTransport transport = TlsTransport()
     opened = loop.create_future()
-    take_over(transport, loop, line, await epoll.connected_socket(loop, unix, **kwargs))
+    take_over(transport, loop, line, await sockets.connected_socket(loop, unix, **kwargs))
     try:
         transport.shake_hands(settings, factory, opened)
         return await opened
