@@ -9,7 +9,7 @@ from trunkline.testing import conformance
 from trunkline.testing.conformance import Scenario
 from trunkline.testing.drivers.asyncio import AsyncioDriver
 
-ENGINES = ["transports"] if engines.epoll is None else ["reactor", "transports"]
+ENGINES = ["transports"] if engines.sockets is None else ["reactor", "transports"]
 DRIVERS = [AsyncioDriver(engine) for engine in ENGINES]
 
 

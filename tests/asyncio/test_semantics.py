@@ -69,7 +69,7 @@ def uv_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-ENGINES = ["transports"] if engines.epoll is None else ["reactor", "transports"]
+ENGINES = ["transports"] if engines.sockets is None else ["reactor", "transports"]
 LOOPS = [plain_loop, debug_loop, *([eager_loop] if sys.version_info >= (3, 12) else []), uv_loop]
 
 

@@ -16,7 +16,7 @@ from tests.support.process import environment, server_process
 from tests.support.raw import TEXT, RawPeer, encode_frame, request
 from trunkline.asyncio import engine as engines
 
-ENGINES = ["transports"] if engines.epoll is None else ["reactor", "transports"]
+ENGINES = ["transports"] if engines.sockets is None else ["reactor", "transports"]
 LOOPS = ["asyncio", "uvloop"]
 
 SCRIPT = """
