@@ -41,8 +41,8 @@ def offsets(publications: list[Publication]) -> list[int]:
 
 def since(tail: Tail, offset: int, epoch: str = "e", now: int = 1) -> tuple[list[int], bool] | None:
     """Offsets that memory has after a position, and whether they are complete; None if it can't say."""
-    found = tail.history(StreamPosition(offset, epoch), None, False, now)
-    return None if found is None else (offsets(found.publications), found.complete)
+    answer = tail.history(StreamPosition(offset, epoch), None, False, now)
+    return None if answer is None else (offsets(answer.publications), answer.complete)
 
 
 def test_what_follows_is_delivered_once() -> None:
@@ -164,9 +164,9 @@ def test_memory_answers_what_it_covers() -> None:
     assert since(node, 5, "other") == ([], False)
     assert since(node, 3) is None
     assert node.history(None, None, False, 1) is None
-    found = node.history(None, 0, False, 1)
-    assert found is not None
-    assert found.position == (7, "e")
+    answer = node.history(None, 0, False, 1)
+    assert answer is not None
+    assert answer.position == (7, "e")
 
 
 def test_memory_says_nothing_while_something_is_missing_or_on_its_way() -> None:
@@ -195,9 +195,9 @@ def test_when_memory_has_all_it_says_what_is_incomplete() -> None:
     node.ring.load(read(8, 9, base=7))
     assert node.ring.whole
     assert since(node, 6) == ([8, 9], False)
-    found = node.history(StreamPosition(9, "e"), None, True, 1)
-    assert found is not None
-    assert offsets(found.publications) == [8]
+    answer = node.history(StreamPosition(9, "e"), None, True, 1)
+    assert answer is not None
+    assert offsets(answer.publications) == [8]
 
 
 def test_what_was_read_before_a_jump_is_of_no_use() -> None:
@@ -236,7 +236,7 @@ def test_memory_is_bounded() -> None:
     node = tail(0)
     for offset in range(1, 3 * RING):
         node.take(arrival(offset, size=10**6))
-    found = since(node, 2 * RING - 1)
-    assert found is not None
-    assert len(found[0]) == RING
+    answer = since(node, 2 * RING - 1)
+    assert answer is not None
+    assert len(answer[0]) == RING
     assert since(node, 2 * RING - 2) is None

@@ -141,8 +141,8 @@ def test_publications_that_a_caller_knows_of_are_in_the_history_it_asks_for(serv
             await node.until_delivered("room", b"1")
             hold(node)
             position = await node.publish("room", b"2")
-            found = await node.broker.history("room", since=start)
-            assert ([each.data for each in found.publications], found.position) == ([b"1", b"2"], position)
+            history = await node.broker.history("room", since=start)
+            assert ([each.data for each in history.publications], history.position) == ([b"1", b"2"], position)
 
     asyncio.run(main())
 
@@ -154,9 +154,9 @@ async def lives_on(node: Node, other: Node, position: StreamPosition, expected: 
     await other.publish("room", b"after", id="after")
     await node.until_delivered("room", *expected, b"after")
     assert node.events.gaps == gaps
-    found = await node.broker.history("room", since=position)
-    assert found.complete == (not gaps)
-    assert [each.data for each in found.publications] == ([] if gaps else [b"after"])
+    history = await node.broker.history("room", since=position)
+    assert history.complete == (not gaps)
+    assert [each.data for each in history.publications] == ([] if gaps else [b"after"])
 
 
 @needs_redis
@@ -395,8 +395,8 @@ def test_a_full_server_refuses(server: RedisServer) -> None:
 
 
 def calls_of_scripts(server: RedisServer) -> int:
-    found = re.search(rb"cmdstat_evalsha:calls=(\d+)", server.cli("INFO", "commandstats"))
-    return int(found[1]) if found else 0
+    history = re.search(rb"cmdstat_evalsha:calls=(\d+)", server.cli("INFO", "commandstats"))
+    return int(history[1]) if history else 0
 
 
 @needs_redis
@@ -407,8 +407,8 @@ def test_clients_that_come_back_together_read_each_channel_once(server: RedisSer
             await other.publish("room", *[b"%d" % number for number in range(20)])
             async with node_at(server, "room") as node:
                 before = calls_of_scripts(server)
-                found = await asyncio.gather(*(node.broker.history("room", since=start) for _ in range(100)))
-                assert {(len(each.publications), each.complete) for each in found} == {(20, True)}
+                history = await asyncio.gather(*(node.broker.history("room", since=start) for _ in range(100)))
+                assert {(len(each.publications), each.complete) for each in history} == {(20, True)}
                 await node.broker.history("room", limit=0)
                 assert calls_of_scripts(server) - before == 1
 

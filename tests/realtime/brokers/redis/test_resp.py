@@ -51,9 +51,12 @@ ANSWERS = [
     (b"%0\r\n", {}),
     (b"|1\r\n+ttl\r\n:3\r\n:7\r\n", 7),
     (b"*2\r\n:1\r\n|1\r\n+k\r\n*1\r\n:9\r\n:2\r\n", [1, 2]),
+    (b"*2\r\n|0\r\n:1\r\n|0\r\n:2\r\n", [1, 2]),
     (b"-ERR no\r\n", ("error", "ERR no")),
     (b"!7\r\nERR a\r\n\r\n", ("error", "ERR a\r\n")),
     (b"*2\r\n-NOSCRIPT x\r\n:1\r\n", [("error", "NOSCRIPT x"), 1]),
+    (b">2\r\n$5\r\nother\r\n:1\r\n", ("push", [b"other", 1])),
+    (b">3\r\n$7\r\nmessage\r\n+c\r\n:2\r\n", ("push", [b"message", b"c", 2])),
     (b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n", ("push", [b"message", b"c", b"hi"])),
 ]
 

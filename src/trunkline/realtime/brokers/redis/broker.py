@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -97,7 +98,8 @@ class RedisBroker(Broker):
         self._presence: RedisPresence | None = None
         self._control: RedisControl | None = None
         self._open = False
-        self._under_way: set[asyncio.Future[None]] = set()  # calls of publish
+        self._under_way = 0  # calls of publish
+        self._settled = asyncio.Event()  # when a closing broker has none of them any more
         self._names = Names(self.prefix, self.address.db)
         self._channels: dict[bytes, str] = {}  # that are subscribed to, by what Redis calls them
         self._commands = Commands(
@@ -146,7 +148,9 @@ class RedisBroker(Broker):
             return
         self._open = False
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CLOSING)
+            self._settled = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), CLOSING)
         await self._delivery.barrier()
         await self._following.close()
         self._channels.clear()
@@ -170,8 +174,7 @@ class RedisBroker(Broker):
     ) -> StreamPosition:
         self._running()
         keep = retained(size, ttl, id)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._under_way.add(done)
+        self._under_way += 1
         try:
             if keep:
                 position = await self._store.append(channel, publication, size, milliseconds(ttl), id)
@@ -181,8 +184,9 @@ class RedisBroker(Broker):
             await self._tell(channel, seal_publication(publication))
             return StreamPosition()
         finally:
-            self._under_way.discard(done)
-            done.set_result(None)
+            self._under_way -= 1
+            if not self._under_way and not self._open:
+                self._settled.set()
 
     async def publish_join(self, channel: str, info: ClientInfo) -> None:
         await self._tell(channel, seal(Envelope(JOIN, info=info)))

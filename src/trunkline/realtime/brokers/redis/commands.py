@@ -80,6 +80,19 @@ class Commands:
         """
         return await self._carry_out(lambda connection: connection.call(*args), repeat)
 
+    async def call_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
+        """Carry out several commands, which may be done twice without harm; returns their answers.
+
+        Raises:
+            BrokerError: if one wasn't carried out.
+        """
+
+        def send(connection: Connection) -> asyncio.Future[list[Any]]:
+            return asyncio.gather(*(connection.call(*each) for each in commands))
+
+        answers: list[Any] = await self._carry_out(send, repeat=True)
+        return answers
+
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], *, repeat: bool = True) -> Any:
         """Run a script. Its first argument is the `run_id` of the server, or nothing; the others are `args`.
 

@@ -153,7 +153,7 @@ class RedisPresence(Presence):
         self._running()
         told = False
         try:
-            await asyncio.gather(*self._writes(self._id, channel, client))
+            await self._commands.call_all(self._writes(self._id, channel, client))
             told = True
         finally:
             if told:
@@ -161,19 +161,15 @@ class RedisPresence(Presence):
             else:
                 self._unsaid.add((channel, client))
 
-    def _writes(self, id: str, channel: str, client: str) -> list[Awaitable[int]]:
+    def _writes(self, id: str, channel: str, client: str) -> list[tuple[bytes, ...]]:
         """The commands that make it true in Redis."""
-        call, key, field = self._commands.call, self._names.key(channel, b"p"), (id + client).encode()
+        key, field = self._names.key(channel, b"p"), (id + client).encode()
         channels, members = self._names.node_channels(id), self._members.get(channel, {})
-        writes: list[Awaitable[int]] = []
         if (info := members.get(client)) is not None:
-            writes.append(call(b"SADD", channels, channel.encode()))
-            writes.append(call(b"HSET", key, field, info))
-        else:
-            if not members:
-                writes.append(call(b"SREM", channels, channel.encode()))
-            writes.append(call(b"HDEL", key, field))
-        return writes
+            return [(b"SADD", channels, channel.encode()), (b"HSET", key, field, info)]
+        if members:
+            return [(b"HDEL", key, field)]
+        return [(b"SREM", channels, channel.encode()), (b"HDEL", key, field)]
 
     async def get(self, channel: str) -> dict[str, ClientInfo]:
         return {client: _open(info) for client, info in await self._read(channel)}
@@ -234,7 +230,7 @@ class RedisPresence(Presence):
         await self._commands.run(BEAT, (self._names.nodes,), (self._id.encode(), b"%d" % round(self._lease * 1000)))
         members = [(channel, client) for channel, clients in self._members.items() for client in clients]
         for some in _portions(members):
-            await asyncio.gather(*(write for entry in some for write in self._writes(self._id, *entry)))
+            await self._commands.call_all([write for entry in some for write in self._writes(self._id, *entry)])
             for channel, client in some if said else ():
                 if (info := self._members.get(channel, {}).get(client)) is not None:
                     await self._joined(channel, _open(info))
@@ -268,7 +264,7 @@ class RedisPresence(Presence):
         key = self._names.key(channel, b"p")
         fields = await self._commands.call(b"HGETALL", key)
         for some in _portions([(field, info) for field, info in fields.items() if field[:ID] == id]):
-            removed = await asyncio.gather(*(self._commands.call(b"HDEL", key, field) for field, _ in some))
+            removed = await self._commands.call_all([(b"HDEL", key, field) for field, _ in some])
             for (_, info), was_there in zip(some, removed, strict=True):
                 if was_there:
                     await self._left(channel, _open(info))

@@ -15,6 +15,7 @@ DEPTH: Final = 32  # aggregates within each other
 
 CONTAINERS: Final = frozenset(b"*~>%|")
 BULKS: Final = frozenset(b"$=!")
+MESSAGE: Final = b">3\r\n$7\r\nmessage\r\n"
 PAIRS: Final = frozenset(b"%|")  # whose count is one of pairs
 
 
@@ -89,6 +90,10 @@ class Parser:
                 self._need = size - at + 1
                 return at
             kind = data[at]
+            if kind == 0x3E and not self._stack and (message := _message(data, at)) is not None:
+                push, at = message
+                values.append(push)
+                continue
             if kind in BULKS:
                 length = _number(data, at, end)
                 stop = end + 2 + length
@@ -107,7 +112,10 @@ class Parser:
             else:
                 value = _simple(kind, data[at + 1 : end])
                 at = end + 2
-            self._add(value, values)
+            if value is not _LEFT_OUT and self._stack and len((top := self._stack[-1]).items) + 1 < top.count:
+                top.items.append(value)  # most elements aren't the last
+            else:
+                self._add(value, values)
         return at
 
     def _open(self, kind: int, count: int) -> Any:
@@ -159,6 +167,24 @@ class _Aggregate:
             return dict(zip(self.items[::2], self.items[1::2], strict=True))
         except TypeError:
             raise RespError("a map has keys that are aggregates") from None
+
+
+def _message(data: bytes, at: int) -> tuple[Push, int] | None:
+    """A message of a channel and where it ends, if all of it is here. Most of what a node reads are messages."""
+    if not data.startswith(MESSAGE, at):
+        return None
+    at += len(MESSAGE)
+    push = Push((b"message",))
+    for _ in range(2):
+        end = data.find(b"\r\n", at)
+        if end < 0 or data[at] != 0x24 or not data[at + 1 : end].isdigit():  # $
+            return None
+        stop = end + 2 + int(data[at + 1 : end])
+        if data[stop : stop + 2] != b"\r\n":
+            return None
+        push.append(data[end + 2 : stop])
+        at = stop + 2
+    return push, at
 
 
 def _number(data: bytes, at: int, end: int) -> int:

@@ -2,8 +2,8 @@
 
 Keys of a channel:
 
-* meta, a hash: `e` epoch, `r` run_id of the server that made it, `s` newest offset, `z` size, `t` ttl, and `x`, the
-  time to prolong the life of the keys. Times are in milliseconds;
+* meta, a hash: `e` epoch, `r` run_id of the server that made it, `s` newest offset, `z` size, `t` ttl. After the time
+  `x` the next publication prolongs the life of the keys. Times are in milliseconds;
 * stream: publications with `t` time and `d` envelope, under ids `OFFSET-0`;
 * id: `OFFSET:TIME:EPOCH` of the publication that has it.
 
@@ -41,7 +41,7 @@ if ARGV[8] ~= '' then
   end
 end
 local ttl = tonumber(ARGV[4])
-local meta = redis.call('HMGET', KEYS[1], 'e', 'r', 's', 'x', 't')
+local meta = redis.call('HMGET', KEYS[1], 'e', 'r', 's', 'x', 't', 'z')
 local epoch, top, due = meta[1], tonumber(meta[3]), tonumber(meta[4])
 if not epoch or (ARGV[1] ~= '' and meta[2] ~= ARGV[1]) then
   redis.call('DEL', KEYS[1], KEYS[2])
@@ -49,10 +49,11 @@ if not epoch or (ARGV[1] ~= '' and meta[2] ~= ARGV[1]) then
 end
 top = top + 1
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], string.format('%.0f-0', top), 't', now, 'd', ARGV[5])
-local refresh = not due or due <= now or tonumber(meta[5]) ~= ttl
-if refresh then due = now + math.floor(math.min(ttl, ARGV[9]) / 4) end
-redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 's', top, 'z', ARGV[3], 't', ARGV[4], 'x', due)
-if refresh then
+if due and due > now and meta[5] == ARGV[4] and meta[6] == ARGV[3] then
+  redis.call('HSET', KEYS[1], 's', top)
+else
+  due = now + math.floor(math.min(ttl, ARGV[9]) / 4)
+  redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 's', top, 'z', ARGV[3], 't', ARGV[4], 'x', due)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(ttl * 2, ARGV[9])))
   redis.call('PEXPIRE', KEYS[2], string.format('%.0f', ttl * 1.5 + 1000))
 end

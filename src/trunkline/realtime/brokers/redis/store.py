@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from collections.abc import Callable
@@ -35,6 +36,8 @@ class Store:
         self._names = names
         self._idle = b"%d" % idle
         self._clock = clock
+        self._name = secrets.token_urlsafe(6).encode()
+        self._numbers = itertools.count()
 
     def now(self) -> int:
         """Milliseconds since 1970, as Redis counts them."""
@@ -60,7 +63,7 @@ class Store:
                 b"%d" % ttl,
                 seal_publication(publication, size, ttl),
                 self._names.messages(channel),
-                _new_epoch(),
+                self._new_epoch(),
                 b"" if id is None else b"%d" % (ID_TTL * 1000),
                 self._idle,
             ),
@@ -97,7 +100,7 @@ class Store:
                 b"" if since is None else b"%d" % since,
                 b"" if limit is None else b"%d" % limit,
                 b"%d" % reverse,
-                _new_epoch(),
+                self._new_epoch(),
                 self._idle,
                 b"%d" % create,
             ),
@@ -117,6 +120,10 @@ class Store:
     def _keys(self, channel: str) -> tuple[bytes, bytes]:
         return self._names.key(channel, b"m"), self._names.key(channel, b"s")
 
+    def _new_epoch(self) -> bytes:
+        """One that no other node gives out, and this one only once."""
+        return b"%b%x" % (self._name, next(self._numbers))
+
     def _time(self) -> bytes:
         return b"" if self._clock is None else b"%d" % self.now()
 
@@ -125,7 +132,3 @@ def _publication(entry: Any) -> Publication:
     """An entry of the stream: its id, and its fields."""
     id, (_, time, _, envelope) = entry
     return open_envelope(envelope).publication(int(id.partition(b"-")[0]), int(time))
-
-
-def _new_epoch() -> bytes:
-    return secrets.token_urlsafe(6).encode()
