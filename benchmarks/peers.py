@@ -30,7 +30,9 @@ class Peer:
     @property
     def dialect(self) -> str:
         """The protocol with rooms that it speaks, as the load generators name it."""
-        return {"trunkline.realtime": "centrifuge"}.get(self.library, "socketio" if "socketio" in self.library else "")
+        if self.library.endswith(".realtime"):
+            return "centrifuge"
+        return "socketio" if "socketio" in self.library else ""
 
     def server_command(self, mode: str, *, tls: str | None = None, deflate: bool = False) -> list[str]:
         if self.loop == "epoll":
@@ -72,6 +74,7 @@ REALTIME = on(BOTH, "trunkline.realtime")
 ASGI = on(BOTH, "uvicorn.trunkline", "uvicorn")
 """Plain ASGI applications below uvicorn, with the class of trunkline and with its own."""
 FASTAPI = on(BOTH, "fastapi.trunkline", "fastapi")
+FASTAPI_ROOMS = on(BOTH, "fastapi.realtime")
 SOCKETIO = on(BOTH, "socketio.aiohttp", "socketio.uvicorn")
 
 

@@ -10,6 +10,7 @@ from benchmarks.peers import (
     BOTH,
     COMPATIBLE,
     FASTAPI,
+    FASTAPI_ROOMS,
     FIBERS,
     FLOOR_PEER,
     INTERPRETED,
@@ -274,6 +275,16 @@ WORKLOADS = (
     asgi(echo(64, 1, 32, peers=()), *ASGI),
     asgi(echo(16, 16, 32, peers=()), *ASGI),
     asgi(fanout("broadcast", ())),
+    Workload(
+        name="asgi-rooms-1000",
+        group="ASGI",
+        title="1,000 clients in a room, 100 B: published by one, delivered to all",
+        peers=(*REALTIME, *FASTAPI_ROOMS),
+        generator="fanout",
+        arguments=("1000", "100"),
+        mode="rooms",
+        counts="delivery",
+    ),
     asgi(idle(1_000, " with permessage-deflate", "-deflate", peers=(), size=JSON_SIZE, deflate=True), *ASGI),
 )
 
@@ -292,6 +303,7 @@ ASGI_BARS = (
     ("asgi-echo-64x1-32", "uvicorn.trunkline", "trunkline", (1.1, 1.1)),
     ("asgi-echo-16x16-32", "uvicorn.trunkline", "trunkline", (1.6, 1.6)),
     ("asgi-fanout-1000-broadcast", "fastapi.trunkline", "trunkline", (1.25, 1.25)),
+    ("asgi-rooms-1000", "fastapi.realtime", "trunkline.realtime", (1.25, 1.25)),
 )
 
 BARS = (

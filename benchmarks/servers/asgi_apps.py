@@ -1,6 +1,7 @@
 """ASGI applications below uvicorn: plain ones, and those of FastAPI; with the class of trunkline, or uvicorn's own."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -27,10 +28,7 @@ def fastapi(mode: str) -> FastAPI:
         await websocket.accept()
         try:
             while True:
-                event = await websocket.receive()
-                if event["type"] == "websocket.disconnect":
-                    return
-                await websocket.send(event | {"type": "websocket.send"})
+                await websocket.send_bytes(await websocket.receive_bytes())
         except WebSocketDisconnect:
             pass
 
@@ -47,13 +45,16 @@ def fastapi(mode: str) -> FastAPI:
     return app
 
 
-def main(*, framework: bool, ws: str) -> None:
-    """Run the server with `ws` of uvicorn."""
+def plain(mode: str) -> Any:
+    return raw_echo
+
+
+def main(make: Callable[[str], Any], ws: str) -> None:
+    """Run the application that `make` makes for a mode, with `ws` of uvicorn."""
 
     async def start(options: harness.Options) -> object:
-        app = fastapi(options.mode) if framework else raw_echo
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            make(options.mode),
             ws=ws,
             ws_per_message_deflate=options.deflate,
             ws_max_size=harness.MAX_SIZE,

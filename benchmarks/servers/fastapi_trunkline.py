@@ -2,4 +2,4 @@
 
 from benchmarks.servers import asgi_apps
 
-asgi_apps.main(framework=True, ws="trunkline.uvicorn:WebSocketProtocol")
+asgi_apps.main(asgi_apps.fastapi, "trunkline.uvicorn:WebSocketProtocol")

@@ -2,4 +2,4 @@
 
 from benchmarks.servers import asgi_apps
 
-asgi_apps.main(framework=False, ws="trunkline.uvicorn:WebSocketProtocol")
+asgi_apps.main(asgi_apps.plain, "trunkline.uvicorn:WebSocketProtocol")
