@@ -145,6 +145,21 @@ async def _has(node: Node, members: dict[str, ClientInfo]) -> bool:
 
 
 @needs_redis
+@pytest.mark.parametrize(("leases", "dead"), [(0.5, True), (0.7, False), (5.0, False)])
+def test_leases_that_ended_while_redis_was_away_kill_no_node(server: RedisServer, leases: float, dead: bool) -> None:
+    async def scene(node: Node, other: Node) -> None:
+        lease = 3600.0
+        id = vars(other.presence)["_id"]
+        server.cli("ZADD", "tl:nodes", "1", id)  # its lease is over
+        beaten = vars(node.presence)["_beaten"]
+        vars(node.presence)["_reachable_since"] = beaten - 3 * lease
+        vars(node.presence)["_beaten"] = beaten - leases * lease
+        assert await node.presence._beat() == ([id] if dead else [])
+
+    play(scene, Node(server.url, lease=3600), Node(server.url, lease=3600))
+
+
+@needs_redis
 def test_members_are_told_again_to_a_redis_that_lost_its_data(server: RedisServer) -> None:
     async def scene(node: Node, other: Node) -> None:
         await node.broker.subscribe("room")
@@ -189,6 +204,16 @@ def test_a_node_that_closes_is_gone_at_once(server: RedisServer) -> None:
         await other.close()
         assert await node.events.told("room", 1) == [("leave", BOB)]
         assert await node.presence.get("room") == {}
+        assert await _only_one_node(server)
+
+    play(scene, Node(server.url))
+
+
+@needs_redis
+def test_a_presence_that_starts_again_is_one_node(server: RedisServer) -> None:
+    async def scene(node: Node) -> None:
+        await node.close()
+        await node.start()
         assert await _only_one_node(server)
 
     play(scene, Node(server.url))

@@ -107,9 +107,8 @@ class RedisPresence(Presence):
         self._server = b""  # that renewed it
 
     async def start(self) -> None:
-        self._id = _new_id()
+        self._id, self._beaten = _new_id(), 0.0
         await self._beat()
-        self._reachable_since = self._beaten
         self._beating = asyncio.get_running_loop().create_task(self._keep_beating())
 
     async def close(self) -> None:
@@ -206,7 +205,6 @@ class RedisPresence(Presence):
                 if not failing:
                     logger.error("presence can't be renewed: %s; trying again every %g s", error, self._lease / 3)
                 failing = True
-                self._reachable_since = float("inf")
 
     async def _beat(self) -> list[str]:
         """Renew the lease. Returns the nodes whose lease has ended, if it is time to believe that."""
@@ -215,7 +213,8 @@ class RedisPresence(Presence):
             BEAT, (self._names.nodes,), (self._id.encode(), b"%d" % round(self._lease * 1000))
         )
         now, self._server = time.monotonic(), self._commands.link.run_id
-        self._reachable_since = min(self._reachable_since, now)
+        if now - last > self._lease * 2 / 3:  # Redis was away, or this node stood still: other leases may be over, too
+            self._reachable_since = now
         self._beaten = now
         if new and last:
             # Others believed that this node had died, and published leaves; or the data is gone, and there were none.
