@@ -49,15 +49,15 @@ def frame(*commands: Any) -> str:
 
 async def answers(client: ClientConnection, count: int) -> list[Any]:
     """So many answers, in their order; pings are answered, and pushes passed over."""
-    found: list[Any] = []
-    while len(found) < count:
+    results: list[Any] = []
+    while len(results) < count:
         for line in str(await client.recv()).split("\n"):
             if line == "{}":
                 await client.send("{}")
             elif "id" in (message := json.loads(line)):
-                found.append(message)
-    assert [message["id"] for message in found] == list(range(2, count + 2))
-    return found
+                results.append(message)
+    assert [message["id"] for message in results] == list(range(2, count + 2))
+    return results
 
 
 @pytest.mark.parametrize("engine", ["auto", "transports"])

@@ -1,5 +1,6 @@
-"""Recovery under fire, in virtual time: connections are cut, clients are slow, the server starts again, and still every
-client ends with every message, once, in order.
+"""Recovery under fire, in virtual time: connections are cut, clients are slow, the server starts again.
+
+Still every client ends with every message, once, in order.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class LaggingBroker(MemoryBroker):
 
     async def history(self, *args: Any, **kwargs: Any) -> History:
         await self.pause()
-        found = await super().history(*args, **kwargs)
+        history = await super().history(*args, **kwargs)
         await self.pause()
-        return found
+        return history
 
 
 class Wire(MemoryPeer):
@@ -95,7 +96,7 @@ class Wire(MemoryPeer):
 
 
 class SDK:
-    """What an official client library does: it follows the position, comes back, and recovers."""
+    """Does as an official client library: it follows the position, comes back, and recovers."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world

@@ -128,7 +128,7 @@ def test_the_official_sdk_refreshes_its_token() -> None:
             client = sdk(url, get_token=get_token)
             await client.connect()
             await refreshed.wait()
-            assert [found.user for found in rt.clients()] == ["ada"]
+            assert [client.user for client in rt.clients()] == ["ada"]
             await client.disconnect()
 
     play(scene)

@@ -305,9 +305,9 @@ def test_a_client_that_comes_while_a_node_closes_is_told_to_come_back() -> None:
             await early.recv()
             closing = asyncio.create_task(rt.close())
             await slow.reached.wait()
-            late = await connect(URL)
+            newcomer = await connect(URL)
             with pytest.raises(ConnectionClosed, match="3001"):
-                await late.recv()
+                await newcomer.recv()
             assert not closing.done()
             await closing
             await early.close()
@@ -516,9 +516,9 @@ def websocket_pings(rt: Realtime, handler: Callable[[Any], Awaitable[None]] | No
             await asyncio.sleep(100)
             is_open = bool(rt.clients())
             peer.close()
-            found = [opcode for _, opcode, _ in peer.frames].count(PING)
-            assert is_open is (found == 0), peer.frames[-1]
-            return found
+            pings = [opcode for _, opcode, _ in peer.frames].count(PING)
+            assert is_open is (pings == 0), peer.frames[-1]
+            return pings
 
     return memory.run(scene())
 

@@ -100,7 +100,7 @@ def forged(header: dict[str, object], claims: dict[str, object], secret: bytes) 
 
 
 def test_a_public_key_is_no_secret() -> None:
-    """The attack on algorithms: a token signed with the public key, which everybody knows, as if it were a secret."""
+    """The attack on algorithms: a token signed with the public key, which is no secret, as if it were one."""
     for algorithm, public in [("RS256", RSA[1]), ("ES256", EC[1])]:
         for header in ({"alg": "HS256"}, {"alg": algorithm}):
             token = forged(header, {"sub": "admin"}, public.encode())
@@ -235,10 +235,10 @@ def test_what_a_connection_token_says() -> None:
             "binary": {"b64info": "AAE=", "b64data": "/w=="},
         },
     }  # fmt: skip
-    found = tokens().verify_connection(signed(claims))
-    assert (found.user, found.ends_at, found.info) == ("ada", NOW + 60, b'{"name": "Ada"}')
-    assert json.loads(found.meta or b"") == {"plan": "free"}
-    assert found.channels == {
+    token = tokens().verify_connection(signed(claims))
+    assert (token.user, token.ends_at, token.info) == ("ada", NOW + 60, b'{"name": "Ada"}')
+    assert json.loads(token.meta or b"") == {"plan": "free"}
+    assert token.channels == {
         "news": ServerSideSubscription(),
         "both": ServerSideSubscription(b"1", b'{"x": 2}', {"presence": True}),
         "binary": ServerSideSubscription(b"\x00\x01", b"\xff"),
@@ -272,8 +272,8 @@ def test_info(claims, info) -> None:
 
 def test_what_a_subscription_token_says() -> None:
     claims = {"sub": "ada", "channel": "room", "info": [1], "override": {"join_leave": {"value": False}}}
-    found = tokens().verify_subscription(signed(claims), user="ada", channel="room")
-    assert found == ("ada", "room", None, b"[1]", {"join_leave": False})
+    token = tokens().verify_subscription(signed(claims), user="ada", channel="room")
+    assert token == ("ada", "room", None, b"[1]", {"join_leave": False})
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class Realtime(Declaring):
         """Disconnect all clients, which connect again elsewhere, and close the broker.
 
         Commands, hooks, presence and the broker have `timeouts.close` seconds to bring to its end what they are at;
-        then they are cancelled. Calls of procedures are cancelled at once, as nobody is there to hear the answer.
+        then they are cancelled. Calls of procedures are cancelled at once, as no client is there to hear the answer.
         """
         await self._running.close()
 

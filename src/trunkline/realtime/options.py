@@ -40,7 +40,7 @@ class Limits:
     history: int = 300
     queue: int = 1 << 20
     calls: int = 16
-    rate: Rate | None = Rate(100, 1000)  # noqa: RUF009  # a tuple, which nobody can change
+    rate: Rate | None = Rate(100, 1000)  # noqa: RUF009  # a tuple, which can't change
 
     def check(self) -> None:
         """Check that they make sense; `Realtime` does it.

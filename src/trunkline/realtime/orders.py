@@ -46,16 +46,16 @@ class Orders:
         Raises:
             BrokerError: if the store or the broker failed; the other clients have what the order says nevertheless.
         """
-        found = self._find(order)
+        clients = self._find(order)
         if isinstance(order, control.Send):
-            return Answer(self._send(found, order))
+            return Answer(self._send(clients, order))
         failed: list[Exception] = []
-        for client in found:
+        for client in clients:
             try:
                 await self._acts[type(order)](client, order)
             except Exception as error:
                 failed.append(error)
-        return _answer(len(found), failed)
+        return _answer(len(clients), failed)
 
     def _find(self, order: control.Order) -> list[Client]:
         if order.user is None and order.client is None:

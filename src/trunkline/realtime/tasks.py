@@ -44,11 +44,11 @@ class Tasks:
         deadline = None if limit is None else asyncio.get_running_loop().time() + limit
         while tasks := self._others():
             left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
-            _, late = await asyncio.wait(tasks, timeout=left)
-            if late:
+            _, pending = await asyncio.wait(tasks, timeout=left)
+            if pending:
                 self.cancel()
-                await asyncio.wait(late, timeout=STUBBORN)
-                return len(late)
+                await asyncio.wait(pending, timeout=STUBBORN)
+                return len(pending)
         return 0
 
     def forget(self) -> None:

@@ -4,7 +4,7 @@ Your application, which knows its users, signs a token and hands it to its page;
 we check the signature. Needs PyJWT: `pip install 'trunkline[realtime]'`.
 
 A key belongs to one algorithm, and a token is only ever checked with keys of the algorithm that it names (RFC 8725
-section 3.1). So nobody can have a public key taken for a shared secret, and "none" is no algorithm.
+section 3.1). So an attacker can't have a public key taken for a shared secret, and "none" is no algorithm.
 """
 
 from __future__ import annotations

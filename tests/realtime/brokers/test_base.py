@@ -114,26 +114,26 @@ class Play:
     async def read(self, channel: str, which: int, limit: int | None, reverse: bool) -> None:
         model, positions = self.models[channel], self.positions[channel]
         since = None if which == 0 else positions[which % len(positions)]
-        found = await self.broker.history(channel, since=since, limit=limit, reverse=reverse)
+        history = await self.broker.history(channel, since=since, limit=limit, reverse=reverse)
         offsets = [
             offset
             for offset in model.kept(self.clock.now)
             if since is None or (offset < since.offset if reverse else offset > since.offset)
         ]
-        if since is not None and since.epoch != found.position.epoch:
+        if since is not None and since.epoch != history.position.epoch:
             assert not self.durable
-            assert (found.publications, found.complete) == ([], False)
+            assert (history.publications, history.complete) == ([], False)
             return
         wanted = (offsets[::-1] if reverse else offsets)[:limit]
-        assert [(each.offset, each.data) for each in found.publications] == [
+        assert [(each.offset, each.data) for each in history.publications] == [
             (offset, model.publications[offset][0]) for offset in wanted
         ]
-        assert found.position.offset == model.top or self.rested
+        assert history.position.offset == model.top or self.rested
         if since is not None and not reverse:
             nothing_missing = all(offset > model.base for offset in model.publications if offset > since.offset)
-            assert found.complete is nothing_missing or (self.rested and not found.complete)
+            assert history.complete is nothing_missing or (self.rested and not history.complete)
         else:
-            assert found.complete
+            assert history.complete
 
     async def advance(self, seconds: float) -> None:
         await self.clock.advance(seconds)

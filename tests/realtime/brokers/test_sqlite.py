@@ -135,7 +135,7 @@ def test_normal_keeps_the_epoch_if_it_was_closed(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-# What can be wrong with files
+# Faults of files
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ asyncio.run(SQLiteBroker(sys.argv[1], patience=0.05).start(Events()))
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 @pytest.mark.parametrize(("file", "directory"), [(0o444, 0o555), (0o000, 0o755), (0o444, 0o777)])
 def test_no_permission(file: int, directory: int) -> None:
-    with tempfile.TemporaryDirectory() as name:  # not tmp_path, into which nobody else may look
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, into which no other user may look
         path = Path(name) / "store.db"
 
         async def main() -> None:
@@ -414,13 +414,13 @@ def test_long_histories_are_read_from_memory_and_disk(tmp_path: Path) -> None:
     """The same answers, wherever they come from: at hand, from the disk, and after a restart."""
 
     async def answers(broker: SQLiteBroker, epoch: str, top: int):
-        found = []
+        results = []
         for offset in [None, 0, 1, top - RING - 1, top - RING, top - RING + 1, top - 1, top, top + 1]:
             since = None if offset is None else StreamPosition(offset, epoch)
             for limit in (None, 0, 1, 5, RING, RING + 1):
                 for reverse in (False, True):
-                    found.append(await broker.history("room", since=since, limit=limit, reverse=reverse))
-        return found
+                    results.append(await broker.history("room", since=since, limit=limit, reverse=reverse))
+        return results
 
     async def main() -> None:
         data, size = [b"%d" % number for number in range(RING * 3)], RING * 2

@@ -49,7 +49,7 @@ def test_messages_outside_of_channels() -> None:
         node.functions.message = Hook(message)
         talker = await node.connected()
         assert await talker.say(id=0, send={"data": 5}) == []
-        assert await talker.say(id=0, send={"data": "x"}) == []  # there is nobody to tell
+        assert await talker.say(id=0, send={"data": "x"}) == []  # there is no reply to such a command
         assert heard == [5]
         node.functions.message = None
         await talker.say(id=0, send={"data": 5})

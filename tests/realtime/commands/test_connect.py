@@ -40,7 +40,7 @@ class Hooks:
 
 
 def token(node: Node, **claims: Any) -> str:
-    """A token that says much of a client, and opens a channel that is for nobody else."""
+    """A token that says much of a client, and opens a channel that is for this client alone."""
     tokens = Tokens(Key("HS256", "secret" * 8), clock=node.clock)
     node.auth.tokens = tokens
     claims = {"channels": ["staff"], "info": {"name": "Ada"}, "meta": {"role": "admin"}} | claims

@@ -57,13 +57,13 @@ def test_clocks_may_differ_by_the_leeway(codec: str) -> None:
     async def play(node: Node) -> None:
         node.channel("secret", subscribe="token")
         tokens = tokens_of(node, leeway=30)
-        late, future = {"exp": 990}, {"iat": 1100, "nbf": 1020, "exp": 2000}
+        expired, future = {"exp": 990}, {"iat": 1100, "nbf": 1020, "exp": 2000}
         talker = node.talker(codec)
-        result = await talker.connect(token=tokens.connection("ada", **late))
+        result = await talker.connect(token=tokens.connection("ada", **expired))
         assert (result["expires"], result["ttl"]) == (True, 20)
-        [reply] = await talker.say(refresh={"token": tokens.connection("ada", **late)})
+        [reply] = await talker.say(refresh={"token": tokens.connection("ada", **expired)})
         assert (reply["refresh"]["expires"], reply["refresh"]["ttl"]) == (True, 20)
-        result = await talker.subscribe("secret", token=tokens.subscription("ada", "secret", **late))
+        result = await talker.subscribe("secret", token=tokens.subscription("ada", "secret", **expired))
         assert (result["expires"], result["ttl"]) == (True, 20)
         refresh = {"channel": "secret", "token": tokens.subscription("ada", "secret", **future)}
         assert await talker.say(sub_refresh=refresh) == [{"id": 7, "sub_refresh": {"expires": True, "ttl": 1030}}]

@@ -19,9 +19,9 @@ def test_a_reply_comes_before_all_pushes_of_its_channel() -> None:
 
         class SlowBroker(MemoryBroker):
             async def history(self, *args: Any, **kwargs: Any) -> History:
-                found = await super().history(*args, **kwargs)
+                history = await super().history(*args, **kwargs)
                 await gate.wait()
-                return found
+                return history
 
         node.use(broker=SlowBroker())
         await node.broker.start(node.hub)
@@ -54,8 +54,8 @@ def test_what_was_missed_comes_with_the_reply() -> None:
         assert (result["recovered"], result["was_recovering"], result["offset"]) == (True, True, 1)
         await publish(node, "a", "4")
         assert texts(again.connection.take()) == ["4"]
-        late = await node.connected()
-        result = await late.subscribe("a", recover=True, offset=0, epoch=first["epoch"])
+        newcomer = await node.connected()
+        result = await newcomer.subscribe("a", recover=True, offset=0, epoch=first["epoch"])
         assert "recovered" not in result
         assert "publications" not in result
         assert (result["offset"], result["was_recovering"]) == (4, True)

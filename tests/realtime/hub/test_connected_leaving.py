@@ -194,9 +194,9 @@ def test_what_a_client_said_before_it_left_is_carried_out(engine: str) -> None:
             assert await house.present() == await house.present("publish") == 0
             house.gate.set()
             await settled(lambda: len(house.published) == 5)
-            found = (await house.rt.history("publish")).publications
-            assert [json.loads(each.data) for each in found] == house.published == list(range(5))
-            assert {each.info.client for each in found if each.info is not None} == {house.clients[0].id}
+            publications = (await house.rt.history("publish")).publications
+            assert [json.loads(each.data) for each in publications] == house.published == list(range(5))
+            assert {each.info.client for each in publications if each.info is not None} == {house.clients[0].id}
             await house.served.wait()
             assert not house.rt.stats().channels
 

@@ -128,21 +128,21 @@ def test_only_the_newest_of_a_key_waits() -> None:
 def test_what_waits_or_was_dropped_is_not_counted_as_delivered(slow: str) -> None:
     async def play(node: Node) -> None:
         node.channel("a", slow=slow, history=100)
-        fast, late = await node.connected("a"), await node.connected("a")
+        fast, laggard = await node.connected("a"), await node.connected("a")
         room = room_of(node, "a")
-        late.connection.room = 150
+        laggard.connection.room = 150
         node.hub.on_publications("a", published(1, 3))
-        sent = len(heard(fast)) + len(heard(late))
+        sent = len(heard(fast)) + len(heard(laggard))
         node.hub.on_publications("a", published(4, 9))
-        waiting = 12 + 6 - (len(heard(fast)) + len(heard(late)) + sent) - room.dropped
+        waiting = 12 + 6 - (len(heard(fast)) + len(heard(laggard)) + sent) - room.dropped
         assert waiting > 0
         assert room.delivered == 18 - room.dropped - waiting
-        late.connection.make_room()
+        laggard.connection.make_room()
         assert room.delivered == 18 - room.dropped
-        assert len(heard(late)) == waiting
-        late.connection.room = 0
+        assert len(heard(laggard)) == waiting
+        laggard.connection.room = 0
         node.hub.on_publications("a", published(10, 10))
-        late.client.closed()
+        laggard.client.closed()
         assert room.delivered == 18 - room.dropped + 1
 
     scene(play, queue=1000)

@@ -19,11 +19,11 @@ def test_who_wants_nothing_of_the_past_begins_at_the_top() -> None:
 
 
 def test_what_was_missed_comes_from_the_history_and_from_what_was_delivered_meanwhile() -> None:
-    found = recover(StreamPosition(2, "e"), history(3, 4, top=4), publications(4, 5, 6), 300)
-    assert [each.offset for each in found.publications] == [3, 4, 5, 6]
-    assert found.recovered
-    assert found.position == (2, "e")  # the client advances through the publications
-    assert found.top == 6
+    recovery = recover(StreamPosition(2, "e"), history(3, 4, top=4), publications(4, 5, 6), 300)
+    assert [each.offset for each in recovery.publications] == [3, 4, 5, 6]
+    assert recovery.recovered
+    assert recovery.position == (2, "e")  # the client advances through the publications
+    assert recovery.top == 6
 
 
 def test_nothing_missed() -> None:
@@ -31,8 +31,8 @@ def test_nothing_missed() -> None:
 
 
 def test_what_isnt_complete_isnt_recovered_and_begins_at_the_top() -> None:
-    found = recover(StreamPosition(2, "e"), history(8, 9, top=9, complete=False), publications(10), 300)
-    assert found == ([], (9, "e"), False, 9)
+    recovery = recover(StreamPosition(2, "e"), history(8, 9, top=9, complete=False), publications(10), 300)
+    assert recovery == ([], (9, "e"), False, 9)
 
 
 def test_too_much_isnt_recovered() -> None:
@@ -42,8 +42,8 @@ def test_too_much_isnt_recovered() -> None:
 
 
 def test_publications_without_history_are_no_part_of_it() -> None:
-    found = recover(StreamPosition(1, "e"), history(2, top=2), publications(0, 3, 0), 300)
-    assert [each.offset for each in found.publications] == [2, 3]
+    recovery = recover(StreamPosition(1, "e"), history(2, top=2), publications(0, 3, 0), 300)
+    assert [each.offset for each in recovery.publications] == [2, 3]
 
 
 def test_the_newest_is_enough_where_only_that_matters() -> None:
@@ -82,16 +82,16 @@ def test_all_is_there_once_and_in_order_or_it_isnt_recovered(
     oldest = min(oldest, read_at)
     since = min(since, read_at)
     kept = range(max(since, oldest) + 1, read_at + 1)
-    found = recover(
+    recovery = recover(
         StreamPosition(since, "e"),
         history(*kept[: limit + 1], top=read_at, complete=since >= oldest),
         publications(*range(max(read_at - overlap, 0) + 1, now + 1)),
         limit,
     )
-    if found.recovered:
-        assert [each.offset for each in found.publications] == list(range(since + 1, now + 1))
-        assert found.top == now
+    if recovery.recovered:
+        assert [each.offset for each in recovery.publications] == list(range(since + 1, now + 1))
+        assert recovery.top == now
     else:
-        assert not found.publications
+        assert not recovery.publications
         assert since < oldest or now - since > limit
-        assert found.top == read_at
+        assert recovery.top == read_at

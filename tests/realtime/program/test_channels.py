@@ -71,9 +71,9 @@ def test_the_pattern_that_says_most_counts(patterns: list[str], name: str, count
         channels = Channels()
         for pattern in order:
             channels.declare(pattern, ChannelOptions())
-        found = channels.find(name)
-        assert found is not None
-        assert found[0].pattern.text == counts
+        match = channels.find(name)
+        assert match is not None
+        assert match[0].pattern.text == counts
 
 
 @pytest.mark.parametrize(("known", "again"), [("news", "news"), ("chat:{room}", "chat:{name}"), ("{a}.{b}", "{x}.{y}")])

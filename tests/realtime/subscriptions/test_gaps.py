@@ -1,4 +1,4 @@
-"""After a gap, those who may have lost something recover, one after the other, and nobody else hears of it."""
+"""After a gap, clients that may have lost something recover, one after the other, and no others hear of it."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ class House:
         return talker
 
     async def full(self, codec: str = "json") -> None:
-        """Everybody is there, and nothing more is on its way."""
+        """All members are there, and nothing more is on its way."""
         for _ in range(MEMBERS):
             await self.enter(codec=codec)
         self.listen()
@@ -110,7 +110,7 @@ class House:
         self.node.hub.on_gap("room:a")
 
     async def recover(self) -> None:
-        """Let everybody recover."""
+        """Let all members recover."""
         while any(talker.client.subscriptions["room:a"].lost for talker in self.members):
             for talker in self.listen():
                 await self.come_back(talker)

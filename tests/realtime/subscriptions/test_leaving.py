@@ -1,4 +1,4 @@
-"""When a subscription is over, everyone is told who must be told, whatever fails or takes its time on the way."""
+"""When a subscription is over, members, hooks and the broker hear of it, although calls fail or are slow."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -87,8 +87,8 @@ def test_binary_channels_are_not_for_json() -> None:
         assert talker.connection.closed is None
         assert not node.hub.rooms
         other = await node.connected(codec="protobuf")
-        found = await other.subscribe("raw:b")
-        assert found["recoverable"]
+        result = await other.subscribe("raw:b")
+        assert result["recoverable"]
 
     scene(play)
 
@@ -126,7 +126,7 @@ def test_what_is_no_json_in_the_history_of_another_channel(codec: str) -> None:
     scene(play)
 
 
-# What is known of a member
+# Facts about a member
 
 
 @pytest.mark.parametrize("where", ["conn_info", "chan_info"])
@@ -187,7 +187,7 @@ def test_a_time_in_milliseconds_is_told_as_far_as_it_goes(codec: str) -> None:
     async def play(node: Node) -> None:
         node.channel("secret", subscribe="token")
         tokens = tokens_of(node)
-        late = int((node.clock.now + 600) * 1000)
+        deadline = int((node.clock.now + 600) * 1000)
         talker = node.talker(codec)
         result = await talker.connect(token=tokens.connection("ada", exp=2**45))
         assert (result["expires"], result["ttl"]) == (True, 2**32 - 1)
@@ -195,9 +195,9 @@ def test_a_time_in_milliseconds_is_told_as_far_as_it_goes(codec: str) -> None:
         assert result["ttl"] == 2**32 - 1
         [reply] = await talker.say(refresh={"token": tokens.connection("ada", exp=2**45)})
         assert reply["refresh"]["ttl"] == 2**32 - 1
-        refresh = {"channel": "secret", "token": tokens.subscription("ada", "secret", exp=late)}
+        refresh = {"channel": "secret", "token": tokens.subscription("ada", "secret", exp=deadline)}
         [reply] = await talker.say(sub_refresh=refresh)
-        assert reply["sub_refresh"]["ttl"] == late - node.clock.now
+        assert reply["sub_refresh"]["ttl"] == deadline - node.clock.now
 
     scene(play)
 

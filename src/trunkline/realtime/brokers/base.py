@@ -55,7 +55,7 @@ class History(NamedTuple):
 class BrokerEvents(Protocol):
     """The events that a broker tells its node, in the event loop, one at a time.
 
-    These methods return soon, and don't raise: there is nobody to tell.
+    These methods return soon, and don't raise: no caller could handle it.
     """
 
     def on_publications(self, channel: str, publications: Sequence[Publication]) -> None:
@@ -175,7 +175,7 @@ class Broker(ABC):
     ) -> History:
         """Read the publications that were kept.
 
-        A channel nobody published in has a position, too: who remembers it misses nothing of what follows.
+        A channel without publications has a position, too: a client that knows it misses nothing that follows.
 
         Args:
             channel: name of the channel.
@@ -190,7 +190,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def remove_history(self, channel: str) -> None:
-        """Forget the channel's publications, not its position: who has seen all of them can still recover.
+        """Forget the channel's publications, not its position: a client that has seen all of them can still recover.
 
         Raises:
             BrokerError: if it can't be done.

@@ -1,4 +1,4 @@
-"""What the brokers for a single node have in common: they deliver by a function call."""
+"""The common part of the brokers for a single node: they deliver by a function call."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Stream:
 
 
 class LocalBroker(Broker):
-    """Delivers within this process; who derives from it keeps the history."""
+    """Delivers within this process; a subclass keeps the history."""
 
     def __init__(self) -> None:
         self._events: BrokerEvents | None = None

@@ -245,7 +245,7 @@ class Writer:
     Args:
         open: opens the store; called in the thread.
         now: milliseconds since 1970.
-        finished: called in the event loop when jobs are done, before anybody who waits for them goes on.
+        finished: called in the event loop when jobs are done, before the tasks that wait for them go on.
     """
 
     def __init__(self, open: Callable[[], SQLiteStore], now: Callable[[], int], finished: Callable[[], None]) -> None:
@@ -309,7 +309,7 @@ class Writer:
 
     def _run(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[str], ended: asyncio.Future[None]) -> None:
         def tell(callback: Callable[..., object], *args: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody listens
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and no task listens
                 loop.call_soon_threadsafe(callback, *args)
 
         try:

@@ -1,7 +1,7 @@
 """The tables behind `sqlite:///`, for one thread; no asyncio here.
 
 Offsets are given out inside the transaction that stores them, so that one that is rolled back was never given out. Rows
-are collected and written many at a time: each statement releases the interpreter lock, and to get it back can take long
+are collected and written many at a time. Each statement releases the interpreter lock, and to get it back can take long
 in a busy process.
 """
 
@@ -57,7 +57,7 @@ CREATE INDEX ids_time ON ids (time);
 
 ROWS: Final = 100  # in one statement; SQLite takes 999 parameters at least
 CACHED: Final = 10_000  # channels whose rows are held in memory
-TIDY: Final = 60_000  # milliseconds between two looks for what nobody needs
+TIDY: Final = 60_000  # milliseconds between two looks for rows that are no longer needed
 FORGOTTEN: Final = 50  # channels at each look, so that it doesn't take long
 
 # What SQLite's result codes (https://sqlite.org/rescode.html) mean to who runs the server.
@@ -79,7 +79,7 @@ _decode_extra = msgspec.msgpack.Decoder(_Extra).decode
 
 
 class Appended(NamedTuple):
-    """What became of a publication: its offset, and whether it is new, or was published under its id before."""
+    """The outcome of a publication: its offset, and whether it is new, or was published under its id before."""
 
     offset: int
     new: bool
@@ -121,8 +121,8 @@ class _Channel:
 class SQLiteStore:
     """History in a file, which this process has to itself.
 
-    Call `begin`, `recall`, any of the methods about channels, and `commit`; whatever any of them raises, call
-    `rollback`.
+    Call `begin`, `recall`, any of the methods about channels, and `commit`; after any exception,
+    call `rollback`.
 
     Args:
         path: of the file, which is made if there is none.
@@ -133,7 +133,7 @@ class SQLiteStore:
 
     Attributes:
         epoch: of all channels.
-        floor: offset at which channels begin that nobody published in.
+        floor: offset at which channels without publications begin.
     """
 
     def __init__(self, path: str | Path, *, synchronous: Synchronous, idle: float, patience: float) -> None:
@@ -248,7 +248,7 @@ class SQLiteStore:
             raise describe(self.path, error) from error
 
     def _open(self) -> None:
-        # Before anything is read: then there is no shared memory, and nobody else gets in (sqlite.org/wal.html).
+        # Before anything is read: then there is no shared memory, and no other process gets in (sqlite.org/wal.html).
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         [[application]] = self._db.execute("PRAGMA application_id")
         [[version]] = self._db.execute("PRAGMA user_version")

@@ -48,11 +48,11 @@ class Reading:
         since = None if asked is None else await self.subscriptions.position(name, asked.offset, asked.epoch)
         most = self.subscriptions.limits.history
         limit = most if request.limit < 0 else min(request.limit, most)
-        found = await self.broker.history(name, since=since, limit=limit, reverse=request.reverse)
-        position = found.position
+        history = await self.broker.history(name, since=since, limit=limit, reverse=request.reverse)
+        position = history.position
         if since is not None and since.epoch != position.epoch:
             raise Refused(codes.UNRECOVERABLE_POSITION)
-        publications = as_told(client.codec, found.publications)
+        publications = as_told(client.codec, history.publications)
         client.reply(id, history=HistoryResult(publications, position.epoch, position.offset))
 
     async def members(self, client: Client, id: int, request: PresenceRequest) -> None:

@@ -85,8 +85,8 @@ class Hub:
         """The clients of a user, or the one with an id, or the one if it is the user's."""
         if client is None:
             return list(self.by_user.get(user or "", ()))
-        found = self.clients.get(client)
-        return [] if found is None or (user is not None and found.user != user) else [found]
+        match = self.clients.get(client)
+        return [] if match is None or (user is not None and match.user != user) else [match]
 
     def stats(self) -> Stats:
         """The numbers of the node. May be called by any thread."""
@@ -157,9 +157,9 @@ class Hub:
             for some in _frames(room, codec, publications):
                 message = self._say(room, codec, some, audience)
                 if message is not None:
-                    late = [client for client, send in audience.items() if not send(message)]
-                    room.sent((len(audience) - len(late)) * len(some))
-                    for client in late:
+                    behind = [client for client, send in audience.items() if not send(message)]
+                    room.sent((len(audience) - len(behind)) * len(some))
+                    for client in behind:
                         self._queue(room, client, some, message)
         for client in started:
             if client in room.starting:  # it may have been too late, and is gone

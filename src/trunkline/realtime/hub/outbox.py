@@ -37,7 +37,7 @@ class Outbox:
         self.size = 0
         self.answers = 0
         self._number = 0
-        # Messages; the channel that may drop them, "" if none may, None for an answer; what to call when they left.
+        # Messages; the channel that may drop them, "" if none may, None for an answer; a function for when they left.
         self._entries: OrderedDict[object, tuple[PreparedMessage, str | None, Sent]] = OrderedDict()
         self._droppable: dict[str, OrderedDict[object, None]] = {}  # by channel, names of entries, oldest first
 

@@ -90,10 +90,10 @@ class _Members:
             del self.users[info.user]
 
     def expire(self, now: float) -> None:
-        late = []
+        expired = []
         for client, deadline in self.deadlines.items():
             if deadline > now:
                 break
-            late.append(client)
-        for client in late:
+            expired.append(client)
+        for client in expired:
             self.remove(client)

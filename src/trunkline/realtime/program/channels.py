@@ -52,8 +52,8 @@ class Pattern:
 
     def match(self, channel: str) -> dict[str, str] | None:
         """The values of the parameters in the name of a channel, None if it isn't of this form."""
-        found = self._regex.fullmatch(channel)
-        return None if found is None else found.groupdict()
+        match = self._regex.fullmatch(channel)
+        return None if match is None else match.groupdict()
 
     def format(self, **parameters: object) -> str:
         """The name of the channel with these parameters.
@@ -197,9 +197,9 @@ class Channels:
             ValueError: if it is text that can't be sent.
         """
         name = as_text("channel", channel)
-        found = self.find(name)
-        if found is not None:
-            return found[0], name
+        declared = self.find(name)
+        if declared is not None:
+            return declared[0], name
         if len(name) > LONGEST_NAME:
             raise LookupError(too_long(name))
         raise LookupError(f"no channel is declared whose pattern matches {name!r}: declare one with channel()")
@@ -210,9 +210,9 @@ class Channels:
         Raises:
             Refused: if there is none.
         """
-        found = self.find(name)
-        if found is not None:
-            return found
+        declared = self.find(name)
+        if declared is not None:
+            return declared
         raise Refused(BAD_REQUEST, too_long(name)) if len(name) > LONGEST_NAME else Refused(UNKNOWN_CHANNEL)
 
 

@@ -89,7 +89,7 @@ def only_one(what: str, declared: object) -> None:
     """Check that a function isn't declared yet.
 
     Raises:
-        ValueError: if it is. The later one would take the place of the earlier, and nobody would notice.
+        ValueError: if it is. The later one would take the place of the earlier, without a word.
     """
     if declared is not None:
         known = name_of(declared.function if isinstance(declared, Hook) else declared)

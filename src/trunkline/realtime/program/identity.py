@@ -32,7 +32,7 @@ class Identity:
         self.forget()
 
     def forget(self) -> None:
-        """Be nobody, as at first."""
+        """Be anonymous, as at first."""
         self._user = ""
         self._info: Any = None
         self._channels: list[str] = []
@@ -62,8 +62,9 @@ class Identity:
 
     @property
     def info(self) -> Any:
-        """What others may know of the client: any object, sent as JSON in presence, joins and publications. Set it in a
-        connect hook.
+        """The part of the client that others may know: any object, sent as JSON in presence, joins and publications.
+
+        Set it in a connect hook.
 
         Raises:
             TypeError: if it is set to something that can't be JSON.

@@ -33,7 +33,7 @@ __all__ = ["Gone", "Subscriptions", "Unsubscribed", "tell_end"]
 logger = logging.getLogger("trunkline.realtime")
 
 
-class Gone(Exception):  # noqa: N818  # nobody's error
+class Gone(Exception):  # noqa: N818  # not an error of the caller
     """The client, or its subscription, ended while a command waited."""
 
 
@@ -170,15 +170,15 @@ class Subscriptions:
         """Take a place for a subscription."""
         if client.over:
             raise Gone
-        found = self.channels.get(name)
-        if found[0].options.binary and not client.codec.binary:
+        channel = self.channels.get(name)
+        if channel[0].options.binary and not client.codec.binary:
             raise Refused(codes.NOT_AVAILABLE, "only clients that speak Protobuf can subscribe to this channel")
         before = client.standing.get(name)
         if before is not None and not before.resuming:
             raise Refused(codes.ALREADY_SUBSCRIBED)
         if before is None and len(client.standing) >= self.limits.channels:
             raise Refused(codes.LIMIT_EXCEEDED)
-        subscription = client.standing[name] = Subscription(name, *found, server_side=server_side)
+        subscription = client.standing[name] = Subscription(name, *channel, server_side=server_side)
         if before is not None:
             subscription.resume(before)
         return subscription
@@ -200,20 +200,20 @@ class Subscriptions:
             self.check(client, subscription)
         if not options.recoverable:
             return SubscribeResult(was_recovering=request.recover)
-        found = await self._recover(subscription, request)
+        recovery = await self._recover(subscription, request)
         self.check(client, subscription)
         if subscription.lost and client.codec.events:
             raise Disconnected(codes.INSUFFICIENT_STATE)
-        if request.recover and not found.recovered and request.flag & messages.REJECT_UNRECOVERED:
+        if request.recover and not recovery.recovered and request.flag & messages.REJECT_UNRECOVERED:
             raise Refused(codes.UNRECOVERABLE_POSITION)
-        subscription.skip = found.top
+        subscription.skip = recovery.top
         return SubscribeResult(
             recoverable=True,
             positioned=options.recover == "stream",
-            epoch=found.position.epoch,
-            offset=found.position.offset,
-            publications=as_told(client.codec, found.publications),
-            recovered=found.recovered,
+            epoch=recovery.position.epoch,
+            offset=recovery.position.offset,
+            publications=as_told(client.codec, recovery.publications),
+            recovered=recovery.recovered,
             was_recovering=request.recover,
         )
 

@@ -282,7 +282,7 @@ class Message(_Message):
 
 
 class Push(_Message):
-    """Something that nobody asked for, in a channel, or without one for a `message`."""
+    """News that no command asked for, in a channel, or without one for a `message`."""
 
     channel: str = ""
     pub: Publication | None = None

@@ -18,8 +18,10 @@ __all__ = ["PlainCodec"]
 
 
 class PlainCodec(Codec):
-    """Says a publication as its payload alone: a JSON string as the text in it, other JSON as it is, anything else as a
-    binary message. A text message is published as a JSON string.
+    """Says a publication as its payload alone.
+
+    A JSON string becomes the text in it, other JSON stays as it is, and anything else becomes a binary message. A text
+    message is published as a JSON string.
 
     Args:
         to_plain: makes the message, str or bytes, of a publication's payload; None for no message.

@@ -128,8 +128,8 @@ def test_what_is_no_frame(frame: str | bytes) -> None:
 )
 def test_half_an_emoji_is_a_fault_of_its_command_alone(text: str, request_: str, garbled: Garbled) -> None:
     others = '{"id":1,"publish":{"channel":"a","data":"\\ud83d\\ude00"}}', '{"id":3,"ping":{}}'
-    first, found, last = codec.decode("\n".join([others[0], request_ % text, others[1]]))
-    assert found == garbled
+    first, second, last = codec.decode("\n".join([others[0], request_ % text, others[1]]))
+    assert second == garbled
     assert [first, last] == codec.decode("\n".join(others))
 
 

@@ -142,38 +142,38 @@ def test_what_is_no_frame(frame: str | bytes) -> None:
 
 def as_dict(message: msgspec.Struct) -> Any:
     """As `MessageToDict` has it, but for the text of bytes and numbers."""
-    found = {}
+    fields = {}
     for name in message.__struct_fields__:
         value = getattr(message, name)
         if isinstance(value, msgspec.Struct):
-            found[name] = as_dict(value)
+            fields[name] = as_dict(value)
         elif isinstance(value, dict) and value:
-            found[name] = {
+            fields[name] = {
                 key: as_dict(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()
             }
         elif isinstance(value, msgspec.Raw):
-            found[name] = bytes(value)
+            fields[name] = bytes(value)
         elif value and value is not msgspec.UNSET:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def of_official(message: Any, struct: type[msgspec.Struct]) -> Any:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.name not in FIELDS[struct]:
             continue
         inner = next((each for each in FIELDS if field.message_type and each.__name__ == field.message_type.name), None)
         if field.message_type and field.message_type.GetOptions().map_entry:
             is_message = field.name == "subs"
-            found[field.name] = {
+            fields[field.name] = {
                 key: of_official(item, m.SubscribeRequest) if is_message else item for key, item in value.items()
             }
         elif field.message_type:
-            found[field.name] = of_official(value, inner or m.Ping)
+            fields[field.name] = of_official(value, inner or m.Ping)
         else:
-            found[field.name] = value
-    return found
+            fields[field.name] = value
+    return fields
 
 
 wire = st.binary(max_size=6)
@@ -203,7 +203,7 @@ def test_what_is_read_is_what_the_library_reads(data: bytes) -> None:
     try:
         [command] = codec.decode(delimited(data))
     except InvalidFrame:
-        # Stricter than the library only with offsets of 64 bits and with groups, which nobody sends.
+        # Stricter than the library only with offsets of 64 bits and with groups, which no client sends.
         return
     if expected is not None and len({field.number for field, _ in expected.ListFields()} - {1}) <= 1:
         if len(command.connect.subs if command.connect else ()) > len(expected.connect.subs):

@@ -76,10 +76,10 @@ def _decode_line(line: str) -> Command | Garbled:
     try:
         return _commands.decode(_without_nulls(line, Command))
     except msgspec.DecodeError:
-        found = _read_with_halves(line)
-        if found is None:
+        fields = _read_with_halves(line)
+        if fields is None:
             raise
-        return msgspec.convert(found, Garbled)
+        return msgspec.convert(fields, Garbled)
 
 
 def _without_nulls(message: str | msgspec.Raw, kind: Any) -> bytes:
@@ -102,7 +102,7 @@ def _without_nulls(message: str | msgspec.Raw, kind: Any) -> bytes:
 
 @functools.cache
 def _kinds(kind: Any) -> dict[str | None, Any]:
-    """What may be in the fields of a message: other messages, `Data`, or something simple (None).
+    """Types that the fields of a message may have: other messages, `Data`, or something simple (None).
 
     By None it is what may be in any field.
     """

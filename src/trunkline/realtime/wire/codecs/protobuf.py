@@ -253,12 +253,12 @@ def _reader(field: Field) -> Callable[[Any], Any]:
 
 
 def _read_entry(data: bytes, read_value: Callable[[Any], Any], empty: Any) -> tuple[str, Any]:
-    found: dict[int, Any] = {}
+    fields: dict[int, Any] = {}
     position = 0
     while position < len(data):
         tag, position = _read_varint(data, position)
-        found[tag], position = _read_value(data, position, tag & 7)
-    return _read_text(found.get(0x0A, b"")), read_value(found.get(0x12, empty))
+        fields[tag], position = _read_value(data, position, tag & 7)
+    return _read_text(fields.get(0x0A, b"")), read_value(fields.get(0x12, empty))
 
 
 def _read_text(data: bytes) -> str:
