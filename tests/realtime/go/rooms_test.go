@@ -1,4 +1,4 @@
-// What the official client library for Go makes of our server: tests/support/realtime.py, whose address is in $URL.
+// The official client library for Go with our server: tests/support/realtime.py, whose address is in $URL.
 
 package rooms
 

@@ -1,4 +1,4 @@
-// What the official client library for Java makes of our server, tests/support/realtime.py. Usage: Rooms URL
+// The official client library for Java with our server, tests/support/realtime.py. Usage: Rooms URL
 // Prints a line for each scenario: "ok NAME", or "FAULT NAME: what is wrong".
 
 import io.github.centrifugal.centrifuge.*;

@@ -21,7 +21,7 @@ class ScriptedSocket {
   close() {
     this.closed = true;
   }
-  // What the test makes the server do:
+  // The acts of the server in the test:
   open() {
     this.onopen({});
   }

@@ -9,7 +9,7 @@
 //     client.connect();
 //     await room.publish({ text: "hello" });
 //
-// What breaks is mended: the client reconnects, subscribes again, and fetches what was published meanwhile.
+// The client mends a broken connection: it reconnects, subscribes again, and fetches what was published meanwhile.
 
 /**
  * @typedef {object} ClientOptions
@@ -17,7 +17,7 @@
  * @property {() => string | null | Promise<string | null>} [getToken] Fetches a token: before the first connection
  *   if there is no `token`, and whenever one expires. `null` or "" means: this user may not connect. If it throws, the
  *   client tries again later.
- * @property {unknown} [data] What the connect hook of the server gets.
+ * @property {unknown} [data] Data for the connect hook of the server.
  * @property {number} [timeout] Milliseconds that the server may take to answer. Default 5,000.
  * @property {number} [minDelay] Milliseconds, the longest pause before the first attempt to reconnect. Default 500.
  * @property {number} [maxDelay] Milliseconds, the longest pause before any attempt. Default 20,000.
@@ -29,7 +29,7 @@
  * @typedef {object} SubscriptionOptions
  * @property {string} [token] JWT of the subscription.
  * @property {(channel: string) => string | null | Promise<string | null>} [getToken] As in ClientOptions.
- * @property {unknown} [data] What the subscribe hook of the server gets.
+ * @property {unknown} [data] Data for the subscribe hook of the server.
  * @property {StreamPosition} [since] Begin with what was published after this position.
  * @property {boolean} [recoverable] Ask for recovery, where the channel does not offer it anyway.
  * @property {boolean} [positioned] Ask the server to watch that nothing gets lost on the way.
@@ -68,7 +68,7 @@ export class RealtimeError extends Error {
   }
 }
 
-/** What a client and a subscription have in common: a state that they try to reach, and a token that may expire. */
+/** The common part of a client and a subscription: a state that they try to reach, and a token that may expire. */
 class Stateful extends EventTarget {
   #goal; // "connected" or "subscribed"
   #rest; // "disconnected" or "unsubscribed"
@@ -212,12 +212,12 @@ class Feed {
     Object.assign(this, { target, channel, offset, epoch, recoverable });
   }
 
-  // What to ask for to get everything after the last publication.
+  // The request for everything after the last publication.
   request() {
     return this.recoverable ? { recover: true, offset: this.offset, epoch: this.epoch } : {};
   }
 
-  // Take over the position. The publications that were missed come in `replay`, when everybody knows the state.
+  // Take over the position. The publications that were missed come in `replay`, when all listeners know the state.
   accept({ recoverable = false, offset = 0, epoch = "" }) {
     Object.assign(this, { recoverable, offset, epoch });
   }
@@ -363,12 +363,12 @@ export class Subscription extends Stateful {
 /**
  * A connection that comes back.
  *
- * States, each an event too: "connecting", with `code`, `reason`, and `delay` in milliseconds until the next attempt, 0
- * when it begins; "connected", with `client` and `data`; "disconnected", with `code` and `reason`: there will be no
+ * Each state is an event, too. "connecting" has `code`, `reason`, and `delay` in milliseconds until the next attempt, 0
+ * when it begins. "connected" has `client` and `data`. "disconnected" has `code` and `reason`; the client makes no
  * further attempt until `connect` is called.
  *
- * Further events: "message" (with `data`), "error" (with `error`: what went wrong for now, and belongs to no call); and
- * in channels that the server subscribed us to, with `channel`, the events of a Subscription: "subscribed",
+ * Further events are "message" (with `data`) and "error" (with `error`, a fault that belongs to no call). In channels
+ * that the server subscribed us to, there are the events of a Subscription, with `channel`: "subscribed",
  * "unsubscribed", "publication", "join" and "leave".
  */
 export class Client extends Stateful {
@@ -446,7 +446,7 @@ export class Client extends Stateful {
     this.#socket?.send(JSON.stringify({ send: { data } })); // if it is lost, then like any message that is not answered
   }
 
-  /** Who is in a channel, by connection. @param {string} channel @returns {Promise<Record<string, ClientInfo>>} */
+  /** The members of a channel, by connection. @param {string} channel @returns {Promise<Record<string, ClientInfo>>} */
   async presence(channel) {
     const { presence = {} } = await this.#call("presence", { channel });
     return Object.fromEntries(Object.entries(presence).map(([client, info]) => [client, clientInfo(info)]));
@@ -459,7 +459,7 @@ export class Client extends Stateful {
   }
 
   /**
-   * What was published in a channel.
+   * The publications of a channel.
    * @param {string} channel
    * @param {{ limit?: number, since?: StreamPosition, reverse?: boolean }} [options] `limit` 0, the default, asks for
    *   the position only, and -1 for as much as the server gives.
@@ -471,7 +471,7 @@ export class Client extends Stateful {
     return { publications: (result.publications ?? []).map(publication), offset, epoch };
   }
 
-  // The server answers, or this promise is rejected: nobody waits for ever.
+  // The server answers, or this promise is rejected: no caller waits for ever.
   async #call(method, params) {
     await this.ready();
     return new Promise((resolve, reject) =>
@@ -480,7 +480,7 @@ export class Client extends Stateful {
   }
 
   // Send a command; `done` is called with an error or a result. It is called while the reply is read, so that it knows
-  // of the reply before anybody knows of the pushes that follow.
+  // of the reply before other code knows of the pushes that follow.
   _request(method, params, done) {
     const { clock, timeout } = this._settings;
     const id = ++this.#lastId;
@@ -531,7 +531,7 @@ export class Client extends Stateful {
     this._cancel("silence");
     this.#heard();
     this._refreshLater(result, (done) => this._request("refresh", { token: this._token }, done));
-    this.state = "connected"; // for subscriptions first: whoever hears of it below may subscribe and publish
+    this.state = "connected"; // for subscriptions first: listeners that hear of it below may subscribe and publish
     this.#subscriptions.forEach((subscription) => subscription._start());
     this._move("connected", { client: result.client, data: result.data });
     const subs = result.subs ?? {};
@@ -550,7 +550,7 @@ export class Client extends Stateful {
     }
     this.#heard();
     for (const reply of replies) {
-      if (this.#socket !== socket) return; // whoever heard of the reply before this one has left
+      if (this.#socket !== socket) return; // a listener that heard of the reply before this one has left
       if (reply.id) this.#calls.get(reply.id)?.(reply);
       else if (reply.push) this.#push(reply.push);
       else if (this.#pong) socket.send("{}"); // an empty reply is a ping, and an empty command its answer
@@ -612,7 +612,7 @@ export class Client extends Stateful {
     this.#subscriptions.forEach((subscription) => subscription._lost(1, "connection lost"));
   }
 
-  // Be without a connection. The closing handshake of a dead one would wait for the dead, so nobody waits for that.
+  // Be without a connection. The closing handshake of a dead one would wait for the dead, so the client doesn't wait for that.
   #drop() {
     this._stop();
     const socket = this.#socket;
