@@ -363,9 +363,9 @@ export class Subscription extends Stateful {
 /**
  * A connection that comes back.
  *
- * Each state is an event, too. "connecting" has `code`, `reason`, and `delay` in milliseconds until the next attempt, 0
- * when it begins. "connected" has `client` and `data`. "disconnected" has `code` and `reason`; the client makes no
- * further attempt until `connect` is called.
+ * Each state is an event, too. The event "connecting" has `code`, `reason`, and `delay` in milliseconds until the next
+ * attempt, 0 when it begins. The event "connected" has `client` and `data`. The event "disconnected" has `code` and
+ * `reason`; the client makes no further attempt until `connect` is called.
  *
  * Further events are "message" (with `data`) and "error" (with `error`, a fault that belongs to no call). In channels
  * that the server subscribed us to, there are the events of a Subscription, with `channel`: "subscribed",

@@ -170,9 +170,7 @@ class Stage:
         entries = await self.events.received(channel, len(data))
         equal([each.data for each in entries], list(data), f"deliveries in {channel}")
 
-    async def until(
-        self, read: Callable[[], Awaitable[History]], wanted: tuple[list[bytes], bool], what: str
-    ) -> None:
+    async def until(self, read: Callable[[], Awaitable[History]], wanted: tuple[list[bytes], bool], what: str) -> None:
         """Read the history until it is as wanted.
 
         Raises:
