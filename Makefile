@@ -1,7 +1,7 @@
 # Needs Python 3.11 or later, make and, for the compiled core, a C compiler. No virtual environment has to be active.
 #
 #     make run      start the chat room on http://localhost:8765
-#     make test     run the tests          make lint    check style, types, layers and more
+#     make test     run the tests          make lint    check style, types, layers, English
 #     make docs     build the site         make bench   measure beside other libraries; BENCH="echo --quick" for less
 #     make build    build wheel and sdist  make clean   remove what was made
 #     make lock     bring requirements.lock up to date; every other command installs what it says
@@ -54,6 +54,7 @@ lint: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python tools/check_layers.py
 	$(BIN)/python tools/check_mirror.py
+	$(BIN)/python tools/check_english.py
 
 bench: $(VENV)/.requirements $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(BENCH)

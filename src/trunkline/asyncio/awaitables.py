@@ -2,11 +2,11 @@
 
 A `Waiter` is at once what the caller awaits and what the task of the caller waits for. Awaited, it answers immediately
 if it can. If not, it yields itself to the task, as a future would: `asyncio` treats any object with
-`_asyncio_future_blocking` and the methods below as one. The difference to a future is in `wake_now`: when the event
-loop has just called us and no task is running, the waiting task can be resumed at once, in its own context, instead of
-in the next turn of the loop.
+`_asyncio_future_blocking` and the methods below as one. The difference to a future is in `wake_now`. When the event
+loop has just called us and no task is running, it resumes the waiting task at once, in its own context. A future would
+wait for the next turn of the loop.
 
-To everybody else it is a coroutine. It has the methods of one, so `create_task`, `wait_for`, `TaskGroup` and
+To all other code it is a coroutine. It has the methods of one, so `create_task`, `wait_for`, `TaskGroup` and
 `run_coroutine_threadsafe` take it. Its `__class__` is that of coroutines, for `inspect.iscoroutine`, and a method that
 returns one has the flag that `inspect.iscoroutinefunction` looks for. While a waiter does not wait,
 `_asyncio_future_blocking` is None, which tells asyncio that it isn't a future.
@@ -71,7 +71,7 @@ DONE = done_future()
 
 @cython.cclass
 class CoroutineLike:
-    """What passes for a coroutine that does `__next__` of a subclass.
+    """An object that passes for a coroutine that does `__next__` of a subclass.
 
     It has no `cr_await`: asyncio's call graphs would look for a frame of it.
     """
@@ -123,7 +123,7 @@ class Waiter(CoroutineLike):
     """
 
     if not cython.compiled:
-        # What a compiled instance starts with. asyncio looks for the first one on the class.
+        # Values that a compiled instance starts with. asyncio looks for the first one on the class.
         _asyncio_future_blocking: bool | None = None
         phase = IDLE
         callback: Callable[[Any], object] | None = None
@@ -150,7 +150,7 @@ class Waiter(CoroutineLike):
         self._asyncio_future_blocking = True
         return self
 
-    # For whoever has what is waited for
+    # For the code that has the awaited thing
 
     @cython.ccall
     def wake_now(self) -> None:
@@ -196,7 +196,7 @@ class Waiter(CoroutineLike):
         self.callback = None
         return callback
 
-    # What a coroutine has
+    # Methods of a coroutine
 
     @property
     def cr_suspended(self) -> bool:
@@ -219,7 +219,7 @@ class Waiter(CoroutineLike):
         self.phase = IDLE
         self.release()
 
-    # What a future has, besides `get_loop`
+    # Methods of a future, besides `get_loop`
 
     def done(self) -> bool:
         return self.phase != WAITING

@@ -129,7 +129,7 @@ class ClientOpening:
     def connection_lost(self, error: BaseException | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(no_response(error))
-            self.opened.exception()  # nobody waits for it if connecting was cancelled
+            self.opened.exception()  # no task waits for it if connecting was cancelled
         self.connection.connection_lost(error)
 
     def pause_writing(self) -> None:
@@ -162,8 +162,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
             compresses short ones, too; None none.
         additional_headers: headers to add to the request; `extra_headers` is another name for it.
         user_agent_header: value of the User-Agent header, None for none.
-        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS; True for the one that the
-            environment or the system's settings name; None for no proxy.
+        proxy: address of a proxy, `http://`, `https://`, `socks5h://` or another SOCKS. True takes the one that the
+            environment or the system's settings name, None takes no proxy.
         process_exception: tells, when reconnecting, whether an error may pass; see `process_exception`.
         reconnect_delays: function that makes a generator of the delays between attempts, in seconds.
         open_timeout: seconds for connecting and the opening handshake, as all timeouts None for no limit.
@@ -176,8 +176,8 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
         logger: logger, by default `websockets.client`.
         create_connection: subclass of `ClientConnection` to use.
         engine: "auto", "reactor" or "transports".
-        kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others;
-            with `proxy_` before them, `ssl`, `server_hostname`, `ssl_handshake_timeout` and `ssl_shutdown_timeout` are
+        kwargs: passed on to `loop.create_connection`: `ssl`, `sock`, `host`, `port`, `server_hostname` and others.
+            With `proxy_` before them, `ssl`, `server_hostname`, `ssl_handshake_timeout` and `ssl_shutdown_timeout` are
             for TLS with an `https://` proxy.
 
     Raises:
@@ -241,7 +241,7 @@ class connect(BaseConnect):  # noqa: N801  # used like a function
     # Connecting
 
     async def connect(self) -> ClientConnection:
-        """Connect once, following redirects; what awaiting does."""
+        """Connect once, following redirects, as `await` does."""
         try:
             async with asyncio.timeout(self.options.open_timeout):
                 return await self._connect()

@@ -1,7 +1,7 @@
 """A WebSocket connection on asyncio, once it is open: the same for clients and servers, over any transport.
 
 `Connection` is ordinary Python, never compiled: so its coroutines are what `inspect` takes for coroutines, programs
-can replace its methods, and type checkers read them. What must be fast is in `Link`, below.
+can replace its methods, and type checkers read them. `Link`, below, has the parts that must be fast.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Receiver(Protocol):
-    """What they need of a connection that receives, which knows them."""
+    """The receiving part of a connection, as these coroutines need it."""
 
     session: Session
     clock: Callable[[], float]
@@ -34,7 +34,7 @@ class Receiver(Protocol):
 
 
 class Sender(Receiver, Protocol):
-    """What they need of a connection that sends."""
+    """The sending part of a connection, as these coroutines need it."""
 
     loop: asyncio.AbstractEventLoop
     thread: int

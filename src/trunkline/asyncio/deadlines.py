@@ -1,7 +1,7 @@
 """Timers of all connections on an event loop.
 
 A timer of the loop costs more memory than anything else that an idle connection has. Deadlines are far away and seldom
-met, so those that are close to each other share one: each is put off by at most 1/32 of the time until it is due.
+met, so those that are close to each other share one. Each is put off by at most 1/32 of the time until it is due.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHORTEST = 0.001  # seconds; event loops are no more precise
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """What the connections on a loop go by: seconds, never going back.
+    """The clock of the connections on a loop: seconds, never going back.
 
     A loop that has a time of its own, as that of `trunkline.testing.memory`, has a method `clock`.
     """
@@ -28,7 +28,7 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
 
 
 class HasDeadline(Protocol):
-    """Who can be called when it is time."""
+    """An object that can be called when it is time."""
 
     def on_due(self, due: float) -> None: ...
 

@@ -127,7 +127,7 @@ async def create_connection(factory: Any, *, engine: Engine = "auto", unix: bool
     """`loop.create_connection` or `loop.create_unix_connection`, on the engine chosen; returns the protocol.
 
     Raises:
-        ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments; if `sock` is
+        ValueError: if `engine` is "reactor", and it can't be used here or hasn't one of the arguments. Or if `sock` is
             given together with a place to connect to, or is no stream socket.
     """
     loop = asyncio.get_running_loop()
@@ -189,7 +189,7 @@ def _arguments_given(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_socket(kwargs: dict[str, Any]) -> None:
-    """What asyncio says of its own transports, with names.
+    """The complaints of asyncio about its own transports, with names.
 
     Raises:
         ValueError: if there is a socket that can't be used.
@@ -208,8 +208,9 @@ def engine_info() -> dict[str, Any]:
     """What runs: versions, the event loop, and for every module that can be compiled whether it is.
 
     Returns:
-        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports"), `compiled`, a dict of module
-        names and bools, and `missing`, a dict of those that the build wanted to compile but could not, and why.
+        A dict with `version`, `python`, `platform`, `engine` ("reactor" or "transports"), `compiled` and `missing`.
+        `compiled` is a dict of module names and bools. `missing` has the modules that the build could not compile, and
+        why.
     """
     from trunkline.version import __version__
 

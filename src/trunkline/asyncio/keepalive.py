@@ -1,4 +1,4 @@
-"""What programs on websockets know as the task that sends pings."""
+"""The object that programs on websockets know as the task that sends pings."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ class Keepalive:
         return "keepalive"
 
     def set_name(self, value: object) -> None:
-        """Do nothing: nobody would see the name, as it is in no list of tasks."""
+        """Do nothing: the name would not be seen, as it is in no list of tasks."""

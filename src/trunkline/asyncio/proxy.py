@@ -35,8 +35,8 @@ async def create_connection(
         engine: for SOCKS as always; an HTTP proxy leaves no choice but transports.
         host, port: the server.
         user_agent_header: told to an HTTP proxy.
-        kwargs: `ssl`, `server_hostname` and the like for TLS with the server; the same with `proxy_` before them for
-            TLS with an `https://` proxy; others for the connection to the proxy.
+        kwargs: `ssl`, `server_hostname` and the like for TLS with the server. With `proxy_` before them, they are for
+            TLS with an `https://` proxy. Others are for the connection to the proxy.
 
     Raises:
         OSError: if the proxy can't be reached.
@@ -62,7 +62,7 @@ async def create_connection(
 
 
 class ProxyConnection(asyncio.Protocol):
-    """What is said to an HTTP proxy until it has opened a tunnel.
+    """The dialogue with an HTTP proxy until it has opened a tunnel.
 
     Attributes:
         opened: a future, done when there is a tunnel.

@@ -320,8 +320,8 @@ class ReceivingLink(Life):
         self.session.receive_data(data, self.clock())
         if self.session.attention:
             self.attend()
-        # The task isn't woken here: it would run in the context of the transport, and a task that runs the loop itself,
-        # as with nest_asyncio, would keep the loop from entering that context again.
+        # The task isn't woken here: it would run in the context of the transport. If it runs the loop itself, as with
+        # nest_asyncio, the loop could not enter that context again.
         shared: Shared = self.shared
         shared.put(self)
         shared.ask_for_turn()
@@ -362,7 +362,7 @@ class ReceivingLink(Life):
 
         Here, and nowhere else, frames may wait: as long as there are messages left, so that the answers to them leave
         in one write. A connection earns that by `QUICK_BATCHES` batches in which its task took no more than `QUICK` for
-        a message, and loses it by one that took longer.
+        a message. One batch that took longer loses it.
         """
         shared: Shared = self.shared
         inbox: Inbox = self.session.inbox

@@ -1,1 +1,1 @@
-"""What the ends of a connection know on every driver: options, decisions, attributes. No I/O, no clock."""
+"""The common part of all drivers: options, decisions, attributes. No I/O, no clock."""

@@ -95,7 +95,7 @@ class BaseConnection:
             self.base_logger.debug("= connection is CONNECTING")
         self._id: uuid.UUID | None = None
         self._logger: LoggerLike | None = None
-        # Their heads as bytes until somebody asks: objects are ten times as large, and most are never looked at.
+        # Their heads as bytes until the program asks: objects are ten times as large, and most are never looked at.
         self._request: Request | bytes | None = None
         self._response: Response | bytes | None = None
         self.negotiated_subprotocol: Subprotocol | None = None
@@ -298,7 +298,7 @@ class BaseConnection:
         if session.unlogged is not None:
             self.logger.error("parser failed", exc_info=session.unlogged)
             session.unlogged = None
-        session.trace = None  # it refers to us: without the cycle we are freed when nobody has us any more
+        session.trace = None  # it refers to us: without the cycle we are freed with the last reference of a program
         if self.debug:
             self.logger.debug("= connection is CLOSED")
 

@@ -1,4 +1,4 @@
-"""What connections leave in a log at INFO, on every driver: where they come from, and how they end.
+"""Records of connections at INFO, on every driver: where they come from, and how they end.
 
 Programs look for the texts that websockets has, so a record begins with one of them. Behind it stand the peer and the
 path, without the query, which may hold a token.

@@ -1,4 +1,4 @@
-"""What a server decides, on every driver: how a request is answered, who may log in, how a handler is called."""
+"""Decisions of a server, on every driver: how a request is answered, who may log in, how a handler is called."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SelectSubprotocol = Callable[[Any, "Sequence[Subprotocol]"], "Subprotocol | None
 
 
 class Opening(Protocol):
-    """What a driver makes of an accepted socket: its handshake, and the connection that comes of it.
+    """An accepted socket of a driver: its handshake, and the connection that comes of it.
 
     Most drivers make the connection when something asks for it: a hook of the program, the log, or the 101.
     """
@@ -271,7 +271,7 @@ async def settle(result: Any) -> Any:
 
 
 def run_now(rule: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine returns that has nothing to wait for: threads wait inside of the user's functions.
+    """The result of a coroutine that has nothing to wait for: threads wait inside of the user's functions.
 
     Raises:
         TypeError: if it waits nevertheless, for a coroutine function of the user.
@@ -374,12 +374,12 @@ def _checker(credentials: Any) -> Callable[[str, str], bool]:
 
     def check(username: str, password: str) -> bool:
         # Compare all of both fields with all pairs, so that the time taken tells nothing.
-        found = False
+        equal = False
         for known_username, known_password in known:
             same_username = hmac.compare_digest(_bytes(username), known_username)
             same_password = hmac.compare_digest(_bytes(password), known_password)
-            found |= same_username & same_password
-        return found
+            equal |= same_username & same_password
+        return equal
 
     return check
 

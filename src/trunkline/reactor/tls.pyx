@@ -1,15 +1,15 @@
 """TLS on the reactor: OpenSSL, as the ssl module of Python has it, between the socket and the connection.
 
-A transport owns an `ssl.SSLObject` and its two memory BIOs. What the socket gives goes into one of them, and what OpenSSL makes of
-that is written straight into the memory where messages are parsed; what is sent together goes through OpenSSL and leaves in one
-system call. Between two batches a BIO holds less than a record, so an idle connection costs what OpenSSL
+A transport owns an `ssl.SSLObject` and its two memory BIOs. Received bytes go into one of them, and OpenSSL
+decrypts them straight into the memory where messages are parsed. Messages that are sent together go through OpenSSL together and
+leave in one system call. Between two batches a BIO holds less than a record, so an idle connection costs what OpenSSL
 needs and little more.
 
 `SSLObject.read` and `write` are Python methods around those of an object in C. We call the latter, which saves a microsecond a
 message; for subclasses (`SSLContext.sslobject_class`) we call the methods of the subclass.
 
-The end (RFC 8446 section 6.1): `close()` sends what is waiting and close_notify, then waits until the peer has done the same or
-has closed TCP, for a socket that is closed with bytes unread resets the connection, and what was sent last may be lost. A
+The end (RFC 8446 section 6.1): `close()` sends the waiting bytes and close_notify. Then it waits until the peer has done the
+same or has closed TCP. A socket that is closed with bytes unread resets the connection, and the last messages may be lost. A
 peer that leaves without close_notify has just left: whether messages are missing is known from the closing handshake of
 WebSocket. Renegotiation, which TLS 1.3 no longer has, ends a connection.
 """

@@ -147,7 +147,7 @@ class Connection(ReceivingConnection):
             raise self._write_failed(error) from error
 
     def _write_failed(self, error: OSError) -> Exception:
-        """What the peer said before it went away may tell why: hear all of it."""
+        """Hear all that the peer said before it went away: it may tell why."""
         with self.mutex:
             self.fail_writing(error)
             while not self.lost:

@@ -1,6 +1,6 @@
 """Handlers that share threads: `serve(threads=64)`; install it with `pip install 'trunkline[fibers]'`.
 
-Each handler is a fiber, a greenlet: it has a stack of its own, and the thread that carries it runs it until it waits
+Each handler is a fiber, a greenlet. It has a stack of its own, and the thread that carries it runs it until it waits
 for a connection. Then another one has its turn. A call that blocks the thread otherwise, such as `time.sleep` or a
 lock, holds up all fibers on it.
 """
@@ -198,7 +198,7 @@ class Lock:
                 return False
             wait = Wait(here.fiber_thread)
             self.waiting.append(wait)
-            if self.lock.acquire(blocking=False):  # it was released before anybody could see us waiting
+            if self.lock.acquire(blocking=False):  # it was released before another thread could see us waiting
                 wait.done = True
                 break
             wait.until(None)
@@ -216,7 +216,7 @@ class Lock:
 
 
 class Condition:
-    """`threading.Condition` for fibers, and for other threads, with a plain lock that nobody holds while waiting."""
+    """`threading.Condition` for fibers, and for other threads, with a plain lock that no thread holds while waiting."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.lock = lock

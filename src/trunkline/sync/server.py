@@ -469,7 +469,7 @@ def listen(host: str | None, port: int | None, *, backlog: int | None = None, **
 
 
 def listen_unix(path: PathLike, *, backlog: int | None = None, **kwargs: Any) -> socket.socket:
-    """A listening Unix socket, in the place of one that nobody listens on any more."""
+    """A listening Unix socket, in the place of one on which no server listens any more."""
     queue = BACKLOG if backlog is None else backlog
     return socket.create_server(os.fspath(path), family=socket.AF_UNIX, backlog=queue, **kwargs)
 

@@ -3,8 +3,8 @@
 A thread that wants to wait does so in `wait_for`; everything else returns at once. So one thread may wait for bytes
 while another sends, and the thread that watches idle connections can't be held up by any of them.
 
-TLS stands between two buffers in memory (`ssl.MemoryBIO`), not around a socket: OpenSSL isn't called by two threads at
-a time, and nobody waits inside of it. It also makes TLS in TLS, for a `wss://` server behind an `https://` proxy, a
+TLS stands between two buffers in memory (`ssl.MemoryBIO`), not around a socket. No two threads call OpenSSL at a
+time, and none waits inside of it. It also makes TLS in TLS, for a `wss://` server behind an `https://` proxy, a
 matter of course.
 """
 

@@ -34,7 +34,7 @@ SPARE_TIMERS = 64  # that were cancelled and are kept
 
 
 class Watched(Protocol):
-    """What the watcher looks after: the carrier of a connection.
+    """A thing that the watcher looks after: the carrier of a connection.
 
     Attributes:
         life: the connection, None after its end.
@@ -139,9 +139,9 @@ class Watcher:
             if now >= self.next_round:
                 self._make_round(now)
 
-    def _handle_events(self, found: list[tuple[selectors.SelectorKey, int]]) -> None:
+    def _handle_events(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         # A function of its own: the variables of run() would keep the last connection alive while it sleeps.
-        for key, events in found:
+        for key, events in ready:
             if key.data is None:
                 self.alarm.recv(4096)
             else:
@@ -153,7 +153,7 @@ class Watcher:
             self._guard(carrier, request, *arguments)
 
     def _guard(self, carrier: Watched, method: Callable[..., None], *arguments: Any) -> None:
-        """An error that nobody expected ends its connection, not the thread that all others need."""
+        """An unexpected error ends its connection, not the thread that all others need."""
         try:
             method(*arguments)
         except Exception:

@@ -178,10 +178,10 @@ class Stage:
         """
         try:
             async with asyncio.timeout(PATIENCE):
-                while (found := summary(await read())) != wanted:
+                while (answer := summary(await read())) != wanted:
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            equal(found, wanted, f"{what}, after {PATIENCE} s")
+            equal(answer, wanted, f"{what}, after {PATIENCE} s")
 
 
 class PresenceStage:
