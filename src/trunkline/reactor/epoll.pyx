@@ -3,16 +3,16 @@
 An epoll descriptor can be polled itself. A `Reactor` owns one, registers that one with the loop, and when it becomes readable
 walks all sockets that are ready. So the loop turns once for a batch of sockets, not once for each, and a stock asyncio loop is
 as fast as any other. First it receives and parses what all of them have, then the tasks that wait for it are woken (`Line` of
-endpoint/line.py). Bytes are received into one buffer for all connections and parsed in place; a large payload is received
+endpoint/line.py). It receives bytes into one buffer for all connections and parses them in place. It receives a large payload
 straight into the object that the application gets. A socket that is alone on its loop, as that of most clients is, is
 registered with the loop itself: two epolls, one in the other, take longer to wake up.
 
 Level-triggered, not edge-triggered. Edges would save the `epoll_ctl` calls that follow `pause_reading` and full send buffers, which
-are rare. They would cost one more `recv`, to see EAGAIN, wherever a read fills the buffer, and a list of sockets left unfinished
-for the sake of fairness. With levels, a socket that has more is simply reported again, so each gets one bounded read a batch.
+are rare. They would cost one more `recv`, to see EAGAIN, wherever a read fills the buffer. For fairness, they would also need a list of
+unfinished sockets. With levels, a socket that has more is simply reported again, so each gets one bounded read a batch.
 
-What could go wrong, and where it is taken care of:
-- an event for a descriptor that was closed, and perhaps reused, earlier in the same batch: `Reactor._on_event` compares the serial
+Dangers, and the code that takes care of them:
+- an event for a descriptor that was closed, and perhaps reused, earlier in the same batch. `Reactor._on_event` compares the serial
   number that is part of the event;
 - a hang-up is always reported, also while reading is paused, and would spin: `Transport.on_event` unregisters it until then;
 - a forked child shares the epolls of its parent, also that of the loop: `Reactor.control` and `_choose_polled` leave them alone there;

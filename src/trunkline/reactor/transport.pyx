@@ -339,7 +339,7 @@ cdef class Transport(Watched):
     def fact(self, name):
         return self if name == "transport" else self.get_extra_info(name)
 
-    # What is known of the socket
+    # Facts about the socket
 
     def get_extra_info(self, name, default=None):
         if name == "peername":
