@@ -40,8 +40,13 @@ EXTENSIONS = [
     ("trunkline.asgi.link", "src/trunkline/asgi/link.py"),
 ]
 if sys.platform == "linux":
-    for name in ("system", "epoll", "transport", "sockets", "tls"):
-        EXTENSIONS.append((f"trunkline.reactor.{name}", f"src/trunkline/reactor/{name}.pyx"))
+    EXTENSIONS += [
+        ("trunkline.reactor.system", "src/trunkline/reactor/system.pyx"),
+        ("trunkline.reactor.epoll", "src/trunkline/reactor/epoll.pyx"),
+        ("trunkline.reactor.transport", "src/trunkline/reactor/transport.pyx"),
+        ("trunkline.reactor.sockets", "src/trunkline/reactor/sockets.pyx"),
+        ("trunkline.reactor.tls", "src/trunkline/reactor/tls.pyx"),
+    ]
 
 MODE = os.environ.get("TRUNKLINE_EXTENSIONS", "auto")
 if MODE not in ("auto", "require", "off"):
