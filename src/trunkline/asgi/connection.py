@@ -127,7 +127,7 @@ class ASGIConnection(ASGILink, Connection):
         self.request = request
         response = self.handshake.accept(request)
         if self.handshake.exception is not None:
-            self.base_logger.warning("opening handshake failed: %s", explain(self.handshake.exception))
+            self.base_logger.info("opening handshake failed: %s", explain(self.handshake.exception))
             self.refuse(response)
         else:
             self.acceptance = response
