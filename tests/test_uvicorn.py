@@ -427,20 +427,20 @@ def test_without_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.import_module("trunkline.uvicorn")
 
 
-def test_eager_tasks() -> None:
-    """An eager task accepts before uvicorn has handed the transport over."""
-    if sys.version_info < (3, 12):
-        pytest.skip("Python 3.12 has eager tasks")
+if sys.version_info >= (3, 12):
 
-    async def main() -> None:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-        async with uvicorn_server(echo) as server, server.connect() as client:
-            await client.send("hello")
-            assert await client.recv() == "hello"
-            [connection] = server.connections
-            assert not connection.lost
+    def test_eager_tasks() -> None:
+        """An eager task accepts before uvicorn has handed the transport over."""
 
-    asyncio.run(main())
+        async def main() -> None:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+            async with uvicorn_server(echo) as server, server.connect() as client:
+                await client.send("hello")
+                assert await client.recv() == "hello"
+                [connection] = server.connections
+                assert not connection.lost
+
+        asyncio.run(main())
 
 
 def test_frame_that_comes_with_the_answer() -> None:

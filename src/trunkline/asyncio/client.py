@@ -52,6 +52,7 @@ class ClientConnection(Connection):
         else:
             super().__init__(protocol, **limits)
             handshake = protocol.handshake
+        self.negotiation: ClientHandshake = handshake
         self.opening: ClientOpening | None = ClientOpening(self, handshake)
 
     def connection_made(self, transport: Any) -> None:

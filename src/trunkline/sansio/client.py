@@ -73,7 +73,7 @@ class ClientProtocol(Protocol):
     def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at."""
         protocol = super().of(connection)
-        protocol.handshake = connection.opening
+        protocol.handshake = connection.negotiation
         protocol.uri = protocol.handshake.uri
         protocol.origin = protocol.handshake.origin
         return protocol

@@ -47,7 +47,7 @@ class ClientConnection(Connection):
         self, stream: Stream, handshake: ClientHandshake, options: Options, logger: LoggerLike | None = None
     ) -> None:
         super().__init__(stream, Side.CLIENT, options, logger)
-        self.handshake = handshake
+        self.negotiation = handshake
         self.warns = False
 
     def open_handshake(
@@ -62,27 +62,27 @@ class ClientConnection(Connection):
             InvalidHandshake: if it isn't.
             TimeoutError: if it takes too long.
         """
-        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
+        self.request = opening_request(self.negotiation, additional_headers, user_agent_header)
         self.log_head(">", self.request)
         self.stream.write([self.request.serialize()])
         self.response = self._read_response(deadline)
         self.log_head("<", self.response)
-        self.handshake.process_response(self.response)
-        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.negotiation.process_response(self.response)
+        self.start(self.negotiation.subprotocol, self.negotiation.extensions, self.negotiation.remaining)
 
     def _read_response(self, deadline: Deadline) -> Response:
         try:
             with timeouts_say("timed out while waiting for handshake response"):
                 push_all(self.stream, deadline)
                 while data := read_some(self.stream, deadline):
-                    response = self.handshake.receive_data(data)
+                    response = self.negotiation.receive_data(data)
                     if response is not None:
                         return response
         except TimeoutError:
             raise
         except OSError as error:
             raise no_response(error) from error
-        return self.handshake.receive_eof()
+        return self.negotiation.receive_eof()
 
     def __enter__(self) -> Self:
         self.warns = False

@@ -42,7 +42,7 @@ class ClientConnection(Connection):
         logger: LoggerLike | None = None,
     ) -> None:
         super().__init__(nursery, stream, Side.CLIENT, options, logger)
-        self.handshake = handshake
+        self.negotiation = handshake
 
     async def open_handshake(
         self, additional_headers: HeadersLike | None = None, user_agent_header: str | None = USER_AGENT
@@ -52,7 +52,7 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: if it isn't.
         """
-        self.request = opening_request(self.handshake, additional_headers, user_agent_header)
+        self.request = opening_request(self.negotiation, additional_headers, user_agent_header)
         self.log_head(">", self.request)
         try:
             await self.stream.send_all(self.request.serialize())
@@ -60,15 +60,15 @@ class ClientConnection(Connection):
         except trio.BrokenResourceError as error:
             raise no_response(error.__cause__ or error) from error.__cause__
         self.log_head("<", self.response)
-        self.handshake.process_response(self.response)
-        self.start(self.handshake.subprotocol, self.handshake.extensions, self.handshake.remaining)
+        self.negotiation.process_response(self.response)
+        self.start(self.negotiation.subprotocol, self.negotiation.extensions, self.negotiation.remaining)
 
     async def _receive_response(self) -> Response:
         while data := await self.io.receive():
-            response = self.handshake.receive_data(data)
+            response = self.negotiation.receive_data(data)
             if response is not None:
                 return response
-        return self.handshake.receive_eof()
+        return self.negotiation.receive_eof()
 
 
 class connect(BaseConnect):  # noqa: N801  # used like a function

@@ -98,7 +98,9 @@ def test_litestar() -> None:
 
     rt = chat()
     app = litestar.Litestar(
-        [litestar.asgi("/connection", is_mount=True, copy_scope=True)(rt.websocket)], lifespan=[lambda app: rt]
+        [litestar.asgi("/connection", is_mount=True, copy_scope=True)(rt.websocket)],
+        lifespan=[lambda app: rt],
+        logging_config=None,  # its own changes the root logger, for all tests that follow
     )
     with LitestarClient(app) as client, client.websocket_connect("/connection") as websocket:
         websocket.send_json(CONNECT)
