@@ -50,10 +50,10 @@ copy_sources() { # the working tree as it is; virtual environments and objects o
 
 test -d "$root" || make_root
 copy_settings
-if [ ! -e "$root/usr/include/$python/Python.h" ] || [ ! -e "$root/usr/bin/redis-server" ]; then
+if [ ! -e "$root/usr/include/$python/Python.h" ] || [ ! -e "$root/usr/bin/systemd-socket-activate" ]; then
     inside sh -ec "apt-get update -q
         DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-            gcc libc6-dev make openssl libssl-dev redis-server $python-dev $python-venv"
+            gcc libc6-dev make openssl libssl-dev redis-server systemd $python-dev $python-venv"
 fi
 copy_sources
 TRUNKLINE_EXTENSIONS=require inside make -C /srv/trunkline test PYTHON="$python" VENV=".venv-$python" TESTS="$*"

@@ -73,6 +73,7 @@ class RedisServer:
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)  # it answers nothing more
 
     def thaw(self) -> None:
         assert self._process is not None
@@ -80,8 +81,9 @@ class RedisServer:
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(number)
+            if number != signal.SIGKILL:  # which ends a frozen process, too, before it answers anything
+                self._process.send_signal(signal.SIGCONT)
             self._process.wait()
             assert self._process.stdout is not None
             self._process.stdout.close()
