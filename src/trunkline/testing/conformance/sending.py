@@ -17,21 +17,30 @@ from trunkline.testing.tls import tls_contexts
 from trunkline.testing.wire import BINARY, CONT, PING, PONG, TEXT, RawFrame
 
 
+FRAMES = {
+    "send": [RawFrame(TEXT, b"a")],
+    "send of bytes": [RawFrame(BINARY, b"a" * 1000)],
+    "send in fragments": [RawFrame(TEXT, b"a", fin=False), RawFrame(CONT, b"b", fin=False), RawFrame(CONT, b"")],
+    "send_json": [RawFrame(TEXT, b"[1]")],
+    "ping": [RawFrame(PING, b"p")],
+    "pong": [RawFrame(PONG, b"p")],
+    "broadcast": [RawFrame(TEXT, b"b")],
+}
+
+
 def ways_to_send(world: World, ws: Connection) -> dict[str, tuple[Callable[[], Any], list[RawFrame]]]:
     """Calls that send, and the frames of each."""
     raw = ws.raw
-    return {
-        "send": (partial(raw.send, "a"), [RawFrame(TEXT, b"a")]),
-        "send of bytes": (partial(raw.send, b"a" * 1000), [RawFrame(BINARY, b"a" * 1000)]),
-        "send in fragments": (
-            partial(raw.send, ["a", "b"]),
-            [RawFrame(TEXT, b"a", fin=False), RawFrame(CONT, b"b", fin=False), RawFrame(CONT, b"")],
-        ),
-        "send_json": (partial(raw.send_json, [1]), [RawFrame(TEXT, b"[1]")]),
-        "ping": (partial(raw.ping, b"p"), [RawFrame(PING, b"p")]),
-        "pong": (partial(raw.pong, b"p"), [RawFrame(PONG, b"p")]),
-        "broadcast": (partial(world.driver.broadcast, [raw], "b"), [RawFrame(TEXT, b"b")]),
+    calls: dict[str, Callable[[], Any]] = {
+        "send": partial(raw.send, "a"),
+        "send of bytes": partial(raw.send, b"a" * 1000),
+        "send in fragments": partial(raw.send, ["a", "b"]),
+        "send_json": partial(raw.send_json, [1]),
+        "ping": partial(raw.ping, b"p"),
+        "pong": partial(raw.pong, b"p"),
+        "broadcast": partial(world.driver.broadcast, [raw], "b"),
     }
+    return {name: (calls[name], frames) for name, frames in FRAMES.items()}
 
 
 class Gate:
@@ -88,15 +97,19 @@ def what_was_sent_has_left_with_tls(world: World) -> None:
 
 @scenario(*BOTH)
 def answers_have_left(world: World) -> None:
-    """The same for a call that a message has woken, with another message behind it."""
-    with world.link() as (ws, peer):
-        for send, frames in ways_to_send(world, ws).values():
-            with Gate() as gate:
-                call = world.driver.start(world.driver.in_sequence, ws.raw.recv, send, gate, ws.raw.recv)
-                ws.pong()  # so it is waiting by now, in whatever order calls are begun
-                read(peer, [RawFrame(PONG, b"")])
-                peer.send(peer.frame(TEXT, b"1") + peer.frame(TEXT, b"2"))
-                read(peer, frames)
+    """The same for a call that a message has woken, with another message behind it.
+
+    Each call has a connection of its own: one that was quick four times may keep frames for the fifth.
+    """
+    for name, frames in FRAMES.items():
+        with world.link() as (ws, peer), Gate() as gate:
+            send, _ = ways_to_send(world, ws)[name]
+            call = world.driver.start(world.driver.in_sequence, ws.raw.recv, send, gate, ws.raw.recv)
+            ws.pong()  # so it is waiting by now, in whatever order calls are begun
+            read(peer, [RawFrame(PONG, b"")])
+            peer.send(peer.frame(TEXT, b"1") + peer.frame(TEXT, b"2"))
+            read(peer, frames)
+            gate.open()
             call.result()
 
 
