@@ -168,16 +168,11 @@ class ServerOpening:
         if self.lost or self.rejected:
             return
         handshake = self.begin()
-        opens = response.status_code == 101 and handshake.exception is None
-        if opens or self.server.logs_info():
-            connection = self.connection
-            connection.response = response
-            connection.log_head("<", self.request)
-            connection.log_head(">", response)
-        if not opens:
+        self.server.tell_answer(self, response)
+        if not self.server.opens(self, response):
             self._reject(response)
             return
-        head = handshake.serialize(response)
+        connection, head = self.connection, handshake.serialize(response)
         if not self.answering:  # no hook has seen them
             connection.keep_heads(handshake.head, head)
         self.transport.resume_reading()
@@ -204,9 +199,7 @@ class ServerOpening:
         """Send an HTTP response instead of opening a connection, and let the client close TCP."""
         self.rejected = True
         handshake = self.begin()
-        if self.made is not None or self.server.logs_info():
-            self.connection.response = response
-            self.connection.log_refusal(response, handshake.exception, handshake.accept_called)
+        self.server.tell_refusal(self, response)
         transport = self.transport if self.made is None else self.made.transport
         transport.write(handshake.serialize(response))
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.

@@ -10,7 +10,6 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from trunkline.compiled import warn_of_missing_modules
@@ -57,6 +56,9 @@ class Opening(Protocol):
     """
 
     handshake: Any
+    request: Any
+    made: Any
+    """The connection, or None before."""
 
     @property
     def connection(self) -> Any: ...
@@ -117,9 +119,7 @@ class BaseServer:
         self.response_headers = Headers(extra_headers)
         if server_header is not None:
             self.response_headers["Server"] = server_header
-        self._origins = origins
-        self._extensions = extensions
-        self._subprotocols = subprotocols
+        self._rules = {"origins": origins, "extensions": extensions, "subprotocols": subprotocols}
         self._select_subprotocol = select_subprotocol
         self.secure = secure
         self.admission: Admission | None = None
@@ -127,7 +127,7 @@ class BaseServer:
             self.admission = Admission(max_connections, max_per_ip, trusted_proxies, proxy_protocol)
         if proxy_protocol and secure:
             raise ValueError("proxy_protocol is for connections without TLS here: let the proxy end TLS")
-        ServerHandshake(subprotocols=subprotocols)  # raises for what can't be one, before the first client comes
+        ServerHandshake(**self._rules)  # raises for what can't be one, before the first client comes
         self.fast_path = self._fast_path()
 
     @property
@@ -139,11 +139,10 @@ class BaseServer:
         """How ordinary requests are answered, if no function of the program has a say in it."""
         asks = self.has_hooks or self._select_subprotocol is not None
         asks = asks or (self.admission is not None and self.admission.looks_at_requests)
-        known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._extensions or ())
+        known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._rules["extensions"] or ())
         if asks or not known or FastPath is None:
             return None
-        rules = {"origins": self._origins, "extensions": self._extensions, "subprotocols": self._subprotocols}
-        return FastPath(self.response_headers, **rules)
+        return FastPath(self.response_headers, **self._rules)
 
     def logs_info(self) -> bool:
         """Whether records of what connections do are wanted."""
@@ -151,18 +150,15 @@ class BaseServer:
 
     def new_handshake(self, opening: Opening) -> ServerHandshake:
         """The opening handshake on an accepted socket."""
+        rules = self.handshake_rules(lambda: opening.connection)
+        return ServerHandshake(**rules) if self.admission is None else self.admission.new_handshake(opening, **rules)
+
+    def handshake_rules(self, connection: Callable[[], Any]) -> dict[str, Any]:
+        """Arguments of `ServerHandshake`; `connection` returns the connection, which `select_subprotocol` is given."""
         select = self._select_subprotocol
-        new = ServerHandshake if self.admission is None else partial(self.admission.new_handshake, opening)
-
-        def choose(handshake: ServerHandshake, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-            return None if select is None else select(opening.connection, offered)
-
-        return new(
-            origins=self._origins,
-            extensions=self._extensions,
-            subprotocols=self._subprotocols,
-            select_subprotocol=None if select is None else choose,
-        )
+        if select is None:
+            return self._rules
+        return {**self._rules, "select_subprotocol": lambda handshake, offered: select(connection(), offered)}
 
     def answer_now(self, opening: Opening, request: Request) -> Response:
         """The answer to a request, where no function of the program has to be asked."""
@@ -185,8 +181,28 @@ class BaseServer:
             self.admission.leave(connection)
 
     def _dismiss_refused(self, opening: Opening, response: Response) -> None:
-        if self.admission is not None and (response.status_code != 101 or opening.handshake.exception is not None):
+        if self.admission is not None and not self.opens(opening, response):
             self.dismiss(opening.connection)
+
+    @staticmethod
+    def opens(opening: Opening, response: Response) -> bool:
+        """Whether a response opens the connection."""
+        return response.status_code == 101 and opening.handshake.exception is None
+
+    def tell_answer(self, opening: Opening, response: Response) -> None:
+        """Tell the connection and the log how its request is answered, if one of them is to know."""
+        if self.logs_info() or self.opens(opening, response):
+            connection = opening.connection
+            connection.response = response
+            connection.log_head("<", opening.request)
+            connection.log_head(">", response)
+
+    def tell_refusal(self, opening: Opening, response: Response) -> None:
+        """Tell a connection that was made for a hook, and the log, that a response opens none."""
+        if self.logs_info() or opening.made is not None:
+            connection, handshake = opening.connection, opening.handshake
+            connection.response = response
+            connection.log_refusal(response, handshake.exception, handshake.accept_called)
 
     def accept(self, opening: Opening, request: Request) -> Response:
         """The answer to a request."""

@@ -79,8 +79,9 @@ class ServerProtocol(Protocol):
     def of(cls, connection: Any) -> Self:
         """The protocol of a connection that moves its bytes itself, to look at, and to make a refusal with."""
         protocol = super().of(connection)
-        server = getattr(connection, "server", None)  # a connection below an application server has none
-        protocol._handshake = ServerHandshake() if server is None else server.new_handshake(connection)
+        server = getattr(connection, "server", None)
+        rules_of = getattr(server, "handshake_rules", None)  # an application server has none
+        protocol._handshake = ServerHandshake(**({} if rules_of is None else rules_of(weakref.ref(connection))))
         if connection.request is not None and len(origins := connection.request.headers.get_all("Origin")) == 1:
             protocol.origin = Origin(origins[0])
         return protocol

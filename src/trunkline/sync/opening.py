@@ -59,15 +59,10 @@ class ServerOpening:
             return None
         if self.server.is_closing() and self._is_asking():  # whatever the hooks say
             response = self.server.unavailable()
-        connection = None
-        if response.status_code == 101 and self.handshake.exception is None:
-            connection = self.connection
+        connection = self.connection if self.server.opens(self, response) else None
         if not self._is_first_answer(connection):
             return None
-        if connection is not None or self.server.logs_info():
-            self.connection.response = response
-            self.connection.log_head("<", self.request)
-            self.connection.log_head(">", response)
+        self.server.tell_answer(self, response)
         if connection is None:
             self._reject(response, deadline)
         else:
@@ -108,9 +103,7 @@ class ServerOpening:
 
     def _reject(self, response: Response, deadline: Deadline) -> None:
         """Send an HTTP response instead of opening a connection, and let the client close it."""
-        if self.made is not None or self.server.logs_info():
-            self.connection.response = response
-            self.connection.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
+        self.server.tell_refusal(self, response)
         self.stream.write([self.handshake.serialize(response)])
         push_all(self.stream, deadline)
         # Closing with unread data resets the connection, and the client may never see the response: end our half only.

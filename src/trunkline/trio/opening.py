@@ -60,12 +60,8 @@ class ServerOpening:
             if self.scope.cancelled_caught and self.server.logs_info():
                 self.connection.log_info("connection handshake timed out")
             return None
-        opens = response.status_code == 101 and self.handshake.exception is None
-        if opens or self.server.logs_info():
-            self.connection.response = response
-            self.connection.log_head("<", self.request)
-            self.connection.log_head(">", response)
-        if not opens:
+        self.server.tell_answer(self, response)
+        if not self.server.opens(self, response):
             await self._reject(response)
             return None
         connection, handshake = self.connection, self.handshake
@@ -90,9 +86,7 @@ class ServerOpening:
 
     async def _reject(self, response: Response) -> None:
         """Send an HTTP response instead of opening a connection, and let the client close it."""
-        if self.made is not None or self.server.logs_info():
-            self.connection.response = response
-            self.connection.log_refusal(response, self.handshake.exception, self.handshake.accept_called)
+        self.server.tell_refusal(self, response)
         with trio.move_on_after(self.server.options.close_timeout or 10):
             await self.stream.send_all(self.handshake.serialize(response))
             # Closing with unread data resets the connection, and the client may never see the response.

@@ -228,6 +228,34 @@ def chooses_a_subprotocol(world: World) -> None:
     assert answer(world, subprotocols=["a"])[0] == 400
 
 
+@scenario(SERVER)
+def protocol_has_the_rules_of_the_server(world: World) -> None:
+    """`protocol` tells what the server was given, in hooks and later; its answer asks `select_subprotocol`, too."""
+    answers = []
+
+    def select(connection, offered):  # type: ignore[no-untyped-def]
+        return offered[-1]
+
+    def process_request(connection, request):  # type: ignore[no-untyped-def]
+        answers.append(connection.protocol.accept(request))
+
+    rules = {"subprotocols": ["a"], "select_subprotocol": select, "process_request": process_request}
+    with world.serve(**rules) as server, world.peer_of(server) as peer:
+        peer.open("Sec-WebSocket-Protocol: a, z", "Origin: https://example.com")
+        protocol = server.accept().protocol
+        assert (protocol.available_subprotocols, protocol.origin) == (["a"], "https://example.com")
+    [answer] = answers
+    assert (answer.status_code, answer.headers["Sec-WebSocket-Protocol"]) == (101, "z")
+
+
+@scenario(CLIENT)
+def protocol_has_the_offer_of_the_client(world: World) -> None:
+    """`protocol` of an open connection tells what the client offered."""
+    with world.linked(subprotocols=["a"], origin="https://example.com") as (ws, _, _):
+        protocol = ws.protocol
+        assert (protocol.available_subprotocols, protocol.origin) == (["a"], "https://example.com")
+
+
 @scenario(CLIENT)
 def offers_subprotocols(world: World) -> None:
     """Section 4.1: a client takes one that it offered, or none."""
