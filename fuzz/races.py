@@ -13,8 +13,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.support.rooms import Node
-from trunkline.realtime import Limits, MemoryBroker, Refused
+from tests.support.rooms import Node, SlowBroker
+from trunkline.realtime import Limits, Refused
 from trunkline.realtime.program.hooks import Hook
 from trunkline.realtime.publication import Publication
 from trunkline.testing import memory
@@ -25,28 +25,15 @@ GIVEN = ("history:a", "plain:b", "history:c")  # to which the program subscribes
 Pause = Callable[[], Awaitable[None]]
 
 
-class SlowBroker(MemoryBroker):
-    """A store that takes its time."""
+class RacingBroker(SlowBroker):
+    """A store whose pauses are those of the race."""
 
     def __init__(self, pause: Pause) -> None:
         super().__init__()
-        self.pause = pause
+        self._pause = pause
 
-    async def subscribe(self, channel: str) -> None:
-        await self.pause()
-        await super().subscribe(channel)
-        await self.pause()
-
-    async def unsubscribe(self, channel: str) -> None:
-        await self.pause()
-        await super().unsubscribe(channel)
-        await self.pause()
-
-    async def history(self, *arguments: Any, **named: Any) -> Any:
-        await self.pause()
-        history = await super().history(*arguments, **named)
-        await self.pause()
-        return history
+    async def pause(self) -> None:
+        await self._pause()
 
 
 class Library:
@@ -146,7 +133,7 @@ async def _play(draw: random.Random) -> str | None:
         for _ in range(draw.choice((0, 0, 1, 2, 5))):
             await asyncio.sleep(0)
 
-    async with Node(broker=SlowBroker(pause), limits=Limits(rate=None)) as node:
+    async with Node(broker=RacingBroker(pause), limits=Limits(rate=None)) as node:
         _declare(node, draw, pause)
         libraries = [Library(node) for _ in range(3)]
         running = [asyncio.create_task(library.run(node)) for library in libraries]

@@ -11,10 +11,8 @@ Nothing of a program is changed but its port.
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.process import environment
+from tests.support.process import environment, free_port, wait_until_it_listens
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -57,12 +55,6 @@ class Block(NamedTuple):
 
 def blocks_of(page: Path) -> list[Block]:
     return [Block(*fence) for fence in FENCE.findall(page.read_text(encoding="utf-8"))]
-
-
-def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Runner:
@@ -112,25 +104,13 @@ class Runner:
     def _serving(self, block: Block) -> Iterator[None]:
         process = self._start(block)
         try:
-            self._wait_until_it_listens(process)
+            wait_until_it_listens(process, self.port)
             yield
             assert process.poll() is None, "the server stopped by itself"
         finally:
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=SECONDS)
         assert "connection handler failed" not in errors, errors
-
-    def _wait_until_it_listens(self, process: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                socket.create_connection(("localhost", self.port)).close()
-            except ConnectionRefusedError:
-                time.sleep(0.02)  # another process: there is no event to wait for
-            else:
-                return
-        process.kill()
-        pytest.fail(f"the server does not listen: {process.communicate()[1]}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,17 +9,15 @@ server of their own, and say nothing about ours.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import environment
+from tests.support.process import environment, free_port, wait_until_it_listens
 
 SDIST = "centrifuge_python-0.7.0"
 ARCHIVE = Path(__file__).parent / "sdists" / f"{SDIST}.tar.gz"
@@ -60,8 +58,7 @@ SERVERS = {
 @pytest.fixture(params=SERVERS)
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """The port of a server as the suite wants it."""
-    with socket.create_server(("localhost", 0)) as sock:
-        free: int = sock.getsockname()[1]
+    free = free_port()
     command = [sys.executable, *(word.format(port=free) for word in SERVERS[request.param])]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=SERVER.parent, env=environment()
@@ -71,19 +68,6 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
             yield free
         finally:
             process.terminate()
-
-
-def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("localhost", port)).close()
-        except ConnectionRefusedError:
-            assert process.poll() is None, "the server has ended"
-            assert time.monotonic() < end, "the server does not listen"
-            time.sleep(0.05)  # another process: there is no event to wait for
-        else:
-            return
 
 
 def test_the_suite_of_the_python_sdk(suite: Path, port: int) -> None:

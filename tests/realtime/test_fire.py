@@ -14,10 +14,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.rooms import MemoryPeer, Node, Talker
+from tests.support.rooms import MemoryPeer, Node, SlowBroker, Talker
 from trunkline.core.writer import PreparedMessage
-from trunkline.realtime import Limits, MemoryBroker
-from trunkline.realtime.brokers import History
+from trunkline.realtime import Limits
 from trunkline.realtime.codes import reconnects, resubscribes
 from trunkline.realtime.publication import Publication, StreamPosition
 from trunkline.testing import memory
@@ -26,7 +25,7 @@ MESSAGES = 40
 CLIENTS = 4
 
 
-class LaggingBroker(MemoryBroker):
+class LaggingBroker(SlowBroker):
     """Does everything that its promises allow: delivers late, but in order, and takes time for each answer."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -47,22 +46,6 @@ class LaggingBroker(MemoryBroker):
         position = await super().publish(*args, **kwargs)
         await self.pause()
         return position
-
-    async def subscribe(self, channel: str) -> None:
-        await self.pause()
-        await super().subscribe(channel)
-        await self.pause()
-
-    async def unsubscribe(self, channel: str) -> None:
-        await self.pause()
-        await super().unsubscribe(channel)
-        await self.pause()
-
-    async def history(self, *args: Any, **kwargs: Any) -> History:
-        await self.pause()
-        history = await super().history(*args, **kwargs)
-        await self.pause()
-        return history
 
 
 class Wire(MemoryPeer):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,12 +20,37 @@ SERVERS = Path(__file__).with_name("servers.py")
 REALTIME = Path(__file__).with_name("realtime.py")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
+PATIENCE = 30.0  # seconds
 
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of a child that imports the same trunkline as we do, without proxies in its way."""
     package = Path(trunkline.__file__).parent
     return os.environ | {"PYTHONPATH": str(package.parent), "PYTHONUNBUFFERED": "1", "no_proxy": "*"} | variables
+
+
+def free_port(host: str = "localhost") -> int:
+    """A TCP port that another program can listen on; nothing else takes it meanwhile, most probably."""
+    with socket.create_server((host, 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def wait_until_it_listens(process: subprocess.Popen[Any], port: int, host: str = "localhost") -> None:
+    """Wait for a program to listen on a port.
+
+    Raises:
+        AssertionError: if it ends before, or takes more than `PATIENCE` seconds. Then it is killed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection((host, port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)  # another process: there is no event to wait for
+        else:
+            return
+    process.kill()
+    raise AssertionError(f"nothing listens on port {port} of {host}: {process.communicate()[1]}")
 
 
 class ServerProcess:

@@ -11,7 +11,7 @@ from trunkline.core.writer import PreparedMessage
 from trunkline.datastructures import Headers
 from trunkline.http11 import Request
 from trunkline.realtime import Channel, ChannelOptions, Limits, MemoryBroker, MemoryPresence, Presence, Timeouts
-from trunkline.realtime.brokers import Broker
+from trunkline.realtime.brokers import Broker, History
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.parts import Parts
 from trunkline.realtime.peer import Backlog, Peer
@@ -29,6 +29,29 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now if self.source is None else self.source()
+
+
+class SlowBroker(MemoryBroker):
+    """A store that takes its time: `pause` is awaited before and after its work."""
+
+    async def pause(self) -> None:
+        raise NotImplementedError
+
+    async def subscribe(self, channel: str) -> None:
+        await self.pause()
+        await super().subscribe(channel)
+        await self.pause()
+
+    async def unsubscribe(self, channel: str) -> None:
+        await self.pause()
+        await super().unsubscribe(channel)
+        await self.pause()
+
+    async def history(self, *args: Any, **kwargs: Any) -> History:
+        await self.pause()
+        history = await super().history(*args, **kwargs)
+        await self.pause()
+        return history
 
 
 class MemoryPeer:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import websockets
 
-from tests.support.process import environment
+from tests.support.process import environment, free_port, wait_until_it_listens
 from tests.support.raw import TEXT, RawPeer, encode_frame
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -32,12 +30,6 @@ def source(program: str, port: int) -> str:
     text = (PROGRAMS / f"{program}.py").read_text(encoding="utf-8")
     assert PORT in text
     return text.replace(PORT, str(port))
-
-
-def free_port() -> int:
-    with socket.create_server(("0.0.0.0", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def command(program: str, port: int) -> list[str]:
@@ -63,7 +55,7 @@ class Program:
     def __init__(self, name: str) -> None:
         if sys.version_info >= (3, 14) and "get_event_loop" in source(name, 0):
             pytest.skip("from Python 3.14 on, asyncio.get_event_loop() makes no event loop, as this program expects")
-        self.port = free_port()
+        self.port = free_port("0.0.0.0")
         self.process = subprocess.Popen(
             command(name, self.port),
             env=environment(PYTHONUTF8="1"),
@@ -71,15 +63,6 @@ class Program:
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
-
-    def wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            time.sleep(0.02)
-        raise TimeoutError(f"nothing listens on port {self.port}")
 
     def read_line(self) -> str:
         """The next line that it prints."""
@@ -97,7 +80,7 @@ def running(name: str) -> Iterator[Program]:
     """Run a server program; it must not write errors, whatever its clients did."""
     program = Program(name)
     try:
-        program.wait_until_it_listens()
+        wait_until_it_listens(program.process, program.port, "127.0.0.1")
         yield program
     finally:
         _, errors = program.stop()
@@ -216,7 +199,7 @@ def test_chat_server_sends_to_every_client() -> None:
 
 def test_servers_are_ended_by_an_interrupt() -> None:
     program = Program("echo_server")
-    program.wait_until_it_listens()
+    wait_until_it_listens(program.process, program.port, "127.0.0.1")
     os.kill(program.process.pid, 2)
     _, errors = program.process.communicate(timeout=PATIENCE)
     assert "KeyboardInterrupt" in errors

@@ -21,7 +21,7 @@ def cut(offset: int, epoch: str = "e") -> Arrival:
 
 
 def read(first: int, top: int, *, base: int = 0, epoch: str = "e") -> Slice:
-    """What is read: publications from the first to the newest, where those up to `base` are forgotten."""
+    """A slice with the publications from the first to the newest; those up to `base` are forgotten."""
     return Slice(
         [publication(each) for each in range(max(first, base + 1), top + 1)],
         StreamPosition(top, epoch),

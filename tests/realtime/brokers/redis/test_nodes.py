@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,16 @@ async def nodes(url: str, count: int = 2) -> AsyncIterator[list[tuple[Realtime, 
         yield started
 
 
+async def member(url: str, name: str) -> tuple[Any, Events]:
+    """A client that is in the room, and what it hears there."""
+    events, client = Events(), sdk(url, data={"name": name})
+    room = client.new_subscription("room", events)
+    await client.connect()
+    await room.subscribe()
+    await events.expect("subscribed")
+    return client, events
+
+
 async def numbers(events: Events, first: int, last: int) -> list[tuple[int, int]]:
     """The next publications, as offset and data, until the last number came."""
     heard: list[tuple[int, int]] = []
@@ -61,14 +72,9 @@ async def numbers(events: Events, first: int, last: int) -> list[tuple[int, int]
 def test_clients_of_different_nodes_meet(server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(server.url) as [(first, one), (_, two)]:
-            ada, bob = sdk(one, data={"name": "ada"}), sdk(two, data={"name": "bob"})
-            heard = {}
-            for client, name in ((ada, "ada"), (bob, "bob")):
-                events = heard[name] = Events()
-                room = client.new_subscription("room", events)
-                await client.connect()
-                await room.subscribe()
-                await events.expect("subscribed")
+            ada, of_ada = await member(one, "ada")
+            bob, of_bob = await member(two, "bob")
+            heard = {"ada": of_ada, "bob": of_bob}
             await ada.get_subscription("room").publish("hi")
             for name, events in heard.items():
                 publication = (await events.expect("publication")).pub
@@ -89,16 +95,12 @@ def test_clients_of_different_nodes_meet(server: RedisServer) -> None:
 def test_the_program_of_one_node_reaches_the_clients_of_all(server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(server.url) as [(first, _), (_, two)]:
-            events, client = Events(), sdk(two, data={"name": "ada"})
-            room = client.new_subscription("room", events)
-            await client.connect()
-            await room.subscribe()
-            await events.expect("subscribed")
+            client, events = await member(two, "ada")
             assert await first.send("hi", user="ada") == 1
             assert await first.send("hi", user="bob") == 0
             await first.unsubscribe("room", user="ada")
             assert (await events.expect("unsubscribed")).code == 2000
-            await room.subscribe()
+            await client.get_subscription("room").subscribe()
             await events.expect("subscribed")
             await first.disconnect(user="ada", code=3503)
             assert (await events.expect("subscribing")).code == 1  # the connection is gone
@@ -112,11 +114,7 @@ def test_the_program_of_one_node_reaches_the_clients_of_all(server: RedisServer)
 def test_a_client_goes_on_at_another_node(server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(server.url) as [(_, one), (second, two)]:
-            events, client = Events(), sdk(one, data={"name": "ada"})
-            room = client.new_subscription("room", events)
-            await client.connect()
-            await room.subscribe()
-            await events.expect("subscribed")
+            client, events = await member(one, "ada")
             await second.publish("room", 1)
             await events.expect("publication")
             await client.disconnect()
@@ -135,11 +133,7 @@ def test_a_client_goes_on_at_another_node(server: RedisServer) -> None:
 def test_clients_notice_nothing_of_what_happens_between_node_and_redis(careful_server: RedisServer, harm: str) -> None:
     async def scene() -> None:
         async with nodes(f"{careful_server.url}?durable=1") as [(_, one), (second, _)]:
-            events, client = Events(), sdk(one, data={"name": "ada"})
-            room = client.new_subscription("room", events)
-            await client.connect()
-            await room.subscribe()
-            await events.expect("subscribed")
+            client, events = await member(one, "ada")
             for number in range(PUBLICATIONS):
                 if number % 25 == 20:
                     if harm == "killed":
@@ -159,11 +153,7 @@ def test_clients_notice_nothing_of_what_happens_between_node_and_redis(careful_s
 def test_clients_are_told_when_redis_lost_its_data(server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(server.url) as [(_, one), (second, _)]:
-            events, client = Events(), sdk(one, data={"name": "ada"})
-            room = client.new_subscription("room", events)
-            await client.connect()
-            await room.subscribe()
-            await events.expect("subscribed")
+            client, events = await member(one, "ada")
             await second.publish("room", 1)
             await events.expect("publication")
             server.kill()
@@ -181,11 +171,7 @@ def test_clients_are_told_when_redis_lost_its_data(server: RedisServer) -> None:
 def test_clients_stay_while_redis_is_away(careful_server: RedisServer) -> None:
     async def scene() -> None:
         async with nodes(f"{careful_server.url}?durable=1", 1) as [(rt, url)]:
-            events, client = Events(), sdk(url, data={"name": "ada"})
-            room = client.new_subscription("room", events)
-            await client.connect()
-            await room.subscribe()
-            await events.expect("subscribed")
+            client, events = await member(url, "ada")
             careful_server.stop()
             publishing = asyncio.create_task(rt.publish("room", 1, id="1"))
             await asyncio.sleep(0.3)
