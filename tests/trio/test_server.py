@@ -172,6 +172,48 @@ def test_a_server_is_an_asynchronous_resource() -> None:
     run(main)
 
 
+class SlowToClose(trio.abc.Listener[trio.SocketStream]):
+    """Lets all other tasks go on while it is closed."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self.listener = listener
+        self.closing = trio.Event()
+
+    async def accept(self) -> trio.SocketStream:
+        return await self.listener.accept()
+
+    async def aclose(self) -> None:
+        self.closing.set()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+        await self.listener.aclose()
+
+
+def test_a_hook_that_ends_while_a_listener_is_closed_lets_no_client_in() -> None:
+    async def main() -> None:
+        [tcp] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listener, asked = SlowToClose(tcp), trio.Event()
+
+        async def process_request(ws: ServerConnection, request: Any) -> None:
+            asked.set()
+            await listener.closing.wait()
+
+        async def refused() -> None:
+            with pytest.raises(InvalidStatus) as caught:
+                async with connect(f"ws://127.0.0.1:{tcp.socket.getsockname()[1]}", proxy=None):
+                    pass
+            assert caught.value.response.status_code == 503
+
+        async with trio.open_nursery() as nursery:
+            server = Server([listener], echo, process_request=process_request)
+            await nursery.start(server.serve_forever)
+            nursery.start_soon(refused)
+            await asked.wait()
+            await server.aclose()
+
+    run(main)
+
+
 def test_cancelling_the_nursery_tells_the_clients() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:

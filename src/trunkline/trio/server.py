@@ -205,12 +205,13 @@ class Server(BaseServer, trio.abc.AsyncResource):
             self._farewell = (code, reason) if close_connections else None
             self.logger.info("server closing")
             self._accepting.cancel()
-            for listener in self.listeners:
-                await trio.aclose_forcefully(listener)
+            # Before anything is awaited, lest a hook lets a client in meanwhile.
             for opening in list(self._openings):
                 opening.hurry()
             for connection in list(self._connections):
                 self.part_with(connection)
+            for listener in self.listeners:
+                await trio.aclose_forcefully(listener)
             if self._openings or self._connections:
                 self._idle = trio.Event()
                 await self._idle.wait()
