@@ -1,4 +1,4 @@
-"""HAProxy before a server: it introduces clients by the PROXY protocol or by headers, and nobody else can."""
+"""HAProxy before a server: it introduces clients by the PROXY protocol or by headers; no client can do so."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from trunkline.testing.peer import PATIENCE, Peer
 from trunkline.testing.tls import tls_contexts
 from trunkline.testing.wire import BINARY, CONT, PING, PONG, TEXT, RawFrame
 
-
 FRAMES = {
     "send": [RawFrame(TEXT, b"a")],
     "send of bytes": [RawFrame(BINARY, b"a" * 1000)],
