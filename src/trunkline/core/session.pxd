@@ -4,6 +4,7 @@ from trunkline.core.writer cimport PreparedFrame, PreparedMessage, write_frame
 from trunkline.core.deflate cimport Deflater
 
 cdef int FIN, RSV1
+cdef double NEVER
 
 cdef class Session(FrameSink):
     cdef readonly bint client
@@ -30,9 +31,8 @@ cdef class Session(FrameSink):
     cdef readonly bint backlogged
     cdef bytes owed_pong
     cdef public double now
-    cdef object ping_at, pong_due, close_due
+    cdef double ping_at, pong_due, close_due, fault_due
     cdef readonly object pending_fault
-    cdef object fault_due
 
     cdef object receive_memory(self, const unsigned char* data, Py_ssize_t n)
     cdef object receive_direct(self, Py_ssize_t n)

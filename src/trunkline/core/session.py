@@ -102,6 +102,7 @@ FAULTS: tuple[tuple[type[Exception], CloseCode], ...] = (
 FAULT_TYPES = tuple(kind for kind, _ in FAULTS)
 
 ANSWER_TIMEOUT = 1.0  # seconds for the application to answer what came before a fault
+NEVER = float("inf")
 
 
 def describe(fault: Exception) -> str:
@@ -166,11 +167,8 @@ class Session(FrameSink):
         self.backlogged = False
         self.owed_pong: bytes | None = None
         self.now = 0.0
-        self.ping_at: float | None = None
-        self.pong_due: float | None = None
-        self.close_due: float | None = None
+        self.ping_at = self.pong_due = self.close_due = self.fault_due = NEVER
         self.pending_fault: Exception | None = None
-        self.fault_due = 0.0
 
     # State
 
@@ -207,7 +205,8 @@ class Session(FrameSink):
             if type(nearest_to_the_wire) is PerMessageDeflate:  # a subclass may do something else
                 # It works on payloads: only what stands before it has to see frames.
                 self.deflater, inflater = nearest_to_the_wire.deflater, nearest_to_the_wire.inflater
-                extensions = tuple(others)  # an empty one is the same for all, and stays in the caches of the CPU
+                extensions = others
+        extensions = tuple(extensions)  # an empty one is the same for all: it takes no memory, and stays in caches
         self.extensions = extensions
         self.reader.open(extensions, inflater, None if self.trace is None else self._trace_received)
         self.start_keepalive(now)
@@ -218,11 +217,11 @@ class Session(FrameSink):
             self.ping_at = now + self.ping_interval
 
     def stop_keepalive(self) -> None:
-        self.ping_at = self.pong_due = None
+        self.ping_at = self.pong_due = NEVER
 
     def keeps_alive(self) -> bool:
         """Whether a ping is due some time, or the pong to one."""
-        return self.ping_at is not None or self.pong_due is not None
+        return min(self.ping_at, self.pong_due) < NEVER
 
     def ended_normally(self) -> bool:
         """Whether close frames were exchanged, with codes that mean no error: no message will come any more."""
@@ -320,7 +319,7 @@ class Session(FrameSink):
         self.reader.stop()
         self.phase = CLOSED
         self.eof_wanted = True
-        self.close_due = self.ping_at = self.pong_due = None
+        self.close_due = self.ping_at = self.pong_due = NEVER
 
     @cython.ccall
     def message(self, payload: object) -> None:
@@ -501,13 +500,13 @@ class Session(FrameSink):
         if self.ping_timeout is None:
             self.ping_at = now + self.ping_interval
         else:
-            self.ping_at = None
+            self.ping_at = NEVER
             self.pong_due = now + self.ping_timeout
 
     def _keepalive_answered(self, sent_at: float) -> None:
-        if self.pong_due is not None:
+        if self.pong_due < NEVER:
             assert self.ping_interval is not None, "without it no pong is due"
-            self.pong_due = None
+            self.pong_due = NEVER
             self.ping_at = max(self.now, sent_at + self.ping_interval)
 
     # Closing
@@ -585,11 +584,14 @@ class Session(FrameSink):
 
     def deadline(self) -> float | None:
         """When `on_deadline` wants to be called, on the clock of `now`; None for never."""
+        due: cython.double = NEVER
         if self.pending_fault is not None:
-            return self.fault_due
-        if self.phase == OPEN:
-            return self.pong_due if self.ping_at is None else self.ping_at
-        return self.close_due if self.phase == CLOSING else None
+            due = self.fault_due
+        elif self.phase == OPEN:
+            due = min(self.ping_at, self.pong_due)
+        elif self.phase == CLOSING:
+            due = self.close_due
+        return None if due == NEVER else due
 
     def on_deadline(self, now: float, due: float = 0.0) -> None:
         """Do what is due: a keepalive ping, failing a connection whose pong did not come, giving up on a peer that does
@@ -604,13 +606,13 @@ class Session(FrameSink):
         if self.pending_fault is not None:
             if reached >= self.fault_due:
                 self.settle(now)
-        elif self.phase == CLOSING and self.close_due is not None and reached >= self.close_due:
+        elif self.phase == CLOSING and reached >= self.close_due:
             self.expired = self.attention = True
-            self.close_due = None
+            self.close_due = NEVER
             self.failure = self.failure or TimeoutError("timed out while closing connection")
-        elif self.phase == OPEN and self.pong_due is not None and reached >= self.pong_due:
+        elif self.phase == OPEN and reached >= self.pong_due:
             self._pong_missing(now)
-        elif self.phase == OPEN and self.ping_at is not None and reached >= self.ping_at:
+        elif self.phase == OPEN and reached >= self.ping_at:
             self._keepalive(now)
 
     def _pong_missing(self, now: float) -> None:

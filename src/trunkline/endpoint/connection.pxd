@@ -2,7 +2,6 @@ from trunkline.core.session cimport Session
 from trunkline.core.writer cimport PreparedMessage
 
 cdef class BaseConnection:
-    cdef dict __dict__
     cdef object __weakref__
     cdef readonly object options
     cdef readonly object base_logger
