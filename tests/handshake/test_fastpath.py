@@ -12,7 +12,7 @@ from trunkline.datastructures import Headers
 from trunkline.endpoint.server import BaseServer
 from trunkline.exceptions import InvalidHandshake
 from trunkline.extensions.permessage_deflate import ServerPerMessageDeflateFactory, enable_server_permessage_deflate
-from trunkline.handshake import server
+from trunkline.handshake import hooks, server
 from trunkline.handshake.server import ServerHandshake
 from trunkline.handshake.upgrade import accept_key
 
@@ -334,3 +334,23 @@ def test_servers_go_without_it_where_the_program_has_a_say(rules):
     assert BaseServer(handler, **rules).fast_path is None
     assert BaseServer(handler, max_connections=1, max_per_ip=1).fast_path is not None
     assert BaseServer(handler, compression="deflate", origins=[None], subprotocols=["chat"]).fast_path is not None
+
+
+def test_hooks_that_have_no_say_in_handshakes_leave_them_to_it():
+    @hooks.for_pages
+    def process_request(connection, request):
+        raise NotImplementedError
+
+    @hooks.by_offer
+    def select_subprotocol(connection, offered):
+        assert connection is None, "its choice is kept for all clients"
+        return next((each for each in offered if each == "chat"), None)
+
+    server = BaseServer(print, process_request=process_request, select_subprotocol=select_subprotocol)
+    for offer, choice in ("a, chat", "chat"), ("a", None), ("", None):
+        upgrade = server.fast_path.answer(head(*PLAIN, *([f"Sec-WebSocket-Protocol: {offer}"] if offer else [])))
+        assert upgrade.subprotocol == choice
+        line = f"\r\nSec-WebSocket-Protocol: {choice}\r\n".encode()
+        assert (line in upgrade.response) == (choice is not None)
+    server.process_request = print
+    assert server.has_hooks_for_handshakes

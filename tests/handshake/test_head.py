@@ -16,7 +16,7 @@ from trunkline.exceptions import (
     StatusLineTooLong,
     TooManyHeaders,
 )
-from trunkline.handshake.head import MAX_EMPTY_LINES, RequestReader, ResponseReader, request_of, response_of
+from trunkline.handshake.head import MAX_EMPTY_LINES, RequestReader, ResponseReader, path_of, request_of, response_of
 from trunkline.http11 import MAX_BODY_SIZE, MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response
 
 REQUEST = b"GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -186,6 +186,7 @@ def test_absolute_form(target, host, path):
     request, _ = read(reader, b"GET " + target + b" HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n")
     assert request == Request(path, Headers(A="b", Host=host))
     assert request_of(reader.head) == request
+    assert path_of(reader.head) == path
 
 
 @pytest.mark.parametrize("hosts", [[], [b"Host: h", b"Host: h"]])
@@ -465,6 +466,7 @@ def test_a_head_gives_the_same_request_and_response_again(path, headers, white_s
     reader = RequestReader()
     request = reader.receive_data(head + b"frames")
     assert reader.head == head
+    assert path_of(reader.head) == path
     again = request_of(reader.head)
     assert again == request
     assert list(again.headers.raw_items()) == list(request.headers.raw_items())

@@ -130,7 +130,7 @@ class ServerOpening:
     def _take_fast_path(self, data: bytes) -> cython.bint:
         """Open the connection at once, if the request is an ordinary one, and neither a hook nor a log looks at it."""
         server = self.server
-        if server.fast_path is None or server.has_hooks or server.is_closing():
+        if server.fast_path is None or server.has_hooks_for_handshakes or server.is_closing():
             return False
         upgrade: Upgrade | None = server.fast_path.answer(data)
         if upgrade is None:

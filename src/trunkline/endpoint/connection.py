@@ -17,7 +17,7 @@ from trunkline.endpoint import log
 from trunkline.exceptions import ConcurrencyError, ConnectionClosed, ProtocolError
 from trunkline.extensions.base import Extension
 from trunkline.frames import MAX_CONTROL_PAYLOAD, CloseCode, Frame, Opcode
-from trunkline.handshake.head import request_of, response_of
+from trunkline.handshake.head import path_of, request_of, response_of
 from trunkline.handshake.log import log_fault, log_head
 from trunkline.http11 import Request, Response
 from trunkline.options import Options, Timeout, check_timeout
@@ -209,7 +209,9 @@ class BaseConnection:
     @property
     def path(self) -> str | None:
         """Path of the request, with its query (a name from older versions of websockets)."""
-        return None if self.request is None else self.request.path
+        if isinstance(self._request, bytes):
+            return path_of(self._request)
+        return None if self._request is None else self._request.path
 
     @property
     def request_headers(self) -> Any:

@@ -23,6 +23,7 @@ from trunkline.extensions.permessage_deflate import (
     enable_server_permessage_deflate,
 )
 from trunkline.handshake.headers import build_www_authenticate_basic, parse_authorization_basic
+from trunkline.handshake.hooks import goes_by_offer, is_for_pages
 from trunkline.handshake.log import explain
 from trunkline.handshake.server import ServerHandshake, text_response
 from trunkline.http11 import SERVER, Request, Response
@@ -135,14 +136,21 @@ class BaseServer:
         """Whether an answer may wait for functions of the program."""
         return self.process_request is not None or self.process_response is not None
 
+    @property
+    def has_hooks_for_handshakes(self) -> bool:
+        """Whether the answer to a WebSocket handshake may."""
+        hook = self.process_request
+        return self.process_response is not None or not (hook is None or is_for_pages(hook))
+
     def _fast_path(self) -> FastPath | None:
         """How ordinary requests are answered, if no function of the program has a say in it."""
-        asks = self.has_hooks or self._select_subprotocol is not None
+        select = self._select_subprotocol
+        asks = self.has_hooks_for_handshakes or (select is not None and not goes_by_offer(select))
         asks = asks or (self.admission is not None and self.admission.looks_at_requests)
         known = all(type(factory) is ServerPerMessageDeflateFactory for factory in self._rules["extensions"] or ())
         if asks or not known or FastPath is None:
             return None
-        return FastPath(self.response_headers, **self._rules)
+        return FastPath(self.response_headers, **self.handshake_rules(lambda: None))
 
     def logs_info(self) -> bool:
         """Whether records of what connections do are wanted."""

@@ -36,7 +36,7 @@ from ..http11 import (
 )
 from ..streams import StreamReader
 
-__all__ = ["RequestReader", "ResponseReader", "request_of", "response_of"]
+__all__ = ["RequestReader", "ResponseReader", "path_of", "request_of", "response_of"]
 
 Parsed = TypeVar("Parsed")
 
@@ -359,6 +359,12 @@ class _Body:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def path_of(head: bytes) -> str:
+    """Return the path of a request, with its query, without making its headers."""
+    target = head.split(b" ", 2)[1].decode("iso-8859-1")
+    return target if target.startswith("/") else request_of(head).path
 
 
 def request_of(head: bytes) -> Request:

@@ -7,6 +7,7 @@ import contextlib
 
 from tests.support.loop import run_clean
 from tests.support.pair import port_of
+from trunkline import connect
 from trunkline.realtime import Realtime
 from trunkline.realtime.doors.browser import SOURCE
 
@@ -32,5 +33,8 @@ def test_a_realtime_server_has_the_client_for_browsers() -> None:
             assert (await ask(port_of(server), "HEAD /trunkline.js")) == (head, b"")
             head, _ = await ask(port_of(server), "GET /elsewhere")
             assert head.startswith(b"HTTP/1.1 426 ")
+            async with connect(f"ws://127.0.0.1:{port_of(server)}/trunkline.js") as ws:  # a handshake is no page
+                await ws.send('{"id":1,"connect":{}}')
+                assert '"id":1' in await ws.recv()
 
     run_clean(main)

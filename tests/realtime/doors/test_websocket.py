@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
+
+import pytest
 
 from tests.support.loop import run_clean, settled
 from tests.support.pair import port_of
@@ -11,6 +14,8 @@ from trunkline import connect, serve
 from trunkline.asyncio.server import ServerConnection
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConnectionClosed
+from trunkline.http11 import Request
+from trunkline.realtime import Realtime
 from trunkline.realtime.doors.websocket import WebSocketPeer
 from trunkline.realtime.peer import Backlog, Peer
 
@@ -47,6 +52,27 @@ def test_a_connection_keeps_the_promises_of_a_peer() -> None:
                 assert (websocket.close_code, websocket.close_reason) == (4000, "go")
             await done.wait()
         assert told == ["closing"]
+
+    run_clean(main)
+
+
+@pytest.mark.parametrize("offer", [None, ["centrifuge-protobuf"], ["a", "centrifuge-json"], ["a"]])
+def test_a_client_of_rooms_costs_no_objects_for_its_headers(offer: list[Any] | None) -> None:
+    async def main() -> None:
+        rt = Realtime()
+        async with (
+            rt,
+            rt.serve("127.0.0.1", 0) as server,
+            connect(f"ws://127.0.0.1:{port_of(server)}/?a=b", subprotocols=offer) as websocket,
+        ):
+            agreed = [each for each in offer or () if each.startswith("centrifuge-")]
+            assert websocket.subprotocol == (agreed[0] if agreed else None)
+            await settled(lambda: len(server.connections) == 1)
+            [connection] = server.connections
+            assert connection.path == "/?a=b"
+            if server.fast_path is not None:
+                assert not any(isinstance(each, Request) for each in gc.get_referents(connection))
+            assert connection.request.path == "/?a=b"
 
     run_clean(main)
 

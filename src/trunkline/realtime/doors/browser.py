@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from trunkline.asyncio.server import ServerConnection
 from trunkline.datastructures import Headers
+from trunkline.handshake.hooks import for_pages
 from trunkline.http11 import Request, Response
 
 __all__ = ["PATH", "SOURCE", "trunkline_js"]
@@ -22,6 +23,7 @@ SOURCE_HEADERS = {
 }
 
 
+@for_pages
 def trunkline_js(connection: ServerConnection, request: Request) -> Response | None:
     """Answer `GET /trunkline.js` with the client for browsers, and leave all else to others.
 
@@ -30,7 +32,7 @@ def trunkline_js(connection: ServerConnection, request: Request) -> Response | N
         def process_request(connection, request):
             return trunkline_js(connection, request) or my_page(connection, request)
     """
-    if request.path.partition("?")[0] != PATH or request.method not in ("GET", "HEAD"):
+    if request.path.partition("?")[0] != PATH or request.method not in ("GET", "HEAD") or "Upgrade" in request.headers:
         return None
     headers = Headers(SOURCE_HEADERS, Connection="close")
     headers["Content-Length"] = str(len(SOURCE))

@@ -11,6 +11,7 @@ from trunkline.asyncio.server import Server, ServerConnection, serve
 from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import ConnectionClosed
 from trunkline.frames import CloseCode
+from trunkline.handshake.hooks import by_offer
 from trunkline.http11 import Request
 from trunkline.realtime import codes
 from trunkline.realtime.brokers.base import BrokerError
@@ -27,6 +28,8 @@ from trunkline.realtime.wire.codecs import codec_for, select_subprotocol
 __all__ = ["Server", "ServerConnection", "WebSocketDoor", "WebSocketPeer", "listen"]
 
 logger = logging.getLogger("trunkline.realtime")
+
+by_offer(select_subprotocol)
 
 NO_PINGS: Final = Timeouts(ping=None)
 SHUTDOWN: Final = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
@@ -142,7 +145,7 @@ class WebSocketDoor:
         connection.farewell = SHUTDOWN
         if self._timeouts.ping is not None and connection.keepalive_task is not None:
             connection.keepalive_task.cancel()  # one heartbeat is enough, and a client may answer this one only
-        codec = codec_for(connection.subprotocol, peer.request.path)
+        codec = codec_for(connection.subprotocol, connection.path or "/")
         return self._serving.begin(peer, codec, self._timeouts)
 
     async def serve_plain(self, peer: WebSocketPeer, channel: Channel, name: str, user: str, info: Any) -> None:

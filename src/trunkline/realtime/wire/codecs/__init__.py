@@ -35,6 +35,6 @@ def codec_for(subprotocol: str | None, path: str) -> Codec:
         subprotocol: what the opening handshake agreed on.
         path: of the request, with its query: `?format=protobuf` and `?cf_protocol=protobuf` ask for Protobuf, too.
     """
-    query = parse_qs(urlsplit(path).query)
+    query = parse_qs(urlsplit(path).query) if "?" in path else {}
     asked = [*query.get("format", ()), *query.get("cf_protocol", ())]
     return CODECS["protobuf" if subprotocol == PROTOBUF or "protobuf" in asked else "json"]
