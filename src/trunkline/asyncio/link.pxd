@@ -6,7 +6,7 @@ from trunkline.core.writer cimport PreparedMessage
 from trunkline.endpoint.connection cimport BaseConnection
 from trunkline.endpoint.life cimport Life
 
-cdef Py_ssize_t MOST_WAITING
+cdef Py_ssize_t MOST_WAITING, MOST_GATHERED
 
 cdef class Drain(Waiter):
     cdef Link connection
@@ -20,5 +20,6 @@ cdef class Link(ReceivingLink):
     cdef object leave(self)
     cdef object _when_taken(self)
     cpdef bint send_nowait(self, PreparedMessage message)
+    cpdef bint send_soon(self, PreparedMessage message)
     cdef object _flush_unless_held(self)
     cdef bint _must_leave(self)

@@ -56,6 +56,7 @@ __all__ = ["Link"]
 globals().update(PreparedMessage=PreparedMessage)
 
 MOST_WAITING = 1 << 16  # bytes; more leave at once, so that back-pressure is felt
+MOST_GATHERED = 1 << 13  # bytes; the same for frames that many connections gather, so that none looks slow
 
 
 @cython.final
@@ -320,6 +321,21 @@ class Link(ReceivingLink):
         if self.session.phase != OPEN or self.writing_paused or self.fragmenting is not None:
             return False
         self.send_now(message)
+        return True
+
+    @cython.ccall
+    def send_soon(self, message: PreparedMessage) -> cython.bint:
+        """`send_nowait` for messages of which many come together: they leave in one write, once the loop turns.
+
+        More than 8 KiB don't wait for that. `shared.write_gathered` writes what waits, on all connections of the loop.
+        """
+        if self.session.phase != OPEN or self.writing_paused or self.fragmenting is not None:
+            return False
+        self.session.send_prepared(message)
+        if self.session.outgoing_size > MOST_GATHERED:
+            self.flush()
+        else:
+            self.shared.gather(self)
         return True
 
     @cython.ccall

@@ -33,7 +33,7 @@ cdef class Messages:
 cdef class ReceivingLink(Life):
     cdef readonly object loop
     cdef public unsigned long thread
-    cdef Shared shared
+    cdef readonly Shared shared
     cdef object get_loop
     cdef Sends sends
     cdef public Receive receiver

@@ -10,7 +10,7 @@ cdef class Life(BaseConnection):
     cdef readonly bint lost
     cdef public bint writing_paused
     cdef readonly bint eof_sent
-    cdef bint in_line
+    cdef bint in_line, gathered
     cdef readonly double due
     cdef public double drop_at
 

@@ -77,7 +77,7 @@ class Life(BaseConnection):
         self.lost = False
         self.writing_paused = False
         self.eof_sent = False
-        self.in_line = False  # for `Line`
+        self.in_line = self.gathered = False  # for `Line`
         self.due = 0.0  # when the carrier calls `on_due`, 0 for never
         self.drop_at = 0.0  # when to abort the carrier whatever the session says, 0 for never
 
@@ -135,7 +135,7 @@ class Life(BaseConnection):
             self.carrier.pause()
         if session.attention:
             self.attend()
-        elif session.outgoing_size > 0:
+        elif session.outgoing_size > 0 and not self.gathered:
             self.flush()
 
     def receive_eof(self) -> None:

@@ -12,6 +12,7 @@ cdef class Line:
     cdef readonly bint may_wake_now
     cdef Life holder
     cdef double held_since
+    cdef list gathered
 
     cdef object put(self, Life life)
     cpdef object note_mode(self)
@@ -23,3 +24,6 @@ cdef class Line:
     cdef object hold(self, Life life)
     cdef object release(self, Life life)
     cdef bint waits_too_long(self, double now)
+    cdef object gather(self, Life life)
+    cpdef bint write_gathered(self)
+    cdef object _write(self, Life life)

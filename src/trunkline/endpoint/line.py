@@ -4,6 +4,9 @@ A driver with an event loop works in two phases. In the first one it receives an
 and puts their connections in line. In the second one it wakes their tasks, one behind the other. So answers leave close
 to each other: while others were read in between, the process that receives them would fall asleep again.
 
+Rooms let the frames of many publications wait for each other, until the second phase ends or the loop turns. Then they
+leave in one write for each connection.
+
 docs/explanation/sending.md tells what that means for a program. The loop is whatever the driver has: a `Line` calls
 `call_soon`, `get_debug` and `call_exception_handler` of it, and imports none.
 """
@@ -54,6 +57,7 @@ class Line:
         self.may_wake_now = True
         self.holder: Life | None = None
         self.held_since = 0.0
+        self.gathered: list[Life] = []  # connections whose frames leave together
 
     def wake_at(self, life: Life, deadline: float) -> float:
         """Do for a carrier on this loop what `Carrier.wake_at` promises."""
@@ -82,6 +86,7 @@ class Line:
             life: Life = self.waiting[self.next]
             self.next += 1
             self._wake(life)
+        self.write_gathered()
         self._forget_woken()
 
     @cython.cfunc
@@ -90,6 +95,7 @@ class Line:
         if self.waiting:
             self.ask_for_turn()
         self._wake(life)
+        self.write_gathered()
         self._forget_woken()
 
     @cython.cfunc
@@ -112,9 +118,12 @@ class Line:
         try:
             life.after_receiving()
         except Exception as error:
-            context = {"message": "unexpected error in a connection", "exception": error}
-            self.get_loop().call_exception_handler(context)
-            life.carrier.abort()
+            self._fail(life, error)
+
+    def _fail(self, life: Life, error: Exception) -> None:
+        context = {"message": "unexpected error in a connection", "exception": error}
+        self.get_loop().call_exception_handler(context)
+        life.carrier.abort()
 
     @cython.cfunc
     def ask_for_turn(self) -> None:
@@ -152,3 +161,34 @@ class Line:
         if self.held_since == 0.0:
             self.held_since = now
         return now - self.held_since > LONGEST_WAIT
+
+    # Frames of many connections that leave together
+
+    @cython.cfunc
+    def gather(self, life: Life) -> None:
+        """Write the frames of this connection when the second phase ends, or when the loop turns."""
+        if not life.gathered:
+            life.gathered = True
+            self.gathered.append(life)
+            self.ask_for_turn()  # also in the second phase: a task may run the loop itself
+
+    @cython.ccall
+    def write_gathered(self) -> cython.bint:
+        """Write them now. Returns whether there were any."""
+        life: Life
+        any_waited: cython.bint = len(self.gathered) > 0
+        while self.gathered:
+            gathered: list[Life] = self.gathered
+            self.gathered = []
+            for life in gathered:
+                life.gathered = False
+                if life.session.outgoing_size > 0:
+                    self._write(life)
+        return any_waited
+
+    @cython.cfunc
+    def _write(self, life: Life) -> None:
+        try:
+            life.flush()
+        except Exception as error:
+            self._fail(life, error)

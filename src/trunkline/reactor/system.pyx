@@ -48,44 +48,57 @@ cdef Py_ssize_t send_chunks(int fd, list chunks, Py_ssize_t start, int flags):
 
     Returns how much that was, or -1 with errno set.
     """
-    cdef Py_ssize_t n = len(chunks)
+    cdef Py_ssize_t n = len(chunks), i = 0, total = 0, offered
     cdef ssize_t sent
     cdef bytes chunk
     if n == 1:
         chunk = chunks[0]
         sent = c_send(fd, PyBytes_AS_STRING(chunk) + start, PyBytes_GET_SIZE(chunk) - start, flags | MSG_NOSIGNAL)
-    else:
-        sent = send_many(fd, chunks, n, start, flags | MSG_NOSIGNAL)
-    if sent < 0 and (errno == EAGAIN or errno == EINTR):
-        return 0
-    return sent
+        return 0 if sent < 0 and (errno == EAGAIN or errno == EINTR) else sent
+    while i < n:  # a peer isn't slow because one call of the system takes no more vectors
+        sent = send_many(fd, chunks, &i, start, flags | MSG_NOSIGNAL, &offered)
+        if sent < 0:
+            return total if total > 0 or errno == EAGAIN or errno == EINTR else sent
+        total += sent
+        start = 0
+        if sent < offered:
+            break
+    return total
 
 
-cdef ssize_t send_many(int fd, list chunks, Py_ssize_t n, Py_ssize_t start, int flags):
-    """Small chunks are copied together, large ones are gathered by the kernel."""
+cdef ssize_t send_many(int fd, list chunks, Py_ssize_t* i, Py_ssize_t start, int flags, Py_ssize_t* offered):
+    """Small chunks are copied together, large ones are gathered by the kernel.
+
+    `i` is the first chunk to send, and then the first that wasn't `offered`, which tells how many bytes were.
+    """
     cdef char together[COALESCE]
     cdef iovec vectors[VECTORS]
     cdef msghdr message
-    cdef Py_ssize_t size = 0, i
+    cdef Py_ssize_t size = 0, first = i[0], n = len(chunks)
     cdef bytes chunk
-    for i in range(n):
-        chunk = chunks[i]
+    while i[0] < n:
+        chunk = chunks[i[0]]
         if size + PyBytes_GET_SIZE(chunk) > COALESCE:
             break
         memcpy(together + size, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
         size += PyBytes_GET_SIZE(chunk)
+        i[0] += 1
     else:
+        offered[0] = size - start
         return c_send(fd, together + start, size - start, flags)
-    n = min(n, <Py_ssize_t>VECTORS)
-    for i in range(n):
-        chunk = chunks[i]
-        vectors[i].iov_base = PyBytes_AS_STRING(chunk)
-        vectors[i].iov_len = PyBytes_GET_SIZE(chunk)
+    i[0] = min(n, first + VECTORS)
+    size = 0
+    for n in range(first, i[0]):
+        chunk = chunks[n]
+        vectors[n - first].iov_base = PyBytes_AS_STRING(chunk)
+        vectors[n - first].iov_len = PyBytes_GET_SIZE(chunk)
+        size += PyBytes_GET_SIZE(chunk)
     vectors[0].iov_base = <char*>vectors[0].iov_base + start
     vectors[0].iov_len -= start
+    offered[0] = size - start
     memset(&message, 0, sizeof(message))
     message.msg_iov = vectors
-    message.msg_iovlen = n
+    message.msg_iovlen = i[0] - first
     return c_sendmsg(fd, &message, flags)
 
 

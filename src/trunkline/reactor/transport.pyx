@@ -263,9 +263,9 @@ cdef class Transport(Watched):
 
     cdef object _write_held(self):
         """Frames that wait in their connection were sent before the call that is about to do something to the socket."""
-        cdef Life holder = self.reactor.line.holder
-        if holder is not None and holder is self.life:
-            holder.flush()
+        cdef Life life = <Life>self.life
+        if life is not None and (life.gathered or life is self.reactor.line.holder):
+            life.flush()
 
     cdef object give_up(self):
         self.abort()

@@ -84,6 +84,7 @@ class Realtime(Declaring):
             watch=self._deadlines.watch,
             clock=now,
             wall_clock=time.time,
+            stopwatch=time.perf_counter,
         )
         self._hub, self._commands = parts.hub, parts.commands
         self._channels, self._functions = parts.channels, parts.functions
@@ -220,7 +221,7 @@ class Realtime(Declaring):
         publication = Publication(data, key=as_text("key", key), tags=as_tags(tags))
         id = None if id is None else as_text("id", id)
         await self.start()
-        return await self._parts.publisher.publish(declared, name, publication, id)
+        return await self._parts.publisher.publish_for_program(declared, name, publication, id)
 
     def publish_sync(
         self,
@@ -373,6 +374,7 @@ class Realtime(Declaring):
         """
         self._home.check()
         answers = [await self._parts.orders.carry_out(order)]
+        self._hub.pace.write()
         answers += (await self._running.control.tell(order)).values()
         for refusal in (answer.refusal for answer in answers if answer.refusal is not None):
             raise codes.Refused(refusal.code, refusal.message, refusal.temporary)

@@ -23,6 +23,7 @@ from trunkline.realtime.orders import Orders
 from trunkline.realtime.presence.base import Presence
 from trunkline.realtime.program.channels import Channels
 from trunkline.realtime.program.functions import Functions
+from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.publisher import Publisher
 from trunkline.realtime.subscriptions.attendance import Attendance
 from trunkline.realtime.subscriptions.entering import Subscriptions
@@ -49,6 +50,7 @@ class Parts:
         watch: called with a client for which something may be due earlier.
         clock: seconds, never going back.
         wall_clock: seconds since 1970.
+        stopwatch: seconds that go on also while the event loop doesn't turn; by default `clock`.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Parts:
         watch: Callable[[Client], None],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
-        self.hub = hub = Hub(check_thread)
+        self.hub = hub = Hub(check_thread, Pace(stopwatch or clock))
         self.channels = Channels(with_tokens=tokens is not None)
         self.functions = Functions()
         self.tasks = Tasks()
@@ -105,6 +108,7 @@ class Parts:
 
     def start_over(self) -> None:
         """The event loop was closed before the node was, and nothing goes on that belonged to it."""
+        self.hub.pace.start_over()
         self.tasks.forget()
         self.calling.start_over()
         self.gaps.start_over()

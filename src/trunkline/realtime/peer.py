@@ -31,7 +31,7 @@ class Peer(Protocol):
     Rooms use nothing else of a connection. Every implementation promises:
 
     Order:
-        Messages leave in the order in which `send_nowait` took them.
+        Messages leave in the order in which `send_nowait` took them, when the event loop turns at the latest.
     No queue:
         A message that isn't taken isn't kept. The hub keeps it, or drops it, as the channel says.
     Nothing raised:

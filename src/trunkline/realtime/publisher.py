@@ -24,6 +24,16 @@ class Publisher:
         self.hub = hub
         self.broker = broker
 
+    async def publish_for_program(
+        self, channel: Channel, name: str, publication: Publication, id: str | None = None
+    ) -> StreamPosition:
+        """`publish` for the program, which may compute for long before the event loop turns."""
+        self.hub.pace.begin()
+        try:
+            return await self.publish(channel, name, publication, id)
+        finally:
+            self.hub.pace.done()
+
     async def publish(
         self, channel: Channel, name: str, publication: Publication, id: str | None = None, by: Client | None = None
     ) -> StreamPosition:

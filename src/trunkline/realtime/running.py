@@ -111,6 +111,7 @@ class Running:
 
     async def _stop(self) -> None:
         self._deadlines.close()
+        self._parts.hub.pace.start_over()
         self._parts.attendance.stop()
         starting, self._starting = self._starting, None
         if starting is None:

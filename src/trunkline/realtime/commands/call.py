@@ -70,7 +70,7 @@ class Calling:
                 del self._counts[client]
 
     async def _call(self, client: Client, id: int, procedure: Hook, data: bytes | None) -> None:
-        result = encode(await procedure(client, data, {}))
+        result = encode(await client.hub.pace.call(procedure, client, data, {}))
         client.reply(id, rpc=RPCResult(client.codec.payload(result)))
 
     async def send(self, client: Client, id: int, request: SendRequest) -> None:

@@ -16,6 +16,7 @@ from trunkline.handshake.negotiation import ServerNegotiation
 from trunkline.realtime.doors.browser import PATH, SOURCE, SOURCE_HEADERS
 from trunkline.realtime.doors.websocket import WebSocketDoor, WebSocketPeer
 from trunkline.realtime.peer import Backlog
+from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.running import Running
 from trunkline.realtime.wire.codecs import select_subprotocol
 from trunkline.typing import Origin
@@ -35,6 +36,9 @@ NEEDS_STARLETTE = "authenticate= and mount() need Starlette: pip install starlet
 
 class ASGIPeer(WebSocketPeer):
     """A connection of another ASGI server as rooms see it."""
+
+    def gather_for(self, pace: Pace) -> None:
+        """Messages leave one by one: the server alone knows when more follow."""
 
     def backlog(self) -> Backlog:
         connection: Any = self.connection

@@ -21,6 +21,7 @@ from trunkline.realtime.options import Timeouts
 from trunkline.realtime.parts import Parts
 from trunkline.realtime.peer import Backlog
 from trunkline.realtime.program.channels import Channel
+from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.running import Running
 from trunkline.realtime.serving import Serving
 from trunkline.realtime.wire.codecs import codec_for, select_subprotocol
@@ -43,6 +44,11 @@ class WebSocketPeer:
     def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
         self.send_nowait: Callable[[PreparedMessage], bool] = connection.send_nowait
+
+    def gather_for(self, pace: Pace) -> None:
+        """Let messages wait for those that follow, until the event loop turns or the pace of the program asks."""
+        self.send_nowait = self.connection.send_soon
+        pace.write = self.connection.shared.write_gathered
 
     @property
     def request(self) -> Request:
@@ -81,8 +87,9 @@ class WebSocketPeer:
         self.connection.start_closing(code, reason)
 
     def backlog(self) -> Backlog:
-        inbox = self.connection.session.inbox
-        return Backlog(self.connection.transport.get_write_buffer_size(), len(inbox), inbox.paused)
+        session = self.connection.session
+        unsent = session.outgoing_size + self.connection.transport.get_write_buffer_size()
+        return Backlog(unsent, len(session.inbox), session.inbox.paused)
 
 
 class WebSocketDoor:
@@ -145,6 +152,7 @@ class WebSocketDoor:
         connection.farewell = SHUTDOWN
         if self._timeouts.ping is not None and connection.keepalive_task is not None:
             connection.keepalive_task.cancel()  # one heartbeat is enough, and a client may answer this one only
+        peer.gather_for(self._parts.hub.pace)
         codec = codec_for(connection.subprotocol, connection.path or "/")
         return self._serving.begin(peer, codec, self._timeouts)
 
@@ -152,6 +160,7 @@ class WebSocketDoor:
         """Serve a client without a protocol, in one channel, until its connection is closed."""
         connection = peer.connection
         await self._running.start()
+        peer.gather_for(self._parts.hub.pace)
         plain, codec = self._parts.plain, channel.plain
         client = self._serving.begin(peer, codec, NO_PINGS)
         try:

@@ -31,6 +31,7 @@ from trunkline.realtime.limits import TokenBucket
 from trunkline.realtime.options import Timeouts
 from trunkline.realtime.peer import Backlog, Peer
 from trunkline.realtime.program.identity import Identity
+from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.wire.codecs import Codec
 from trunkline.realtime.wire.messages import Command, Error, Garbled, Push, Reply
 
@@ -43,6 +44,7 @@ class Keeper(Protocol):
     """The hub, as far as a client needs it."""
 
     check_thread: Callable[[], None]
+    pace: Pace
 
     def flushed(self, client: Client) -> None: ...
     def closed(self, client: Client) -> None: ...

@@ -2,7 +2,8 @@
 
 A publication is encoded once for each encoding that a client in the channel speaks, framed once, compressed once, and
 then handed to every connection. For a client that keeps up, that is one call of its connection, also for several
-publications that come together. Clients that are late, or have just come, are dealt with apart from the others.
+publications that come together. The connection gathers what comes before the event loop turns, and writes it at once.
+Clients that are late, or have just come, are dealt with apart from the others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from trunkline.realtime.hub.connected import Client, ClientState
 from trunkline.realtime.hub.room import Room
 from trunkline.realtime.hub.stats import Stats
 from trunkline.realtime.hub.subscription import Subscription
+from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.publication import ClientInfo, Publication
 from trunkline.realtime.wire import messages
 from trunkline.realtime.wire.codecs.base import Codec, InvalidPayload
@@ -35,6 +37,7 @@ class Hub:
 
     Args:
         check_thread: raises `RuntimeError` in any thread but the one in which all of this happens.
+        pace: lets publications leave before the program may be slow.
 
     Attributes:
         rooms: by the name of the channel.
@@ -45,8 +48,9 @@ class Hub:
         on_server_closing: called with a client whose connection its server is about to close.
     """
 
-    def __init__(self, check_thread: Callable[[], None]) -> None:
+    def __init__(self, check_thread: Callable[[], None], pace: Pace) -> None:
         self.check_thread = check_thread
+        self.pace = pace
         self.rooms: dict[str, Room] = {}
         self.clients: dict[str, Client] = {}
         self.by_user: dict[str, set[Client]] = {}
