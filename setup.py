@@ -38,6 +38,7 @@ EXTENSIONS = [
     ("trunkline.asyncio.server_link", "src/trunkline/asyncio/server_link.py"),
     ("trunkline.asyncio.opening", "src/trunkline/asyncio/opening.py"),
     ("trunkline.asgi.link", "src/trunkline/asgi/link.py"),
+    ("trunkline.realtime.wire.codecs.wireformat", "src/trunkline/realtime/wire/codecs/wireformat.py"),
 ]
 if sys.platform == "linux":
     EXTENSIONS += [

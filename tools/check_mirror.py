@@ -60,6 +60,7 @@ TESTED_BY = {
     "realtime/serving": "realtime/test_running.py",
     "realtime/wire/codecs/__init__": "realtime/wire/codecs/test_*.py",
     "realtime/wire/codecs/base": "realtime/wire/codecs/test_*.py",
+    "realtime/wire/codecs/wireformat": "realtime/wire/codecs/test_protobuf.py",
     "realtime/wire/messages": "realtime/wire/codecs/test_*.py",
     "startup/sitecustomize": "test_compat.py",
     "sync/carrier": "sync/test_conformance.py",

@@ -31,6 +31,7 @@ COMPILED_MODULES = (
     "trunkline.asyncio.server_link",
     "trunkline.asyncio.opening",
     "trunkline.asgi.link",
+    "trunkline.realtime.wire.codecs.wireformat",
     "trunkline.reactor.system",
     "trunkline.reactor.epoll",
     "trunkline.reactor.transport",

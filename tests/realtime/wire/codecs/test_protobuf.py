@@ -112,6 +112,35 @@ def test_publications() -> None:
     assert (push.pub.info.user, push.pub.info.conn_info, dict(push.pub.tags)) == ("ada", b"i", {"t": "v"})
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+payloads = st.binary(max_size=300)
+infos = st.builds(ClientInfo, texts, texts, st.none() | payloads, st.none() | payloads)
+publications = st.builds(
+    Publication,
+    payloads,
+    st.integers(0, 2**63 - 1),
+    st.integers(-(2**63), 2**63 - 1),
+    st.none() | infos,
+    st.none() | st.dictionaries(texts, texts, max_size=3),
+    texts,
+)
+
+
+@given(texts, st.lists(publications, max_size=3))
+def test_any_publications_are_what_the_library_reads(channel: str, some: list[Publication]) -> None:
+    message = codec.push(channel, *some)
+    assert message is not None
+    pushes = [official.Reply.FromString(each).push for each in split(bytes(message.payload))]
+    assert [push.channel for push in pushes] == [channel] * len(some)
+    for push, each in zip(pushes, some, strict=True):
+        info = each.info or ClientInfo()
+        assert (push.pub.data, push.pub.offset, push.pub.time) == (each.data, each.offset, each.time)
+        assert dict(push.pub.tags) == (each.tags or {})
+        assert push.pub.HasField("info") == (each.info is not None)
+        assert (push.pub.info.user, push.pub.info.client) == (info.user, info.client)
+        assert (push.pub.info.conn_info, push.pub.info.chan_info) == (info.conn_info or b"", info.chan_info or b"")
+
+
 def test_a_frame_has_so_many_commands() -> None:
     assert len(codec.decode(b"\x00" * MOST_COMMANDS)) == MOST_COMMANDS
     with pytest.raises(InvalidFrame, match="commands in a frame"):
