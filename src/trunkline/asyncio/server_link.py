@@ -67,7 +67,7 @@ class ServerLink(Link):
             self._handler_failed(error)
             return
         self.task = self.loop.create_task(handling, context=context)
-        self.task.add_done_callback(self._handler_done)
+        self.task.add_done_callback(self._handler_done, context=context)  # a copy for each would cost memory
 
     async def _handle_and_close(self, handling: Awaitable[None]) -> None:
         """Let a subclass close the connection in its own way, also when the handler has ended."""

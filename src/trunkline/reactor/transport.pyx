@@ -23,6 +23,18 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_MORE, SHUT_WR
 
 
+cdef extern from *:
+    """
+    /* Cython makes a dict with each object; without one, setting the first attribute makes it. */
+    static void tl_drop_dict(PyObject *o) {
+        PyObject **dict = _PyObject_GetDictPtr(o);
+        if (dict != NULL && *dict != NULL && PyDict_GET_SIZE(*dict) == 0)
+            Py_CLEAR(*dict);
+    }
+    """
+    void drop_empty_dict "tl_drop_dict"(object o)
+
+
 cdef class Transport(Watched):
     """An `asyncio.Transport` that is the carrier of a `Life`, too."""
 
@@ -40,6 +52,7 @@ cdef class Transport(Watched):
         self.loop = loop
         self.fd = fd
         self.reading = True
+        drop_empty_dict(self)
         reactor.add(self)
 
     cdef object start(self, object protocol):
