@@ -5,6 +5,7 @@ from __future__ import annotations
 from trunkline.realtime.brokers import Broker, BrokerError, History, MemoryBroker, RedisBroker, SQLiteBroker, Uncertain
 from trunkline.realtime.codes import Disconnected, Refused
 from trunkline.realtime.doors.browser import trunkline_js
+from trunkline.realtime.doors.memory import MemoryClient, MemorySubscription
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.hub.stats import ChannelStats, Stats
 from trunkline.realtime.node import Realtime
@@ -26,7 +27,9 @@ __all__ = [
     "History",
     "Limits",
     "MemoryBroker",
+    "MemoryClient",
     "MemoryPresence",
+    "MemorySubscription",
     "Presence",
     "PresenceStats",
     "Publication",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.realtime import codes, control
 from trunkline.realtime.brokers import Broker, History, broker_from_url
 from trunkline.realtime.deadlines import Deadlines
 from trunkline.realtime.doors.asgi import ASGIApplication, Authenticate, Origins
+from trunkline.realtime.doors.memory import KnownUser, MemoryClient
 from trunkline.realtime.doors.websocket import Server, ServerConnection, WebSocketDoor, WebSocketPeer, listen
 from trunkline.realtime.home import Home
 from trunkline.realtime.hub.connected import Client
@@ -191,6 +193,46 @@ class Realtime(Declaring):
             ImportError: if there is `authenticate`, and no Starlette.
         """
         return ASGIApplication(self._websockets, self._running, origins=origins, authenticate=authenticate)
+
+    def test_client(
+        self,
+        *,
+        user: str | None = None,
+        info: Any = None,
+        token: str = "",
+        data: Any = None,
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        app: Any = None,
+        timeout: float = 5,
+    ) -> MemoryClient:
+        """A client for tests, in this event loop, without a server and without a socket::
+
+            async with rt, rt.test_client(user="ada") as ada:
+                room = await ada.subscribe("chat:lobby")
+                await room.publish("hello")
+                await room.expect("hello")
+
+        Args:
+            user: id of the user, as if `authenticate` of `asgi` had returned it. None leaves that to the connect hook
+                or the token.
+            info: what others may know of this user.
+            token: of the connect command.
+            data: for the connect hook, None for nothing.
+            path: of the request, perhaps with a query.
+            headers: of the request.
+            app: ASGI application that serves the client, such as one of FastAPI with `rt.asgi()` in it, or `rt.asgi()`
+                with `authenticate`. None serves it as `rt.websocket` does.
+            timeout: seconds of the loop's clock after which a call of the test fails that waits for the server.
+
+        Raises:
+            ValueError: if there is an application, and a user.
+        """
+        if user is not None and app is not None:
+            raise ValueError("the application says who the user is: leave out user=, or app=")
+        if app is None:
+            app = self.websocket if user is None else KnownUser(self._websockets, self._running, (user, info))
+        return MemoryClient(app, path=path, headers=headers or {}, token=token, data=data, timeout=timeout)
 
     # For the program
 
