@@ -8,7 +8,7 @@ from trunkline.realtime.hub.bell import Bell
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.hub.hub import Hub
 
-__all__ = ["wait_read", "wait_writable"]
+__all__ = ["must_wait", "wait_read", "wait_writable"]
 
 
 async def wait_read(client: Client) -> None:
@@ -32,6 +32,12 @@ async def wait_writable(hub: Hub, name: str, publisher: Client | None = None) ->
         if room.writable is None:
             room.writable = Bell()
         await _heard(room.writable)
+
+
+def must_wait(hub: Hub, name: str, publisher: Client | None = None) -> bool:
+    """Whether `wait_writable` would wait."""
+    room = hub.rooms.get(name)
+    return room is not None and bool(room.full) and bool(room.full - {publisher})
 
 
 async def _heard(bell: Bell) -> None:

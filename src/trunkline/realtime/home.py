@@ -32,6 +32,7 @@ class Home:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
+        self._time: Callable[[], float] | None = None
         self._mutex = threading.Lock()
         self._waiting: set[Future[Any]] = set()
 
@@ -39,11 +40,16 @@ class Home:
         """The running loop is the one from now on."""
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._time = self.loop.time
+
+    def time(self) -> float:
+        """The time of the loop, or of the one that runs: seconds, never going back."""
+        return asyncio.get_running_loop().time() if self._time is None else self._time()
 
     def leave(self) -> None:
         """There is no loop any more: threads that still wait are told."""
         with self._mutex:
-            lost, self.loop = self.lost, None
+            lost, self.loop, self._time = self.lost, None, None
             waiting, self._waiting = self._waiting, set()
         for future in () if lost else waiting:
             future.cancel()

@@ -76,7 +76,7 @@ class Realtime(Declaring):
         if self.presence_store.ttl is not None:
             check_seconds("ttl of the presence", self.presence_store.ttl, positive=True)
         self._home = Home()
-        self._deadlines = Deadlines(lambda client, now: self._commands.on_deadline(client, now), now)
+        self._deadlines = Deadlines(lambda client, now: self._commands.on_deadline(client, now), self._home.time)
         self._parts = parts = Parts(
             self.broker,
             self.presence_store,
@@ -84,13 +84,13 @@ class Realtime(Declaring):
             self.limits,
             check_thread=self._home.check_thread,
             watch=self._deadlines.watch,
-            clock=now,
+            clock=self._home.time,
             wall_clock=time.time,
             stopwatch=time.perf_counter,
         )
         self._hub, self._commands = parts.hub, parts.commands
         self._channels, self._functions = parts.channels, parts.functions
-        serving = Serving(parts.hub, self._deadlines, self.limits, now, self.timeouts.close)
+        serving = Serving(parts.hub, self._deadlines, self.limits, self._home.time, self.timeouts.close)
         self._running = Running(
             self._home, parts, self.broker, self.presence_store, self._deadlines, serving, self.timeouts.close
         )
@@ -421,8 +421,3 @@ class Realtime(Declaring):
         for refusal in (answer.refusal for answer in answers if answer.refusal is not None):
             raise codes.Refused(refusal.code, refusal.message, refusal.temporary)
         return sum(answer.clients for answer in answers)
-
-
-def now() -> float:
-    """The time of the event loop that runs: seconds, never going back."""
-    return asyncio.get_running_loop().time()

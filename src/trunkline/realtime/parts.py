@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trunkline.realtime.brokers.base import Broker
+from trunkline.realtime.commands.answer import CarryOut
 from trunkline.realtime.commands.auth import Auth
 from trunkline.realtime.commands.call import Calling
 from trunkline.realtime.commands.connect import Connecting
-from trunkline.realtime.commands.dispatch import CarryOut, Commands
+from trunkline.realtime.commands.dispatch import Commands
 from trunkline.realtime.commands.ends import Ends
 from trunkline.realtime.commands.plain import Plain
 from trunkline.realtime.commands.publish import Publishing

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from trunkline.realtime.backpressure import wait_writable
+from typing import Any
+
+from trunkline.realtime.backpressure import must_wait, wait_writable
 from trunkline.realtime.brokers.base import Broker
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.hub.hub import Hub
 from trunkline.realtime.program.channels import Channel
+from trunkline.realtime.program.steps import Paused, begin
 from trunkline.realtime.publication import Publication, StreamPosition
 
 __all__ = ["Publisher"]
@@ -50,7 +53,23 @@ class Publisher:
             ValueError: if there is an id but no history.
             BrokerError: if the broker doesn't take it.
         """
+        position = self.begin(channel, name, publication, id, by)
+        if isinstance(position, Paused):
+            position = await position
+        return position  # type: ignore[no-any-return]
+
+    def begin(
+        self, channel: Channel, name: str, publication: Publication, id: str | None = None, by: Client | None = None
+    ) -> Any:
+        """`publish`, but return a `Paused` if there is something to wait for."""
         options = channel.options
-        if options.slow == "block":
-            await wait_writable(self.hub, name, by)
+        if options.slow == "block" and must_wait(self.hub, name, by):
+            return begin(self._publish_when_writable(channel, name, publication, id, by))
+        return begin(self.broker.publish(name, publication, size=options.history, ttl=options.ttl, id=id))
+
+    async def _publish_when_writable(
+        self, channel: Channel, name: str, publication: Publication, id: str | None, by: Client | None
+    ) -> StreamPosition:
+        options = channel.options
+        await wait_writable(self.hub, name, by)
         return await self.broker.publish(name, publication, size=options.history, ttl=options.ttl, id=id)

@@ -1,5 +1,7 @@
 """Clients publish."""
 
+import asyncio
+import json
 from typing import Any
 
 import msgspec
@@ -7,7 +9,8 @@ import pytest
 
 from tests.support.rooms import Node
 from tests.support.scenes import error, scene, texts
-from trunkline.realtime import Limits, Refused
+from trunkline.realtime import Limits, Refused, StreamPosition, codes
+from trunkline.realtime.brokers.memory import MemoryBroker
 from trunkline.realtime.limits import Rate
 from trunkline.realtime.publication import Publication
 
@@ -117,3 +120,86 @@ def test_a_flood_is_refused_and_then_disconnected() -> None:
         assert await other.say(ping={}) == [{"id": 7, "ping": {}}]
 
     scene(play, limits=Limits(rate=Rate(1, 10)))
+
+
+class HookedBroker(MemoryBroker):
+    """A broker of the program, which does more than the one that it inherits from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: asyncio.Event | None = None
+        self.seen: list[bytes] = []
+
+    async def publish(self, channel: str, publication: Publication, **options: Any) -> StreamPosition:
+        self.seen.append(publication.data)
+        if self.gate is not None:
+            await self.gate.wait()
+        return await super().publish(channel, publication, **options)
+
+
+def commands(*numbers: int) -> str:
+    return "\n".join(json.dumps({"id": number, "publish": {"channel": "room", "data": number}}) for number in numbers)
+
+
+def test_a_publication_suspends_only_where_the_broker_waits_and_later_commands_stay_behind_it() -> None:
+    broker = HookedBroker()
+
+    async def play(node: Node) -> None:
+        node.channel("room", publish="anyone")
+        reader, talker = await node.connected("room"), await node.connected()
+        assert node.commands.take(talker.client, commands(1, 2)) is None
+        assert (texts(reader.connection.take()), len(talker.connection.take())) == ([1, 2], 2)
+        broker.gate = asyncio.Event()
+        rest = node.commands.take(talker.client, commands(3, 4))
+        assert rest is not None
+        assert (talker.client.busy, broker.seen, reader.connection.take()) == (True, [b"1", b"2", b"3"], [])
+        asyncio.get_running_loop().call_soon(broker.gate.set)
+        await rest
+        assert texts(reader.connection.take()) == [3, 4]
+        assert [each["id"] for each in talker.connection.take()] == [3, 4]
+        assert not talker.client.busy
+
+    scene(play, broker=broker)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_hook_of_coroutines_suspends_only_where_it_waits(waits: bool) -> None:
+    async def play(node: Node) -> None:
+        channel = node.channel("room", publish="anyone")
+
+        @channel.on_publish
+        async def hook(client: Any, data: int) -> int | None:
+            if data == 9:
+                raise Refused(codes.PERMISSION_DENIED)
+            if waits:
+                await asyncio.sleep(0)
+            return data * 10 if data == 2 else None
+
+        reader, talker = await node.connected("room"), await node.connected()
+        rest = node.commands.take(talker.client, commands(1, 2, 9, 3))
+        assert (rest is not None) == waits
+        if rest is not None:
+            await rest
+        assert texts(reader.connection.take()) == [1, 20, 3]
+        answers = talker.connection.take()
+        assert [(each["id"], "error" in each) for each in answers] == [(1, False), (2, False), (9, True), (3, False)]
+
+    scene(play)
+
+
+def test_a_pong_is_no_command_but_counts_as_one() -> None:
+    async def play(node: Node) -> None:
+        for codec, pong in (("json", "{}"), ("protobuf", b"\0")):
+            talker = await node.connected(codec=codec)
+            talker.client.pong_due = 1.0
+            assert await talker.say_frame(pong) == []
+            assert talker.client.pong_due is None
+            for _ in range(5):
+                await talker.say_frame(pong)
+            assert talker.connection.closed == (codes.FLOOD, codes.DISCONNECTS[codes.FLOOD])
+            stranger = node.talker(codec)
+            await stranger.say_frame(pong)
+            assert stranger.connection.closed is not None
+            assert stranger.connection.closed[0] == codes.INVALID_REQUEST
+
+    scene(play, limits=Limits(rate=Rate(0, 2)))

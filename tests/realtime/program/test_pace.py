@@ -77,7 +77,7 @@ def test_what_waits_leaves_before_a_function_that_may_be_slow() -> None:
     class Function:
         proofs = 0
 
-        async def __call__(self, client: Any, data: bytes | None, parameters: dict[str, str]) -> bool:
+        def start(self, client: Any, data: bytes | None, parameters: dict[str, str]) -> bool:
             program.clock.now += took[0]
             return program.gathered
 
@@ -87,7 +87,7 @@ def test_what_waits_leaves_before_a_function_that_may_be_slow() -> None:
         """Call it; returns whether publications wait meanwhile."""
         program.gathered = True
         took[0] = seconds
-        return bool(asyncio.run(program.pace.call(function, None, None, {})))
+        return bool(program.pace.start(function, None, None, {}))
 
     assert [call() for _ in range(PROOFS + 1)] == [False] * PROOFS + [True]
     assert [call(2 * QUICK), call()] == [True, False]

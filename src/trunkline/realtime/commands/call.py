@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable
 
 from trunkline.realtime import codes
@@ -12,6 +11,7 @@ from trunkline.realtime.commands.answer import answer
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.program.functions import Functions
 from trunkline.realtime.program.hooks import Hook, call
+from trunkline.realtime.program.steps import Paused
 from trunkline.realtime.tasks import Tasks
 from trunkline.realtime.wire.messages import Ping, RPCRequest, RPCResult, SendRequest, as_bytes
 from trunkline.realtime.wire.payloads import encode
@@ -44,20 +44,24 @@ class Calling:
         for task in self._running - {asyncio.current_task()}:
             task.cancel()
 
-    async def rpc(self, client: Client, id: int, request: RPCRequest) -> None:
+    def rpc(self, client: Client, id: int, request: RPCRequest) -> Awaitable[None] | None:
         """Call a procedure: beside other commands if it is a coroutine function and not too many run."""
         procedure = self.functions.procedures.get(request.method)
         if procedure is None:
             raise Refused(codes.METHOD_NOT_FOUND)
-        calling = self._call(client, id, procedure, as_bytes(request.data))
+        data = as_bytes(request.data)
         count = self._counts.get(client, 0)
-        if inspect.iscoroutinefunction(procedure.function) and count < self.most:
+        if procedure.is_async and count < self.most:
             self._counts[client] = count + 1
-            task = self.tasks.spawn(self._call_beside(client, id, calling))
+            task = self.tasks.spawn(self._call_beside(client, id, self._call(client, id, procedure, data)))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        else:
-            await calling
+            return None
+        result = client.hub.pace.start(procedure, client, data, {})
+        if isinstance(result, Paused):
+            return self._answer_later(client, id, result)
+        self._answer(client, id, result)
+        return None
 
     async def _call_beside(self, client: Client, id: int, calling: Awaitable[None]) -> None:
         try:
@@ -70,8 +74,14 @@ class Calling:
                 del self._counts[client]
 
     async def _call(self, client: Client, id: int, procedure: Hook, data: bytes | None) -> None:
-        result = encode(await client.hub.pace.call(procedure, client, data, {}))
-        client.reply(id, rpc=RPCResult(client.codec.payload(result)))
+        result = client.hub.pace.start(procedure, client, data, {})
+        self._answer(client, id, await result if isinstance(result, Paused) else result)
+
+    async def _answer_later(self, client: Client, id: int, call: Paused) -> None:
+        self._answer(client, id, await call)
+
+    def _answer(self, client: Client, id: int, result: object) -> None:
+        client.reply(id, rpc=RPCResult(client.codec.payload(encode(result))))
 
     async def send(self, client: Client, id: int, request: SendRequest) -> None:
         """Hand a message outside of channels to the program. It has no answer."""
@@ -79,6 +89,6 @@ class Calling:
             raise Disconnected(codes.NO_MESSAGES)
         await call(self.functions.message, client, as_bytes(request.data), {})
 
-    async def ping(self, client: Client, id: int, request: Ping) -> None:
+    def ping(self, client: Client, id: int, request: Ping) -> None:
         """Answer."""
         client.reply(id, ping=Ping())

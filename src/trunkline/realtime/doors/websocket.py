@@ -121,10 +121,12 @@ class WebSocketDoor:
             return
         client = self._welcome(peer, connection)
         client.known = identity
-        receive = self._parts.commands.receive
+        take = self._parts.commands.take
         try:
             async for frame in connection:
-                await receive(client, frame)
+                rest = take(client, frame)
+                if rest is not None:
+                    await rest
                 if client.over:
                     break
         except ConnectionClosed:

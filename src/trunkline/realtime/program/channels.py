@@ -17,6 +17,8 @@ __all__ = ["LONGEST_NAME", "Channel", "Channels", "Pattern"]
 LONGEST_NAME: Final = 255
 """Characters in the name of a channel: clients choose names, and the server has to remember them."""
 
+MOST_KNOWN: Final = 1024  # names of channels that are remembered, since clients choose them
+
 
 class Pattern:
     """Names of channels: text, and in braces names of parameters, each standing for some characters other than ":".
@@ -158,6 +160,7 @@ class Channels:
     def __init__(self, *, with_tokens: bool = True) -> None:
         self.with_tokens = with_tokens
         self._channels: list[Channel] = []  # the most precise first
+        self._known: dict[str, tuple[Channel, dict[str, str]]] = {}  # names that were looked up
 
     def declare(self, pattern: str, options: ChannelOptions) -> Channel:
         """Declare the channels of a pattern.
@@ -171,6 +174,7 @@ class Channels:
         for known in self._channels:
             if known.pattern.shape == channel.pattern.shape:
                 raise ValueError(f"the channel {pattern!r} is declared already, as {known.pattern.text!r}")
+        self._known.clear()
         self._channels.append(channel)
         self._channels.sort(key=lambda each: each.pattern.precision, reverse=True)
         return channel
@@ -180,11 +184,17 @@ class Channels:
 
         A long name matches none.
         """
+        known = self._known.get(name)
+        if known is not None:
+            return known
         if len(name) > LONGEST_NAME:
             return None
         for channel in self._channels:
             parameters = channel.pattern.match(name)
             if parameters is not None:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[name] = channel, parameters
                 return channel, parameters
         return None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from trunkline.realtime.program.identity import Identity
+from trunkline.realtime.program.steps import Paused, result_of
 from trunkline.realtime.wire.payloads import encode, typed
 
 __all__ = ["Hook", "call", "name_of", "only_one", "parameters_of", "takes", "type_of"]
@@ -31,6 +32,7 @@ class Hook:
 
     def __init__(self, function: Callable[..., Any], names: Sequence[str] = (), *, sent: bool = True) -> None:
         self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
         self.proofs = 0  # calls in a row that were quick, see `Pace`
         parameters = parameters_of(function)
         own = [each for each in parameters if each.kind in _POSITIONAL and each.name not in names]
@@ -56,7 +58,19 @@ class Hook:
         self.type = Any if self._data is None else type_of(own[1])
 
     async def __call__(self, client: object, data: bytes | None, parameters: dict[str, str]) -> Any:
+        """Call the function, and wait for its result.
+
+        Raises:
+            Refused: as `start`.
+        """
+        result = self.start(client, data, parameters)
+        return await result if isinstance(result, Paused) else result
+
+    def start(self, client: object, data: bytes | None, parameters: dict[str, str]) -> Any:
         """Call the function.
+
+        Returns:
+            Its result, or a `Paused` if the function waits for something.
 
         Raises:
             Refused: if `data` isn't of the type that it wants, or it refuses.
@@ -65,8 +79,7 @@ class Hook:
         arguments[self._client] = client
         if self._data is not None:
             arguments[self._data] = typed(data, self.type)
-        result = self.function(*[arguments.pop(name) for name in self._first], **arguments)
-        return await result if inspect.isawaitable(result) else result
+        return result_of(self.function(*[arguments.pop(name) for name in self._first], **arguments))
 
 
 def _is_client(parameter: inspect.Parameter) -> bool:
@@ -104,7 +117,9 @@ def name_of(function: object) -> str:
 
 async def call(hook: Hook | None, client: Any, data: bytes | None, parameters: dict[str, str]) -> bytes | None:
     """The payload that a hook returns; None if there is no hook, or it returns None."""
-    result = None if hook is None else await client.hub.pace.call(hook, client, data, parameters)
+    result = None if hook is None else client.hub.pace.start(hook, client, data, parameters)
+    if isinstance(result, Paused):
+        result = await result
     return None if result is None else encode(result)
 
 

@@ -57,12 +57,16 @@ class Pace:
             self.write()
         self._done_at = self._clock()
 
-    async def call(self, hook: Hook, client: Any, data: bytes | None, parameters: dict[str, str]) -> Any:
-        """Call a function of the program; before one that may be slow, let what was published leave."""
+    def start(self, hook: Hook, client: Any, data: bytes | None, parameters: dict[str, str]) -> Any:
+        """Call a function of the program; before one that may be slow, let what was published leave.
+
+        Returns:
+            Its result, or a `Paused` if the function waits for something.
+        """
         if hook.proofs < PROOFS:
             self.write()
         began = self._clock()
         try:
-            return await hook(client, data, parameters)
+            return hook.start(client, data, parameters)
         finally:
             hook.proofs = hook.proofs + 1 if self._clock() - began <= QUICK else 0

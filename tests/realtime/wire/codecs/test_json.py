@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.realtime.publication import ClientInfo, Publication
-from trunkline.realtime.wire.codecs.base import MOST_COMMANDS, InvalidFrame, InvalidPayload
+from trunkline.realtime.wire.codecs.base import MOST_COMMANDS, Codec, InvalidFrame, InvalidPayload
 from trunkline.realtime.wire.codecs.json import JSONCodec
 from trunkline.realtime.wire.messages import (
     Command,
@@ -235,3 +235,31 @@ def test_anything_else_is_refused(frame: str | bytes) -> None:
     except InvalidFrame:
         return
     assert all(isinstance(command, Command) for command in commands)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+payloads = st.recursive(st.none() | st.booleans() | st.integers(-5, 5) | texts, st.lists).map(msgspec.json.encode)
+infos = st.builds(ClientInfo, texts, texts, st.none() | payloads, st.none() | payloads)
+
+
+@given(
+    st.text(min_size=1).filter(lambda text: text.isprintable()),
+    st.builds(
+        Publication,
+        payloads | st.just(b"") | st.just(b'{\n "a": 1}'),
+        st.integers(0, 2**63 - 1),
+        st.integers(-5, 2**63 - 1),
+        st.none() | infos,
+        st.none() | st.dictionaries(texts, texts, max_size=3),
+    ),
+)
+def test_a_publication_is_laid_out_as_its_message_would_be(channel: str, publication: Publication) -> None:
+    laid_out, by_messages = codec.push(channel, publication), Codec.push(codec, channel, publication)
+    assert laid_out is not None
+    assert by_messages is not None
+    assert (laid_out.opcode, bytes(laid_out.payload)) == (by_messages.opcode, bytes(by_messages.payload))
+
+
+@pytest.mark.parametrize("id", [1, 2**32 - 1])
+def test_the_answer_to_a_publication_is_laid_out_as_its_message_would_be(id: int) -> None:
+    assert bytes(codec.published(id).payload) == bytes(Codec.published(codec, id).payload)

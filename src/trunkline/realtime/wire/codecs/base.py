@@ -13,7 +13,7 @@ from trunkline.core.writer import PreparedMessage
 from trunkline.exceptions import WebSocketException
 from trunkline.realtime.publication import ClientInfo, Publication
 from trunkline.realtime.wire import messages
-from trunkline.realtime.wire.messages import Command, Data, Garbled, Push, Reply
+from trunkline.realtime.wire.messages import Command, Data, Garbled, PublishResult, Push, Reply
 
 __all__ = ["HALF", "MOST_COMMANDS", "Codec", "InvalidFrame", "InvalidPayload", "too_many"]
 
@@ -48,6 +48,7 @@ class Codec(ABC):
     events = True
     several = True
     binary = True
+    pong: str | bytes = b""  # the frame in which a client answers a ping
 
     @functools.cached_property
     def ping(self) -> PreparedMessage:
@@ -73,6 +74,10 @@ class Codec(ABC):
         Raises:
             InvalidPayload: if this encoding can't say it.
         """
+
+    def published(self, id: int) -> PreparedMessage:
+        """The answer to a publish command."""
+        return self.encode([Reply(id, publish=PublishResult())])
 
     def push(self, channel: str, *publications: Publication) -> PreparedMessage | None:
         """The frame that delivers publications, one if not `several`; None if they aren't for who speaks this encoding.

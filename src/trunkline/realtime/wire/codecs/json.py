@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from trunkline.core.writer import PreparedMessage
+from trunkline.realtime.publication import Publication
 from trunkline.realtime.wire.codecs.base import HALF, MOST_COMMANDS, Codec, InvalidFrame, InvalidPayload, raw, too_many
 from trunkline.realtime.wire.messages import Command, Data, Garbled, Reply
 
@@ -27,6 +28,7 @@ class JSONCodec(Codec):
 
     name = "json"
     binary = False
+    pong = "{}"
 
     def decode(self, frame: str | bytes) -> Sequence[Command | Garbled]:
         try:
@@ -45,15 +47,41 @@ class JSONCodec(Codec):
     def encode(self, replies: Iterable[Reply]) -> PreparedMessage:
         return PreparedMessage(b"\n".join([_replies.encode(reply) for reply in replies]), text=True)
 
+    # Clients get these thousands of times: so they are laid out without an object for each message.
+
+    def published(self, id: int) -> PreparedMessage:
+        return PreparedMessage(b'{"id":%d,"publish":{}}' % id, text=True)
+
+    def push(self, channel: str, *publications: Publication) -> PreparedMessage | None:
+        head = b'{"push":{"channel":%b,"pub":{' % _replies.encode(channel)
+        return PreparedMessage(b"\n".join([head + self._fields(each) + b"}}}" for each in publications]), text=True)
+
+    def _fields(self, publication: Publication) -> bytes:
+        """The fields of `messages.Publication` that don't have their defaults."""
+        fields = []
+        if publication.data:
+            fields.append(b'"data":' + self._line(publication.data))
+        if publication.info is not None:
+            fields.append(b'"info":' + _replies.encode(self.info(publication.info)))
+        if publication.offset:
+            fields.append(b'"offset":%d' % publication.offset)
+        if publication.tags:
+            fields.append(b'"tags":' + _replies.encode(publication.tags))
+        if publication.time:
+            fields.append(b'"time":%d' % publication.time)
+        return b",".join(fields)
+
     def payload(self, data: bytes | None) -> Data:
-        if not data:
-            return msgspec.UNSET
+        return raw(self._line(data)) if data else msgspec.UNSET
+
+    def _line(self, data: bytes) -> bytes:
+        """A payload in a line."""
         try:
             check(data)
         except InvalidPayload as error:
             raise InvalidPayload(f"the payload isn't JSON, but the client speaks JSON: {error}") from None
         # Clients take a frame apart at its line feeds, and inside of JSON they mean nothing.
-        return raw(data if b"\n" not in data else msgspec.json.format(data, indent=-1))
+        return data if b"\n" not in data else msgspec.json.format(data, indent=-1)
 
 
 def check(data: bytes) -> None:

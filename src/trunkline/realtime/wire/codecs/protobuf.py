@@ -81,6 +81,7 @@ class ProtobufCodec(Codec):
     """Payloads may be any bytes."""
 
     name = "protobuf"
+    pong = b"\0"
 
     def decode(self, frame: str | bytes) -> list[Command]:
         if isinstance(frame, str):
