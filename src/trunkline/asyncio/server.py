@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import re
 import socket
@@ -23,10 +24,12 @@ from trunkline.extensions.base import ServerExtensionFactory
 from trunkline.frames import Close, CloseCode
 from trunkline.handshake.server import text_response
 from trunkline.http11 import SERVER, Request, Response
-from trunkline.options import Compression, Limit, Options, check_arguments
+from trunkline.options import Compression, Limit, Options, check_arguments, check_timeout
 from trunkline.typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
+
+SERVICE_RESTART = CloseCode.SERVICE_RESTART, ""
 
 Handler = Callable[..., Awaitable[None]]
 ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | None] | Response | None"]
@@ -93,6 +96,7 @@ class Server(BaseServer):
         self._closing: asyncio.Task[None] | None = None
         self._farewell: tuple[CloseCode | int, str] | None = None
         self._told_to_close = asyncio.Event()
+        self._hurried = asyncio.Event()  # no connection may take its time any more
         self._idle: asyncio.Future[None] | None = None
         self.server: engines.Listener | None = None
 
@@ -209,7 +213,10 @@ class Server(BaseServer):
         self._tell_idle()
 
     def _tell_idle(self) -> None:
-        if not self._openings and not self._connections and self._idle is not None and not self._idle.done():
+        if self._openings or self._connections or self._closing is None:
+            return
+        self._hurried.set()
+        if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     # Closing
@@ -219,7 +226,7 @@ class Server(BaseServer):
     ) -> None:
         """Stop accepting connections, and close those there are; `wait_closed` waits for the end of it.
 
-        An opening handshake that is under way has a second to finish, and its connection is closed like the others. One
+        It also ends a `drain` early. An opening handshake that is under way has a second to finish, and its connection is closed like the others. One
         that waits for `process_request` or `process_response`, or takes longer, is refused with status 503.
 
         Args:
@@ -231,20 +238,45 @@ class Server(BaseServer):
             ProtocolError: if `code` or `reason` can't be sent.
         """
         Close(code, reason).serialize()  # raises before anything is closed
+        self._start_closing((code, reason) if close_connections else None, 0)
+        if close_connections:
+            self._hurried.set()
+
+    async def drain(self, seconds: float = 30) -> None:
+        """Stop accepting connections, close those there are in even portions, and wait until their handlers have ended.
+
+        So clients that come back at once don't all reach the other servers at the same moment. They get code 1012
+        (service restart), or what a handler set as `farewell`: clients of rooms get 3001, come back and recover.
+        `close` ends the wait: then all that are left are closed.
+
+        Args:
+            seconds: the time from the first connection to the last, 30 by default.
+
+        Raises:
+            TypeError, ValueError: if `seconds` is no number, negative, or too long.
+        """
+        if seconds is None or check_timeout("seconds", seconds) is None:
+            raise ValueError(f"seconds is {seconds!r}: clients must be told some day")
+        self._start_closing(SERVICE_RESTART, seconds)
+        await self.wait_closed()
+
+    def _start_closing(self, farewell: tuple[CloseCode | int, str] | None, seconds: float) -> None:
         if self._closing is None and self.server is not None:
             engines.stop_accepting(self.server)
-            self._farewell = (code, reason) if close_connections else None
-            self._closing = self._loop_of_server.create_task(self._close())
+            self._farewell = farewell
+            self._closing = self._loop_of_server.create_task(self._close(seconds))
             self._told_to_close.set()
 
-    async def _close(self) -> None:
+    async def _close(self, seconds: float) -> None:
         self.logger.info("server closing")
         self._listener.close()
         await asyncio.sleep(0)  # connections accepted by now get to `track`
         closing: list[asyncio.Future[None]] = []
         for opening in list(self._openings):
             opening.hurry()
-        for number, connection in enumerate(list(self._connections), 1):
+        began, connections = self._loop_of_server.time(), list(self._connections)
+        for number, connection in enumerate(connections, 1):
+            await self._rest_until(began + seconds * (number - 1) / len(connections))
             if self._farewell is not None:
                 self._announce(connection)
                 closing.append(asyncio.ensure_future(connection.close(*self._last_words(connection))))
@@ -257,6 +289,14 @@ class Server(BaseServer):
             self._idle = self._loop_of_server.create_future()
             await self._idle
         self.logger.info("server closed")
+
+    async def _rest_until(self, when: float) -> None:
+        """Rest until then on the clock of the loop, or until `close` is called."""
+        delay = when - self._loop_of_server.time()
+        if delay > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hurried.wait()
 
     def part_with(self, connection: ServerConnection) -> None:
         """Close a connection whose opening handshake finished after `close` was called."""
@@ -272,7 +312,9 @@ class Server(BaseServer):
     def _last_words(self, connection: ServerConnection) -> tuple[CloseCode | int, str]:
         """Close code and reason for a connection."""
         assert self._farewell is not None, "connections are closed"
-        return connection.farewell if self._farewell == GOING_AWAY else self._farewell
+        if self._farewell == GOING_AWAY or (self._farewell == SERVICE_RESTART and connection.farewell != GOING_AWAY):
+            return connection.farewell
+        return self._farewell
 
     async def wait_closed(self) -> None:
         """Wait until `close` is done: all connections are closed and their handlers ended."""
