@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.rooms import Node, Talker
 from trunkline.realtime import Timeouts
-from trunkline.realtime.hub.connected import ClientState
+from trunkline.realtime.hub.connected import ClientState, together
 
 TIMEOUTS = Timeouts(stale=5, ping=20, pong=8, expired=3)
 
@@ -134,3 +134,11 @@ def test_a_close_that_cannot_be_sent_changes_nothing() -> None:
     assert talker.connection.closed is None
     client.disconnect(4000)
     assert talker.connection.closed == (4000, "")
+
+
+def test_pings_are_put_off_a_little_so_that_many_clients_share_a_time() -> None:
+    assert len({together(1025.0 + number / 1000, 1000.0) for number in range(400)}) <= 2
+    for left in (1.0, 1.7, 25.0, 3600.0):
+        assert 1000.0 + left <= together(1000.0 + left, 1000.0) <= 1000.0 + left + left / 32
+    assert together(1000.9, 1000.0) == 1000.9
+    assert together(999.0, 1000.0) == 999.0

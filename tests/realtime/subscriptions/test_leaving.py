@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.rooms import Node, Talker
+from tests.support.scenes import scene
 from trunkline.realtime import Client, ClientInfo, Disconnected, MemoryBroker, MemoryPresence
 from trunkline.realtime.brokers import BrokerError
 from trunkline.realtime.program.hooks import Hook
@@ -268,3 +269,21 @@ def test_it_goes_on_when_the_caller_is_cancelled(step: str) -> None:
         assert house.is_empty()
 
     play(scene)
+
+
+def test_a_client_that_leaves_a_room_where_nothing_is_to_be_told_costs_no_task() -> None:
+    async def play(node: Node) -> None:
+        node.channel("plain")
+        node.channel("shown", presence=True)
+        first, second = await node.connected("plain"), await node.connected("plain")
+        third = await node.connected("plain", "shown")
+        first.client.closed()
+        assert len(node.tasks) == 0
+        await second.say(unsubscribe={"channel": "plain"})
+        assert len(node.tasks) == 0
+        third.client.closed()
+        assert len(node.tasks) == 2, "it was shown in one, and was the last subscriber of the other"
+        await node.tasks.settle()
+        assert not node.hub.rooms
+
+    scene(play)

@@ -18,7 +18,6 @@ from trunkline.realtime.wire.messages import (
     PresenceStatsRequest,
     PresenceStatsResult,
 )
-from trunkline.realtime.wire.payloads import as_told
 
 __all__ = ["Reading"]
 
@@ -52,7 +51,7 @@ class Reading:
         position = history.position
         if since is not None and since.epoch != position.epoch:
             raise Refused(codes.UNRECOVERABLE_POSITION)
-        publications = as_told(client.codec, history.publications)
+        publications = self.subscriptions.told.tell(client.codec, history.publications)
         client.reply(id, history=HistoryResult(publications, position.epoch, position.offset))
 
     async def members(self, client: Client, id: int, request: PresenceRequest) -> None:

@@ -18,6 +18,7 @@ client is late, through its outbox.
 from __future__ import annotations
 
 import enum
+import math
 import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -35,7 +36,7 @@ from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.wire.codecs import Codec
 from trunkline.realtime.wire.messages import Command, Error, Garbled, Push, Reply
 
-__all__ = ["Client", "ClientState"]
+__all__ = ["Client", "ClientState", "together"]
 
 NOTHING: Final = Backlog(0, 0, stopped=False)
 
@@ -205,7 +206,7 @@ class Client(Identity):
         self.state = ClientState.CONNECTED
         self.was_connected = True
         if self.timeouts.ping is not None:
-            self.ping_at = now + self.timeouts.ping * spread
+            self.ping_at = together(now + self.timeouts.ping * spread, now)
 
     def connect_refused(self, now: float) -> None:
         """It was not: nothing of it stays, and the client may try again."""
@@ -313,6 +314,19 @@ class Client(Identity):
 
     def _ping(self, now: float) -> None:
         assert self.timeouts.ping is not None, "without it no ping is due"
-        self.ping_at = now + self.timeouts.ping
+        self.ping_at = together(now + self.timeouts.ping, now)
         self._expect_pong(now)
         self.send_nowait(self.codec.ping)
+
+
+def together(when: float, now: float) -> float:
+    """The time of a ping, put off by at most 1/32 of the time that is left, if that is a second or more.
+
+    So the pings of many clients leave together, and their answers come together. Waking up costs more than a ping.
+    """
+    left = when - now
+    if left < 1:
+        return when
+    _, exponent = math.frexp(left)  # 2**(exponent - 1) <= left < 2**exponent
+    step = math.ldexp(1.0, exponent - 6)
+    return math.ceil(when / step) * step

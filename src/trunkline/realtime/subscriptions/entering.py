@@ -26,7 +26,7 @@ from trunkline.realtime.subscriptions.leaving import Leaving
 from trunkline.realtime.subscriptions.listening import Listening
 from trunkline.realtime.wire import messages
 from trunkline.realtime.wire.messages import SubscribeRequest, SubscribeResult
-from trunkline.realtime.wire.payloads import as_told
+from trunkline.realtime.wire.told import Told
 
 __all__ = ["Gone", "Subscriptions", "Unsubscribed", "tell_end"]
 
@@ -58,6 +58,7 @@ class Subscriptions:
         leaving: tells others when a subscription is over.
 
     Attributes:
+        told: what the replies tell of the history.
         postponed: channels that the server subscribes clients to when the command that is carried out has ended.
     """
 
@@ -78,6 +79,7 @@ class Subscriptions:
         self.attendance = attendance
         self.listening = listening
         self.leaving = leaving
+        self.told = Told()
         self.postponed: dict[Client, list[str]] = {}
 
     # For the program
@@ -212,7 +214,7 @@ class Subscriptions:
             positioned=options.recover == "stream",
             epoch=recovery.position.epoch,
             offset=recovery.position.offset,
-            publications=as_told(client.codec, recovery.publications),
+            publications=self.told.tell(client.codec, recovery.publications),
             recovered=recovery.recovered,
             was_recovering=request.recover,
         )

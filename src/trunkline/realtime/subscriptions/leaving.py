@@ -81,7 +81,18 @@ class Leaving:
 
     def begin(self, client: Client, subscriptions: Iterable[Subscription]) -> list[asyncio.Task[None]]:
         """Tell all that subscriptions are over, one beside the other."""
-        return [self.tasks.spawn(self._leave(client, each)) for each in subscriptions]
+        return [self.tasks.spawn(self._leave(client, each)) for each in subscriptions if self._is_missed(each)]
+
+    def _is_missed(self, subscription: Subscription) -> bool:
+        """Whether there is something to tell, to others, to the program or, of the last subscriber, to the broker."""
+        if subscription.info is not None and (
+            subscription.present or (subscription.options.join_leave and subscription.announced)
+        ):
+            return True
+        if subscription.announced and subscription.channel.unsubscribe_hook is not None:
+            return True
+        room = self.hub.rooms.get(subscription.name)
+        return room is not None and not len(room)
 
     async def take_leave(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
         """Tell all that subscriptions are over. It goes on if the caller is cancelled."""

@@ -9,12 +9,11 @@ import msgspec
 from trunkline import json
 from trunkline.realtime import codes
 from trunkline.realtime.codes import Refused
-from trunkline.realtime.publication import Publication, as_text
-from trunkline.realtime.wire import messages
-from trunkline.realtime.wire.codecs.base import Codec, InvalidPayload
+from trunkline.realtime.publication import as_text
+from trunkline.realtime.wire.codecs.base import InvalidPayload
 from trunkline.realtime.wire.codecs.json import check
 
-__all__ = ["as_tags", "as_told", "check_json", "check_returned", "decoded", "encode", "encode_json", "typed"]
+__all__ = ["as_tags", "check_json", "check_returned", "decoded", "encode", "encode_json", "typed"]
 
 
 def encode(value: Any) -> bytes:
@@ -120,16 +119,3 @@ def as_tags(tags: dict[str, str] | None) -> dict[str, str] | None:
     if not isinstance(tags, dict):
         raise TypeError(f"tags is {tags!r}: it must be a dict of text")
     return {as_text("a name in tags", name): as_text(f"the tag {name!r}", value) for name, value in tags.items()}
-
-
-def as_told(codec: Codec, publications: list[Publication]) -> list[messages.Publication]:
-    """Publications as they go into a reply.
-
-    Raises:
-        Refused: if one can't be said in this encoding. The client library would try again for ever after an error that
-            is temporary.
-    """
-    try:
-        return [codec.publication(each) for each in publications]
-    except InvalidPayload as error:
-        raise Refused(codes.NOT_AVAILABLE, str(error)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -97,6 +97,14 @@ class Codec(ABC):
         return messages.Publication(
             self.payload(publication.data), info, publication.offset, publication.tags or {}, publication.time
         )
+
+    def told(self, publication: Publication) -> tuple[Any, int]:
+        """A publication as it stands in a reply, and how many bytes it takes; encoded, if this encoding can.
+
+        Raises:
+            InvalidPayload: if this encoding can't say what is in it.
+        """
+        return self.publication(publication), len(publication.data)
 
     def info(self, info: ClientInfo) -> messages.ClientInfo:
         """The facts about a client, as they go into messages."""

@@ -56,6 +56,10 @@ class JSONCodec(Codec):
         head = b'{"push":{"channel":%b,"pub":{' % _replies.encode(channel)
         return PreparedMessage(b"\n".join([head + self._fields(each) + b"}}}" for each in publications]), text=True)
 
+    def told(self, publication: Publication) -> tuple[Any, int]:
+        data = b"{%b}" % self._fields(publication)
+        return msgspec.Raw(data), len(data)
+
     def _fields(self, publication: Publication) -> bytes:
         """The fields of `messages.Publication` that don't have their defaults."""
         fields = []

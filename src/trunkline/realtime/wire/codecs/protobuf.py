@@ -17,7 +17,7 @@ from trunkline.core.writer import PreparedMessage
 from trunkline.realtime.publication import ClientInfo, Publication
 from trunkline.realtime.wire import messages as m
 from trunkline.realtime.wire.codecs.base import Codec, InvalidFrame, raw
-from trunkline.realtime.wire.codecs.wireformat import Field, Table, read_all, write_all
+from trunkline.realtime.wire.codecs.wireformat import Field, Table, read_all, write_all, write_one
 from trunkline.realtime.wire.messages import Command, Data, Reply
 
 __all__ = ["FIELDS", "ProtobufCodec"]
@@ -98,6 +98,10 @@ class ProtobufCodec(Codec):
 
     def publication(self, publication: Publication) -> m.Publication:
         return cast(m.Publication, publication)
+
+    def told(self, publication: Publication) -> tuple[Any, int]:
+        data = write_one(publication, _TABLES[m.Publication])
+        return data, len(data)
 
     def info(self, info: ClientInfo) -> m.ClientInfo:
         return cast(m.ClientInfo, info)

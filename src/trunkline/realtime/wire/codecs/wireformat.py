@@ -18,7 +18,7 @@ else:
     except ImportError:
         from trunkline.core import _cython as cython
 
-__all__ = ["Field", "Table", "read_all", "write_all"]
+__all__ = ["Field", "Table", "read_all", "write_all", "write_one"]
 
 KINDS: Final = ("text", "payload", "message", "bool", "uint32", "int32", "uint64", "int64")
 TEXT, PAYLOAD, MESSAGE, BOOL, UINT32, INT32, UINT64, INT64 = range(8)  # those before BOOL have a length
@@ -91,6 +91,13 @@ def write_all(messages: Iterable[Any], table: Table) -> bytes:
     return b"".join(parts)
 
 
+def write_one(message: Any, table: Table) -> bytes:
+    """A message without its length, which can stand for the message in another one."""
+    parts: list[bytes] = []
+    write(parts, message, table)
+    return b"".join(parts)
+
+
 @cython.cfunc
 def write_sized(parts: list, message: object, table: Table) -> cython.Py_ssize_t:  # type: ignore[type-arg]
     """Append a message with its length before it; returns how many bytes that are."""
@@ -136,6 +143,8 @@ def write_entry(parts: list, field: Field, key: str, item: object) -> cython.Py_
 @cython.cfunc
 def write_value(parts: list, tag: bytes, field: Field, value: object) -> cython.Py_ssize_t:  # type: ignore[type-arg]
     if field.kind == MESSAGE:
+        if type(value) is bytes:  # that of `write_one`
+            return write_bytes(parts, tag, value)
         parts.append(tag)
         return len(tag) + write_sized(parts, value, field.table)
     if field.kind == TEXT:
