@@ -91,13 +91,16 @@ def test_connections_that_end_by_themselves_are_not_waited_for() -> None:
 def test_clients_of_rooms_are_told_to_come_back() -> None:
     async def main() -> None:
         rt = Realtime()
-        async with rt, rt.serve("127.0.0.1", 0) as server:
-            async with trunkline.connect(f"ws://127.0.0.1:{port_of(server)}") as ws:
-                await ws.send('{"id":1,"connect":{}}')
-                await ws.recv()
-                draining = asyncio.create_task(server.drain(0))
-                assert await last_words(ws) == (3001, "shutdown")
-                await draining
+        async with (
+            rt,
+            rt.serve("127.0.0.1", 0) as server,
+            trunkline.connect(f"ws://127.0.0.1:{port_of(server)}") as ws,
+        ):
+            await ws.send('{"id":1,"connect":{}}')
+            await ws.recv()
+            draining = asyncio.create_task(server.drain(0))
+            assert await last_words(ws) == (3001, "shutdown")
+            await draining
 
     run_clean(main)
 

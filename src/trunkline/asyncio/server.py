@@ -226,8 +226,9 @@ class Server(BaseServer):
     ) -> None:
         """Stop accepting connections, and close those there are; `wait_closed` waits for the end of it.
 
-        It also ends a `drain` early. An opening handshake that is under way has a second to finish, and its connection is closed like the others. One
-        that waits for `process_request` or `process_response`, or takes longer, is refused with status 503.
+        It also ends a `drain` early. An opening handshake that is under way has a second to finish, and its connection
+        is closed like the others. One that waits for `process_request` or `process_response`, or takes longer, is
+        refused with status 503.
 
         Args:
             close_connections: False leaves open connections alone.
