@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 MOST_WORDS = 25  # in one sentence
 FOLDERS = ("src", "tests", "tools", "benchmarks", "compliance", "examples", "fuzz", "docs")
-FILES = ("README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "setup.py", ".ci/run")
+FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "setup.py", ".ci/run")
 
 VAGUE_SUBJECT = re.compile(
     r"(?:^(?:Who|What|Whoever|Whatever|Somebody|Someone|Nobody|No one)|; (?:who|what|whatever))\s+(?!if\b)[a-z]"
