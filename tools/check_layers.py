@@ -139,6 +139,7 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 
 # The only modules that may import a third-party package (docs/explanation/dependencies.md).
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
+    "cryptography": ("realtime.brokers.nats.keys",),
     "cython": ("core", "handshake", "endpoint", "asyncio", "reactor", "asgi", "realtime.wire.codecs.wireformat"),
     "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),

@@ -40,8 +40,13 @@ TESTED_BY = {
     "reactor/transport": "reactor/test_epoll.py",
     "realtime/brokers/envelope": "realtime/brokers/redis/test_*.py",
     "realtime/brokers/following": "realtime/brokers/test_tail.py",
+    "realtime/brokers/leases": "realtime/brokers/*/test_presence.py",
+    "realtime/brokers/link": "realtime/brokers/*/test_link.py",
     "realtime/brokers/local": "realtime/brokers/test_*.py",
     "realtime/brokers/redis": "realtime/brokers/redis/test_*.py",
+    "realtime/brokers/nats": "realtime/brokers/nats/test_*.py",
+    "realtime/brokers/network": "realtime/brokers/*/test_broker.py",
+    "realtime/brokers/orders": "realtime/brokers/*/test_control.py",
     "realtime/brokers/sqlite_store": "realtime/brokers/test_sqlite.py",
     "realtime/commands/answer": "realtime/commands/test_dispatch*.py",
     "realtime/commands/ends": "realtime/commands/test_refresh*.py",
@@ -91,7 +96,7 @@ ACROSS = (
     "interop/**/*.py",
     "robustness/**/*.py",
     "tutorial/**/*.py",
-    "realtime/brokers/redis/test_nodes.py",  # several processes
+    "realtime/brokers/*/test_nodes.py",  # several processes
     "realtime/js/*.py",  # clients in other languages
     "realtime/go/*.py",
     "realtime/java/*.py",

@@ -160,7 +160,7 @@ def test_memory_answers_what_it_covers() -> None:
     assert since(node, 4) == ([5, 6, 7], True)
     assert since(node, 6) == ([7], True)
     assert since(node, 7) == ([], True)
-    assert since(node, 8) == ([], False)
+    assert since(node, 8) is None  # another node may know more
     assert since(node, 5, "other") == ([], False)
     assert since(node, 3) is None
     assert node.history(None, None, False, 1) is None
@@ -183,16 +183,16 @@ def test_older_publications_are_loaded() -> None:
     node = tail(4)
     for offset in (5, 6):
         node.take(arrival(offset))
-    node.ring.load(read(2, 6, base=0))
+    node.ring.load(read(2, 6, base=0), 5)
     assert since(node, 1) == ([2, 3, 4, 5, 6], True)
     assert since(node, 0) is None
-    node.ring.load(read(1, 6))
+    node.ring.load(read(1, 6), 7)
     assert since(node, 0) == ([1, 2, 3, 4, 5, 6], True)
 
 
 def test_when_memory_has_all_it_says_what_is_incomplete() -> None:
     node = tail(9)
-    node.ring.load(read(8, 9, base=7))
+    node.ring.load(read(8, 9, base=7), RING)
     assert node.ring.whole
     assert since(node, 6) == ([8, 9], False)
     answer = node.history(StreamPosition(9, "e"), None, True, 1)
@@ -200,9 +200,32 @@ def test_when_memory_has_all_it_says_what_is_incomplete() -> None:
     assert offsets(answer.publications) == [8]
 
 
+def test_offsets_may_have_gaps() -> None:
+    node = tail(4)
+    for previous, offset in ((0, 10), (10, 30)):
+        assert node.take(Arrival("e", previous, offset, publication(offset), 100, LONG)) is not None
+    node.ring.load(Slice([publication(each) for each in (2, 10)], StreamPosition(10, "e"), 1, 100, LONG), RING)
+    assert node.ring.whole
+    assert since(node, 1) == ([2, 10, 30], True)
+    assert since(node, 7) == ([10, 30], True)
+    assert since(node, 0) == ([2, 10, 30], False)
+    assert node.take(Arrival("e", 30, 50, None, 0, 0)) is None  # the history was removed
+    assert node.position == (50, "e")
+    assert since(node, 29) == ([], False)
+    assert since(node, 30) == ([], True)
+    assert node.take(Arrival("e", 50, 60, publication(60), 100, LONG)) is not None
+
+
+def test_a_place_that_was_read_is_where_the_node_goes_on() -> None:
+    node = tail(4)
+    node.healing = True
+    assert node.healed(Slice([], StreamPosition(9, "e"), 0, 100, LONG)) == (False, [])
+    assert node.position == (9, "e")
+
+
 def test_what_was_read_before_a_jump_is_of_no_use() -> None:
     node = tail(20)
-    node.ring.load(read(1, 9))
+    node.ring.load(read(1, 9), RING)
     assert since(node, 5) is None
 
 

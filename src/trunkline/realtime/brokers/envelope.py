@@ -27,6 +27,8 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
         data, info, tags, key: those of the publication; `info` of a join or leave.
         size: publications to keep.
         ttl: milliseconds to keep them.
+        time: of the publication, where the broker doesn't know it by itself.
+        previous: offset of the newest publication that was removed, where the removal has an offset of its own.
     """
 
     kind: int
@@ -36,6 +38,8 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
     key: str = ""
     size: int = 0
     ttl: int = 0
+    time: int = 0
+    previous: int = 0
 
     def publication(self, offset: int, time: int) -> Publication:
         """The publication, with what the broker adds to it."""
@@ -46,6 +50,7 @@ seal: Final = msgspec.msgpack.Encoder().encode
 open_envelope: Final = msgspec.msgpack.Decoder(Envelope).decode
 
 
-def seal_publication(publication: Publication, size: int = 0, ttl: int = 0) -> bytes:
-    """A publication in its envelope. `ttl`: milliseconds."""
-    return seal(Envelope(PUBLICATION, publication.data, publication.info, publication.tags, publication.key, size, ttl))
+def seal_publication(publication: Publication, size: int = 0, ttl: int = 0, time: int = 0) -> bytes:
+    """A publication in its envelope. `ttl`, `time`: milliseconds."""
+    data, info, tags, key = publication.data, publication.info, publication.tags, publication.key
+    return seal(Envelope(PUBLICATION, data, info, tags, key, size, ttl, time))

@@ -146,11 +146,21 @@ class Following:
 
     def heal_all(self) -> None:
         """Everything may have been missed, in every channel."""
-        for followed in self._channels.values():
+        for channel in self._channels:
+            self.heal(channel)
+
+    def heal(self, channel: str) -> None:
+        """Something may have been missed in a channel."""
+        followed = self._channels.get(channel)
+        if followed is not None:
             if followed.tail is None:
                 followed.tail = Tail(StreamPosition())
             followed.tail.healing = True
             self._heal(followed)
+
+    def tops(self) -> dict[str, int | None]:
+        """By channel, the offset up to which everything was delivered; None where the node was told of none."""
+        return {name: None if each.tail is None else each.tail.ring.top for name, each in self._channels.items()}
 
     def _heal(self, followed: _Followed) -> None:
         if followed.healing is None:
@@ -202,6 +212,9 @@ class Following:
         if followed is None:
             return None
         answer = self._from_memory(followed, since, limit, reverse)
+        if answer is None and (tail := followed.tail) is not None and tail.is_behind(since, reverse):
+            await self._look_ahead(followed, tail)
+            return self._from_memory(followed, since, limit, reverse)
         if answer is None and not reverse and (since is not None or limit == 0) and _can_load(followed):
             await self._load(followed)
             answer = self._from_memory(followed, since, limit, reverse)
@@ -227,9 +240,17 @@ class Following:
                 followed.tail = Tail(newest.position)
             newest.publications.reverse()
             if newest.position.epoch == followed.tail.epoch:
-                followed.tail.ring.load(newest)
+                followed.tail.ring.load(newest, RING)
         finally:
             followed.loading = None
+
+    async def _look_ahead(self, followed: _Followed, tail: Tail) -> None:
+        """Move on to the newest position of a channel in which nothing happened."""
+        top = tail.ring.top
+        read = await self._reader.read(followed.channel, top, limit=1)
+        unchanged = followed.tail is tail and not tail.healing and tail.ring.top == top
+        if unchanged and read.position.epoch == tail.epoch and not read.publications and read.base <= top:
+            tail.advance(read.position.offset)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -25,8 +25,8 @@ class Arrival(NamedTuple):
 
     Attributes:
         epoch: that of its offset.
-        previous: offset of the publication before it.
-        offset: its own; of the newest publication, if the history was removed.
+        previous: offset of the publication before it; of the newest one that was removed, if the history was.
+        offset: its own; if the history was removed, the newest position.
         publication: None if the history was removed.
         size, ttl: publications to keep, and for how many milliseconds.
     """
@@ -45,7 +45,8 @@ class Slice(NamedTuple):
     Attributes:
         publications: in the order of their offsets.
         position: the newest place.
-        base: offset up to which publications are forgotten everywhere.
+        base: offset up to which publications are forgotten everywhere; any before the offset asked for, if none is
+            forgotten after that.
         size, ttl: publications that are kept, and for how many milliseconds.
     """
 
@@ -85,11 +86,11 @@ class Ring:
             self.base = publications.popleft().offset
         self.whole = len(publications) >= size or (self.whole and len(publications) < RING)
 
-    def load(self, newest: Slice) -> None:
-        """Add older publications, of the newest ones that were read."""
+    def load(self, newest: Slice, limit: int) -> None:
+        """Add older publications, of the newest ones that were read. `limit`: how many of them were asked for."""
         self.loaded = True
         older = newest.publications
-        base = older[0].offset - 1 if older else newest.position.offset
+        base = newest.base if len(older) < limit else older[0].offset - 1  # there may be gaps between offsets
         if base <= self.base <= newest.position.offset:
             self._publications.extendleft(each for each in reversed(older) if each.offset <= self.base)
             self.base = base
@@ -161,7 +162,8 @@ class Tail:
 
     def _accept(self, arrival: Arrival) -> Publication | None:
         if arrival.publication is None:
-            self.ring.forget(arrival.offset)
+            self.ring.forget(arrival.previous)
+            self.ring.top = max(self.ring.top, arrival.offset)
             return None
         if arrival.offset <= self.ring.top:
             return None  # it was read before
@@ -191,7 +193,12 @@ class Tail:
         self.ring.forget(read.base)
         for publication in read.publications:
             self.ring.append(publication, read.size, read.ttl)
+        self.advance(position.offset)
         return lost, read.publications + self._go_on()
+
+    def advance(self, offset: int) -> None:
+        """Nothing that is kept lies between the newest publication and this offset."""
+        self.ring.top = max(self.ring.top, offset)
 
     def _before_those_that_wait(self, position: StreamPosition) -> StreamPosition:
         """A position, or an earlier one, if publications from there on are here."""
@@ -219,7 +226,13 @@ class Tail:
         publications = self.ring.read(since and since.offset, limit, reverse)
         return found(publications, self.position, self.ring.base, since, reverse)
 
+    def is_behind(self, since: StreamPosition | None, reverse: bool) -> bool:
+        """Whether a position lies beyond what was delivered: another node may have given it out."""
+        return since is not None and since.epoch == self.epoch and since.offset > self.ring.top + reverse
+
     def _covers(self, since: StreamPosition | None, limit: int | None, reverse: bool) -> bool:
+        if self.is_behind(since, reverse):
+            return False
         if self.ring.whole or (since is None and limit == 0):
             return True
         return since is not None and (since.epoch != self.epoch or (not reverse and since.offset >= self.ring.base))

@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import datetime
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.certificate import certificate
 from tests.support.redis import RedisServer, needs_redis, running
 from trunkline.realtime.brokers import BrokerError, RedisBroker
 from trunkline.realtime.brokers.redis.resp import Parser
@@ -124,30 +121,6 @@ def test_a_server_that_never_comes_is_an_error() -> None:
 
 
 # TLS
-
-
-def certificate(directory: Path, *, expired: bool = False) -> Path:
-    """A certificate for localhost that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now + datetime.timedelta(days=-1 if expired else 1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return directory / "cert.pem"
 
 
 @contextlib.contextmanager
@@ -319,7 +292,7 @@ def test_nonsense_later_on_ends_the_connection_and_no_task() -> None:
             return b"nonsense\r\n" if command[-1] == b":" + sealed and not told.append(1) else usual(command)
 
         told: list[int] = []
-        sealed = b"\x97\x00\xc4\x011\xc0\xc0\xa0\x00\x00"
+        sealed = b"\x99\x00\xc4\x011\xc0\xc0\xa0\x00\x00\x00\x00"
         async with fake(answers) as url:
             broker = RedisBroker(url)
             await broker.start(Events())

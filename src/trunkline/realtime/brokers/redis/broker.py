@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import re
 import secrets
@@ -13,41 +11,31 @@ from typing import Final
 
 import msgspec
 
-from trunkline.realtime.brokers.base import Broker, BrokerError, BrokerEvents, History
-from trunkline.realtime.brokers.envelope import (
-    CUT,
-    JOIN,
-    LEAVE,
-    PUBLICATION,
-    Envelope,
-    open_envelope,
-    seal,
-    seal_publication,
-)
+from trunkline.realtime.brokers.base import BrokerError, BrokerEvents
+from trunkline.realtime.brokers.envelope import CUT, Envelope, open_envelope
 from trunkline.realtime.brokers.following import Event, Following
-from trunkline.realtime.brokers.local import found, milliseconds, retained
+from trunkline.realtime.brokers.link import HEARTBEAT
+from trunkline.realtime.brokers.local import milliseconds
+from trunkline.realtime.brokers.network import NetworkBroker, passing
 from trunkline.realtime.brokers.redis.address import Address, split_options
 from trunkline.realtime.brokers.redis.commands import Commands
 from trunkline.realtime.brokers.redis.control import RedisControl
 from trunkline.realtime.brokers.redis.delivery import Delivery, Message
-from trunkline.realtime.brokers.redis.link import HEARTBEAT
 from trunkline.realtime.brokers.redis.names import Names
 from trunkline.realtime.brokers.redis.presence import PRESENCE_SCRIPTS, RedisPresence
 from trunkline.realtime.brokers.redis.scripts import SCRIPTS
 from trunkline.realtime.brokers.redis.store import Store
 from trunkline.realtime.brokers.tail import Arrival
 from trunkline.realtime.limits import check_seconds
-from trunkline.realtime.publication import ClientInfo, Publication, StreamPosition
 
 __all__ = ["RedisBroker"]
 
 logger = logging.getLogger("trunkline.realtime")
 
-CLOSING: Final = 5.0  # seconds for calls that are under way when the broker is closed
 PREFIX: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 
-class RedisBroker(Broker):
+class RedisBroker(NetworkBroker):
     """Keeps the newest publications of each channel in Redis 6.2 or later, or Valkey, and delivers them to every node
     that names the same server.
 
@@ -87,6 +75,7 @@ class RedisBroker(Broker):
         lease: float = 10,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__()
         for name, value in (("idle", idle), ("patience", patience), ("heartbeat", heartbeat), ("lease", lease)):
             check_seconds(name, value, positive=True)
         self.address = Address.of(url)
@@ -97,9 +86,6 @@ class RedisBroker(Broker):
         self._lease = lease
         self._presence: RedisPresence | None = None
         self._control: RedisControl | None = None
-        self._open = False
-        self._under_way = 0  # calls of publish
-        self._settled = asyncio.Event()  # when a closing broker has none of them any more
         self._names = Names(self.prefix, self.address.db)
         self._channels: dict[bytes, str] = {}  # that are subscribed to, by what Redis calls them
         self._commands = Commands(
@@ -119,7 +105,7 @@ class RedisBroker(Broker):
             on_messages=self._on_messages,
             on_back=lambda: self._following.heal_all(),
         )
-        self._store = Store(self._commands, self._names, milliseconds(idle), clock)
+        self._store: Store = Store(self._commands, self._names, milliseconds(idle), clock)
         self._following = Following(self._store, self._delivery.barrier, self._store.now)
 
     def presence(self) -> RedisPresence:
@@ -146,57 +132,14 @@ class RedisBroker(Broker):
     async def close(self) -> None:
         if not self._open:
             return
-        self._open = False
-        if self._under_way:
-            self._settled = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), CLOSING)
+        await self._settle()
         await self._delivery.barrier()
         await self._following.close()
         self._channels.clear()
         await self._delivery.link.close()
         await self._commands.link.close()
 
-    def _running(self) -> None:
-        if not self._open:
-            raise BrokerError("this RedisBroker isn't started, or is closed already")
-
-    # Publishing
-
-    async def publish(
-        self,
-        channel: str,
-        publication: Publication,
-        *,
-        size: int = 0,
-        ttl: float = 0,
-        id: str | None = None,
-    ) -> StreamPosition:
-        self._running()
-        keep = retained(size, ttl, id)
-        self._under_way += 1
-        try:
-            if keep:
-                position = await self._store.append(channel, publication, size, milliseconds(ttl), id)
-                self._following.learn(channel, position)
-                return position
-            publication.offset, publication.time = 0, self._store.now()
-            await self._tell(channel, seal_publication(publication))
-            return StreamPosition()
-        finally:
-            self._under_way -= 1
-            if not self._under_way and not self._open:
-                self._settled.set()
-
-    async def publish_join(self, channel: str, info: ClientInfo) -> None:
-        await self._tell(channel, seal(Envelope(JOIN, info=info)))
-
-    async def publish_leave(self, channel: str, info: ClientInfo) -> None:
-        await self._tell(channel, seal(Envelope(LEAVE, info=info)))
-
     async def _tell(self, channel: str, envelope: bytes) -> None:
-        """Tell every node something that isn't kept."""
-        self._running()
         await self._commands.call(b"PUBLISH", self._names.messages(channel), b":" + envelope, repeat=False)
 
     # Delivery
@@ -243,34 +186,12 @@ class RedisBroker(Broker):
         """The event of a message: `OFFSET:TIME:EPOCH:ENVELOPE`, or `:ENVELOPE` without history."""
         try:
             if payload.startswith(b":"):
-                return self._passing(open_envelope(memoryview(payload)[1:]))
+                return passing(open_envelope(memoryview(payload)[1:]), self._store.now())
             offset, time, epoch, sealed = payload.split(b":", 3)
             return _arrival(epoch.decode(), int(offset), int(time), open_envelope(sealed))
         except (ValueError, msgspec.MsgspecError) as error:
             logger.warning("a message in Redis at %s isn't ours: %s", self.address, error)
             return None
-
-    def _passing(self, envelope: Envelope) -> Event | None:
-        if envelope.kind == PUBLICATION:
-            return envelope.publication(0, self._store.now())
-        return None if envelope.info is None else (envelope.kind, envelope.info)
-
-    # History
-
-    async def history(
-        self,
-        channel: str,
-        *,
-        since: StreamPosition | None = None,
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> History:
-        self._running()
-        known = await self._following.history(channel, since, limit, reverse)
-        if known is not None:
-            return known
-        read = await self._store.read(channel, None if since is None else since.offset, limit, reverse)
-        return found(read.publications, read.position, read.base, since, reverse)
 
     async def remove_history(self, channel: str) -> None:
         self._running()

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from trunkline.realtime.brokers.base import BrokerError, Uncertain
+from trunkline.realtime.brokers.link import HEARTBEAT, ConnectionLost
 from trunkline.realtime.brokers.redis.address import Address
-from trunkline.realtime.brokers.redis.connection import Connection, ConnectionLost
-from trunkline.realtime.brokers.redis.link import HEARTBEAT, Link
+from trunkline.realtime.brokers.redis.connection import Connection
+from trunkline.realtime.brokers.redis.link import RedisLink
 from trunkline.realtime.brokers.redis.resp import RedisError
 
 __all__ = ["Commands", "Script"]
@@ -44,7 +45,7 @@ class Commands:
     """A connection for commands.
 
     Args:
-        address, context, heartbeat: as for `Link`.
+        address, context, heartbeat: as for `RedisLink`.
         scripts: that `run` may be called with.
         durable: whether Redis forgets nothing when it is started again, so that its `run_id` doesn't matter.
         patience: seconds until a call gives up.
@@ -64,7 +65,7 @@ class Commands:
     ) -> None:
         self.address = address
         self.patience = patience
-        self.link = Link(address, context, prepare=self._load, on_back=on_back, heartbeat=heartbeat)
+        self.link = RedisLink(address, context, prepare=self._load, on_back=on_back, heartbeat=heartbeat)
         self._scripts = scripts
         self._durable = durable
 

@@ -7,13 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
+from trunkline.realtime.brokers.link import ConnectionLost
 from trunkline.realtime.brokers.redis.resp import Parser, Push, RedisError, RespError, command
 
-__all__ = ["Connection", "ConnectionLost"]
-
-
-class ConnectionLost(Exception):  # noqa: N818  # says what happened
-    """The connection ended before the answer came: the server may have carried out the command, or not."""
+__all__ = ["Connection"]
 
 
 class Connection(asyncio.Protocol):
@@ -59,6 +56,10 @@ class Connection(asyncio.Protocol):
         if not self._commands:
             self._loop.call_soon(self._flush)
         self._commands.append(command(*args))
+
+    def ping(self) -> asyncio.Future[Any]:
+        """Ask for a sign of life."""
+        return self.call(b"PING")
 
     def abort(self, why: str) -> None:
         """End the connection at once."""

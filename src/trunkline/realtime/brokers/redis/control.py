@@ -1,76 +1,15 @@
-"""Orders of one node to the others, through Redis.
-
-An order is a message that every node hears. Redis tells the sender how many heard it, so the sender knows for how many
-answers it waits. An answer is a message that only the sender hears.
-"""
+"""Orders of one node to the others, through Redis, which tells the sender how many nodes heard an order."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import itertools
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
-
-import msgspec
-
-from trunkline.realtime.brokers.base import BrokerError
+from trunkline.realtime.brokers.orders import MessageControl
 from trunkline.realtime.brokers.redis.commands import Commands
 from trunkline.realtime.brokers.redis.names import Names
-from trunkline.realtime.control import PATIENCE, Answer, Control, Order
 
 __all__ = ["RedisControl"]
 
-logger = logging.getLogger("trunkline.realtime")
 
-
-class _Told(msgspec.Struct, array_like=True, frozen=True):
-    """An order on its way. `number` is one that its node, `teller`, gave it."""
-
-    teller: str
-    number: int
-    order: msgspec.Raw
-
-
-class _Answered(msgspec.Struct, array_like=True, frozen=True):
-    """What `node` answers to an order; None if it couldn't carry it out."""
-
-    node: str
-    number: int
-    answer: Answer | None
-
-
-_seal: Final = msgspec.msgpack.Encoder().encode
-_open_told: Final = msgspec.msgpack.Decoder(_Told).decode
-_open_answered: Final = msgspec.msgpack.Decoder(_Answered).decode
-_open_order: Final = msgspec.msgpack.Decoder[Order](Order).decode
-
-
-class _Asked:
-    """An order that waits for answers.
-
-    Attributes:
-        nodes: that have answered.
-        answers: those of them that carried it out.
-        wanted: number of answers; None until Redis has said how many nodes heard the order.
-        complete: done when all are there.
-    """
-
-    __slots__ = ("answers", "complete", "nodes", "wanted")
-
-    def __init__(self) -> None:
-        self.nodes: set[str] = set()
-        self.answers: dict[str, Answer] = {}
-        self.wanted: int | None = None
-        self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def check(self) -> None:
-        if self.wanted is not None and len(self.nodes) >= self.wanted and not self.complete.done():
-            self.complete.set_result(None)
-
-
-class RedisControl(Control):
+class RedisControl(MessageControl):
     """Tells orders to the nodes that share a Redis, and carries out theirs.
 
     Args:
@@ -80,75 +19,17 @@ class RedisControl(Control):
     """
 
     def __init__(self, commands: Commands, names: Names, node: str) -> None:
+        super().__init__(node)
         self._commands = commands
         self._names = names
-        self._node = node
-        self._numbers = itertools.count()
-        self._carry_out: Callable[[Order], Awaitable[Answer]] | None = None
-        self._asked: dict[int, _Asked] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, carry_out: Callable[[Order], Awaitable[Answer]]) -> None:
-        self._carry_out = carry_out
+    @property
+    def _where(self) -> str:
+        return f"Redis at {self._commands.address}"
 
-    async def close(self) -> None:
-        self._carry_out = None
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    async def _send_order(self, message: bytes) -> int:
+        heard: int = await self._commands.call(b"PUBLISH", self._names.all_nodes, message, repeat=False)
+        return heard - 1  # this node heard it, too
 
-    async def tell(self, order: Order, *, timeout: float = PATIENCE) -> Mapping[str, Answer]:
-        if self._carry_out is None:
-            raise BrokerError("this RedisControl isn't started, or is closed already")
-        number, asked = next(self._numbers), _Asked()
-        self._asked[number] = asked
-        try:
-            told = _seal(_Told(self._node, number, msgspec.Raw(_seal(order))))
-            heard = await self._commands.call(b"PUBLISH", self._names.all_nodes, told, repeat=False)
-            asked.wanted = heard - 1  # this node heard it, too
-            asked.check()
-            await asyncio.wait([asked.complete], timeout=timeout)
-            return asked.answers
-        finally:
-            del self._asked[number]
-
-    # Messages
-
-    def on_order(self, payload: bytes) -> None:
-        """A node has told an order."""
-        try:
-            told = _open_told(payload)
-        except msgspec.MsgspecError as error:
-            logger.warning("an order in Redis at %s isn't ours: %s", self._commands.address, error)
-            return
-        if told.teller != self._node and self._carry_out is not None:
-            task = asyncio.get_running_loop().create_task(self._obey(told, self._carry_out))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _obey(self, told: _Told, carry_out: Callable[[Order], Awaitable[Answer]]) -> None:
-        answer = None
-        try:
-            answer = await carry_out(_open_order(told.order))
-        except msgspec.MsgspecError as error:
-            logger.error("node %s told an order that this version doesn't know: %s", told.teller, error)
-        except Exception:
-            logger.exception("an order of node %s couldn't be carried out", told.teller)
-        with contextlib.suppress(BrokerError):  # then the answer is missing
-            answered = _seal(_Answered(self._node, told.number, answer))
-            await self._commands.call(b"PUBLISH", self._names.node_messages(told.teller), answered)
-
-    def on_answer(self, payload: bytes) -> None:
-        """A node has answered an order of this one."""
-        try:
-            answered = _open_answered(payload)
-        except msgspec.MsgspecError as error:
-            logger.warning("an answer in Redis at %s isn't ours: %s", self._commands.address, error)
-            return
-        asked = self._asked.get(answered.number)
-        if asked is not None:
-            asked.nodes.add(answered.node)
-            if answered.answer is not None:
-                asked.answers[answered.node] = answered.answer
-            asked.check()
+    async def _send_answer(self, node: str, message: bytes) -> None:
+        await self._commands.call(b"PUBLISH", self._names.node_messages(node), message)

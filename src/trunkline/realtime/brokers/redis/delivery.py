@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from trunkline.realtime.brokers.link import HEARTBEAT, ConnectionLost
 from trunkline.realtime.brokers.redis.address import Address
-from trunkline.realtime.brokers.redis.connection import Connection, ConnectionLost
-from trunkline.realtime.brokers.redis.link import HEARTBEAT, Link
+from trunkline.realtime.brokers.redis.connection import Connection
+from trunkline.realtime.brokers.redis.link import RedisLink
 from trunkline.realtime.brokers.redis.resp import Push
 
 __all__ = ["Delivery", "Message"]
@@ -40,7 +41,7 @@ class Delivery:
     It has a connection of its own: Redis ends that of a node that reads too slowly, which must not harm commands.
 
     Args:
-        address, context, heartbeat: as for `Link`.
+        address, context, heartbeat: as for `RedisLink`.
         own: channels that this node always listens to. So `start` fails where the user may not subscribe.
         patience: seconds until a call gives up.
         on_messages: called with what came together.
@@ -59,7 +60,7 @@ class Delivery:
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self.patience = patience
-        self.link = Link(
+        self.link = RedisLink(
             address, context, prepare=self._resume, on_pushes=self._on_pushes, on_back=on_back, heartbeat=heartbeat
         )
         self._own = own
