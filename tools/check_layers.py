@@ -141,6 +141,7 @@ CYTHON_INCLUDES = frozenset({"libc", "cpython", "posix"})
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "cryptography": ("realtime.brokers.nats.keys",),
     "cython": ("core", "handshake", "endpoint", "asyncio", "reactor", "asgi", "realtime.wire.codecs.wireformat"),
+    "fastapi": ("realtime.program.dependencies",),
     "greenlet": ("sync.fibers",),
     "httptools": ("handshake.head",),
     "isal": ("core.deflate",),

@@ -187,7 +187,8 @@ class Realtime(Declaring):
             authenticate: coroutine function that gets an `HTTPConnection` of Starlette, with the headers, cookies and
                 query of the request. It returns the id of the user ("" if anonymous), or a pair of it and what others
                 may know of the client. Then the client needs no token. None refuses the client with status 401, and an
-                `HTTPException` with its own status.
+                `HTTPException` with its own status. It may have parameters that FastAPI resolves, such as `Depends(…)`,
+                instead of the `HTTPConnection`, or besides it.
 
         Raises:
             ImportError: if there is `authenticate`, and no Starlette.

@@ -16,6 +16,8 @@ from trunkline.handshake.negotiation import ServerNegotiation
 from trunkline.realtime.doors.browser import PATH, SOURCE, SOURCE_HEADERS
 from trunkline.realtime.doors.websocket import WebSocketDoor, WebSocketPeer
 from trunkline.realtime.peer import Backlog
+from trunkline.realtime.program.dependencies import dependent
+from trunkline.realtime.program.hooks import parameters_of
 from trunkline.realtime.program.pace import Pace
 from trunkline.realtime.running import Running
 from trunkline.realtime.wire.codecs import select_subprotocol
@@ -29,7 +31,7 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Origins = Sequence[Origin | re.Pattern[str] | None] | Literal["*"] | None
-Authenticate = Callable[[Any], Awaitable[Any]]
+Authenticate = Callable[..., Awaitable[Any]]
 
 NEEDS_STARLETTE = "authenticate= and mount() need Starlette: pip install starlette"
 
@@ -71,9 +73,7 @@ class ASGIApplication:
         self._running = running
         self._same_origin = origins is None
         self._negotiation = None if origins is None or origins == "*" else ServerNegotiation(origins=origins)
-        self._authenticate = authenticate
-        if authenticate is not None:
-            _starlette()
+        self._authenticate = None if authenticate is None else _of_scope(authenticate)
 
     __name__ = "realtime"  # frameworks call a route by it
 
@@ -120,7 +120,7 @@ class ASGIApplication:
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         connection: Any = native_connection(scope) or ASGIWebSocket(scope, receive, send, subprotocol=subprotocol)
         kind = ASGIPeer if isinstance(connection, ASGIWebSocket) else WebSocketPeer
-        peer = kind(connection)
+        peer = kind(connection, scope)
         try:
             await self._door.serve_peer(peer, identity)
         except Exception:
@@ -145,7 +145,7 @@ class ASGIApplication:
         if self._authenticate is None:
             return None, None
         try:
-            identity = await self._authenticate(_starlette().requests.HTTPConnection(scope))
+            identity = await self._authenticate(scope)
         except Exception as error:
             status = getattr(error, "status_code", None)  # HTTPException of Starlette
             if not isinstance(status, int):
@@ -200,6 +200,19 @@ async def _refuse(scope: Any, send: Send, refusal: Refusal) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": refusal.text.encode()})
+
+
+def _of_scope(authenticate: Authenticate) -> Authenticate:
+    """The function as one that takes a scope. FastAPI calls it if it has parameters that FastAPI resolves."""
+    connection_of = _starlette().requests.HTTPConnection
+    known = dependent(authenticate, parameters_of(authenticate))
+
+    async def call(scope: Any) -> Any:
+        if known is None:
+            return await authenticate(connection_of(scope))
+        return await known(scope, *[connection_of(scope)] if known.parameters else ())
+
+    return call
 
 
 def _starlette() -> Any:

@@ -37,12 +37,18 @@ SHUTDOWN: Final = codes.SHUTDOWN, codes.DISCONNECTS[codes.SHUTDOWN]
 
 
 class WebSocketPeer:
-    """A WebSocket connection as rooms see it (`Peer`)."""
+    """A WebSocket connection as rooms see it (`Peer`).
 
-    __slots__ = ("connection", "send_nowait")
+    Args:
+        connection: the connection.
+        scope: of ASGI, with which it came; None without an ASGI server.
+    """
 
-    def __init__(self, connection: ServerConnection) -> None:
+    __slots__ = ("connection", "scope", "send_nowait")
+
+    def __init__(self, connection: ServerConnection, scope: Any = None) -> None:
         self.connection = connection
+        self.scope = scope
         self.send_nowait: Callable[[PreparedMessage], bool] = connection.send_nowait
 
     def gather_for(self, pace: Pace) -> None:

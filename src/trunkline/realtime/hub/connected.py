@@ -122,6 +122,11 @@ class Client(Identity):
         """The connection that carries it, such as a `ServerConnection`, with its `request`."""
         return self.peer.connection
 
+    @property
+    def scope(self) -> Any:
+        """The scope of ASGI with which the client came; None unless it came through `Realtime.asgi`."""
+        return getattr(self.peer, "scope", None)
+
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.state.name} user={self.user!r}>"
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from trunkline.realtime.options import ChannelOptions
 from trunkline.realtime.program.channels import Channel, Channels
 from trunkline.realtime.program.functions import Functions
-from trunkline.realtime.program.hooks import Hook, only_one, takes
+from trunkline.realtime.program.hooks import Hook, only_one, resolving
 
 __all__ = ["Declaring"]
 
@@ -16,7 +16,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Declaring:
-    """The part of `Realtime` with which a program declares channels and registers functions."""
+    """The part of `Realtime` with which a program declares channels and registers functions.
+
+    Functions for what clients do may have parameters besides that FastAPI resolves, such as `Depends(…)`. They need
+    clients that came through `Realtime.asgi`. An `HTTPException` of a dependency becomes a `Refused`.
+    """
 
     _channels: Channels
     _functions: Functions
@@ -76,8 +80,7 @@ class Declaring:
         Not needed for the tokens that `Realtime` was given `tokens` for.
         """
         only_one("on_refresh", self._functions.refresh)
-        takes(function, "a client", "a token")
-        self._functions.refresh = function
+        self._functions.refresh = resolving(function, "a client", "a token")
         return function
 
     def rpc(self, name: str) -> Callable[[F], F]:

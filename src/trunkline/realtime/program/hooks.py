@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from trunkline.realtime.program.dependencies import dependent
 from trunkline.realtime.program.identity import Identity
-from trunkline.realtime.program.steps import Paused, result_of
+from trunkline.realtime.program.steps import Paused, begin, result_of
 from trunkline.realtime.wire.payloads import encode, typed
 
-__all__ = ["Hook", "call", "name_of", "only_one", "parameters_of", "takes", "type_of"]
+__all__ = ["Hook", "call", "name_of", "only_one", "parameters_of", "resolving", "takes", "type_of"]
 
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Hook:
     """A function, sync or async, that takes a client, perhaps what it sent, and the parameters of a channel by name, in
-    any order.
+    any order. It may have parameters besides that FastAPI resolves.
 
     Args:
         function: its annotations say of which type the client's data must be. It may be any that msgspec knows, such as
@@ -32,9 +34,12 @@ class Hook:
 
     def __init__(self, function: Callable[..., Any], names: Sequence[str] = (), *, sent: bool = True) -> None:
         self.function = function
-        self.is_async = inspect.iscoroutinefunction(function)
         self.proofs = 0  # calls in a row that were quick, see `Pace`
         parameters = parameters_of(function)
+        self._dependent = dependent(function, parameters)
+        self.is_async = inspect.iscoroutinefunction(function) or self._dependent is not None
+        if self._dependent is not None:
+            parameters = self._dependent.parameters
         own = [each for each in parameters if each.kind in _POSITIONAL and each.name not in names]
         demanded = [
             each for each in parameters
@@ -57,7 +62,7 @@ class Hook:
         self._names = [name for name in names if takes_all or name in taken]
         self.type = Any if self._data is None else type_of(own[1])
 
-    async def __call__(self, client: object, data: bytes | None, parameters: dict[str, str]) -> Any:
+    async def __call__(self, client: Any, data: bytes | None, parameters: dict[str, str]) -> Any:
         """Call the function, and wait for its result.
 
         Raises:
@@ -66,7 +71,7 @@ class Hook:
         result = self.start(client, data, parameters)
         return await result if isinstance(result, Paused) else result
 
-    def start(self, client: object, data: bytes | None, parameters: dict[str, str]) -> Any:
+    def start(self, client: Any, data: bytes | None, parameters: dict[str, str]) -> Any:
         """Call the function.
 
         Returns:
@@ -79,7 +84,10 @@ class Hook:
         arguments[self._client] = client
         if self._data is not None:
             arguments[self._data] = typed(data, self.type)
-        return result_of(self.function(*[arguments.pop(name) for name in self._first], **arguments))
+        first = [arguments.pop(name) for name in self._first]
+        if self._dependent is not None:
+            return begin(self._dependent.hook(client.scope, *first, **arguments))
+        return result_of(self.function(*first, **arguments))
 
 
 def _is_client(parameter: inspect.Parameter) -> bool:
@@ -87,16 +95,35 @@ def _is_client(parameter: inspect.Parameter) -> bool:
     return parameter.name == "client" or (isinstance(kind, type) and issubclass(kind, Identity))
 
 
-def takes(function: Callable[..., Any], *names: str) -> None:
-    """Check that a function can be called with so many arguments.
+def takes(function: Callable[..., Any] | inspect.Signature, *names: str) -> None:
+    """Check that a function, or one of this signature, can be called with so many arguments.
 
     Raises:
         TypeError: if it can't.
     """
     try:
-        inspect.signature(function).bind(*names)
+        signature = function if isinstance(function, inspect.Signature) else inspect.signature(function)
+        signature.bind(*names)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name_of(function)} must take {' and '.join(names)}: {error}") from None
+
+
+def resolving(function: Callable[..., Any], *names: str) -> Callable[..., Any]:
+    """A function of a client and something else, which may have parameters besides that FastAPI resolves.
+
+    Raises:
+        TypeError: if it can't be called with so many arguments.
+    """
+    known = dependent(function, parameters_of(function))
+    takes(function if known is None else known.signature, *names)
+    if known is None:
+        return function
+
+    @functools.wraps(function)
+    async def call(client: Any, *others: Any) -> Any:
+        return await known.hook(client.scope, client, *others)
+
+    return call
 
 
 def only_one(what: str, declared: object) -> None:
