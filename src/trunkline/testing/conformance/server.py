@@ -151,11 +151,12 @@ def closing_lets_opening_handshakes_finish(world: World) -> None:
                 ws.send("welcome")
                 assert slow_peer.read_frame().payload == b"welcome"
                 assert not closing.done()
-            server.release()
+                server.release()
             for peer in (slow_peer, probe):
                 assert peer.read_close() == (code or 1000)
                 peer.send_close()
                 peer.close()
+            server.release()  # a handler that returned before the server told its client would have said 1000
             closing.result()
 
 
