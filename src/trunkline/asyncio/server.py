@@ -313,9 +313,8 @@ class Server(BaseServer):
     def _last_words(self, connection: ServerConnection) -> tuple[CloseCode | int, str]:
         """Close code and reason for a connection."""
         assert self._farewell is not None, "connections are closed"
-        if self._farewell == GOING_AWAY or (self._farewell == SERVICE_RESTART and connection.farewell != GOING_AWAY):
-            return connection.farewell
-        return self._farewell
+        own = connection.farewell
+        return own if own != GOING_AWAY and self._farewell in (GOING_AWAY, SERVICE_RESTART) else self._farewell
 
     async def wait_closed(self) -> None:
         """Wait until `close` is done: all connections are closed and their handlers ended."""

@@ -7,6 +7,7 @@ import asyncio
 from trunkline.realtime.hub.bell import Bell
 from trunkline.realtime.hub.connected import Client
 from trunkline.realtime.hub.hub import Hub
+from trunkline.realtime.hub.room import Room
 
 __all__ = ["must_wait", "wait_read", "wait_writable"]
 
@@ -28,7 +29,7 @@ async def wait_writable(hub: Hub, name: str, publisher: Client | None = None) ->
     It may read only when it has said all that it wants to say.
     """
     room = hub.rooms.get(name)
-    while room is not None and room.full - {publisher}:
+    while room is not None and _is_full(room, publisher):
         if room.writable is None:
             room.writable = Bell()
         await _heard(room.writable)
@@ -37,7 +38,11 @@ async def wait_writable(hub: Hub, name: str, publisher: Client | None = None) ->
 def must_wait(hub: Hub, name: str, publisher: Client | None = None) -> bool:
     """Whether `wait_writable` would wait."""
     room = hub.rooms.get(name)
-    return room is not None and bool(room.full) and bool(room.full - {publisher})
+    return room is not None and _is_full(room, publisher)
+
+
+def _is_full(room: Room, publisher: Client | None) -> bool:
+    return bool(room.full) and bool(room.full - {publisher})
 
 
 async def _heard(bell: Bell) -> None:
