@@ -10,11 +10,12 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from trunkline.realtime.brokers.base import BrokerError
+from trunkline.realtime.brokers.wire import Wire
 
-__all__ = ["CONNECTING", "HEARTBEAT", "ConnectionLost", "Link"]
+__all__ = ["CONNECTING", "HEARTBEAT", "Link"]
 
 logger = logging.getLogger("trunkline.realtime")
 
@@ -24,32 +25,7 @@ FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 2.0
 
 
-class ConnectionLost(Exception):  # noqa: N818  # says what happened
-    """The connection ended before the answer came: the server may have carried out the command, or not."""
-
-
-class Linked(Protocol):
-    """A connection, from its beginning to its end.
-
-    Attributes:
-        lost: done when the connection has ended; its result says why.
-        received: number of times that bytes came.
-    """
-
-    lost: asyncio.Future[str]
-    received: int
-
-    def ping(self) -> asyncio.Future[Any]:
-        """Ask for a sign of life."""
-
-    def abort(self, why: str) -> None:
-        """End the connection at once."""
-
-    def close(self) -> None:
-        """Send what waits, and end the connection."""
-
-
-C = TypeVar("C", bound=Linked)
+C = TypeVar("C", bound=Wire)
 
 
 class Link(ABC, Generic[C]):

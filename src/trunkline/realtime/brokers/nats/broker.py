@@ -18,7 +18,7 @@ import msgspec
 from trunkline.realtime.brokers.base import ID_TTL, BrokerError, BrokerEvents
 from trunkline.realtime.brokers.envelope import CUT, Envelope, open_envelope
 from trunkline.realtime.brokers.following import Event, Following
-from trunkline.realtime.brokers.link import HEARTBEAT, ConnectionLost
+from trunkline.realtime.brokers.link import HEARTBEAT
 from trunkline.realtime.brokers.nats.address import Address
 from trunkline.realtime.brokers.nats.connection import Connection, NatsError
 from trunkline.realtime.brokers.nats.control import NatsControl
@@ -31,6 +31,7 @@ from trunkline.realtime.brokers.nats.protocol import Message
 from trunkline.realtime.brokers.nats.store import Options, Store
 from trunkline.realtime.brokers.network import NetworkBroker, passing
 from trunkline.realtime.brokers.tail import Arrival
+from trunkline.realtime.brokers.wire import ConnectionLost
 from trunkline.realtime.limits import check_count, check_seconds
 
 __all__ = ["NatsBroker"]

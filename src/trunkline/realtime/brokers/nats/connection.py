@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
-from trunkline.realtime.brokers.link import ConnectionLost
 from trunkline.realtime.brokers.nats.protocol import (
     PING,
     PONG,
@@ -25,6 +24,7 @@ from trunkline.realtime.brokers.nats.protocol import (
     subscribe,
     unsubscribe,
 )
+from trunkline.realtime.brokers.wire import ConnectionLost, Wire, fail
 
 __all__ = ["Batch", "Connection", "NatsError"]
 
@@ -46,18 +46,16 @@ class Batch(NamedTuple):
     end: Message
 
 
-class Connection(asyncio.Protocol):
-    """One connection, from its beginning to its end.
+class Connection(Wire):
+    """A connection that speaks the protocol of NATS.
 
     Args:
         on_messages: called with what was published on subjects, all that came together.
-        on_lost: called when the connection has ended, before callers that wait for an answer go on.
+        on_lost: as for `Wire`.
         on_info: called when the server says something new of itself.
 
     Attributes:
         info: what the server said of itself.
-        lost: done when the connection has ended; its result says why.
-        received: number of times that bytes came.
     """
 
     def __init__(
@@ -66,23 +64,17 @@ class Connection(asyncio.Protocol):
         on_lost: Callable[[Connection], None] = lambda _: None,
         on_info: Callable[[Connection], None] = lambda _: None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__(on_lost)
         self._on_messages = on_messages
-        self._on_lost = on_lost
         self._on_info = on_info
         self._parser = Parser()
-        self._transport: asyncio.Transport | None = None
-        self._commands: list[bytes] = []  # that leave at the end of this turn
         self._pings: deque[asyncio.Future[None]] = deque()
         self._inbox = b"_INBOX." + secrets.token_hex(9).encode()
         self._number = 0  # of the newest request
         self._requests: dict[int, Callable[[Message | str], None]] = {}  # takes an answer, or why none comes
         self._writable: asyncio.Future[None] | None = None
-        self._why = ""
         self.info: dict[str, Any] = {}
         self.greeted: asyncio.Future[None] = self._loop.create_future()
-        self.lost: asyncio.Future[str] = self._loop.create_future()
-        self.received = 0
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -93,11 +85,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, command: bytes) -> None:
         """Send a command, if the connection hasn't ended."""
-        if self.lost.done():
-            return
-        if not self._commands:
-            self._loop.call_soon(self._flush)
-        self._commands.append(command)
+        self._write(command)
 
     def listen_for_answers(self) -> None:
         """Subscribe to the answers of requests."""
@@ -129,7 +117,7 @@ class Connection(asyncio.Protocol):
         """A future that is done when everything that the server has sent up to now has arrived."""
         pong: asyncio.Future[None] = self._loop.create_future()
         if self.lost.done():
-            _fail(pong, self.lost.result())
+            fail(pong, self.lost.result())
         else:
             self._pings.append(pong)
             self.send(PING)
@@ -141,7 +129,7 @@ class Connection(asyncio.Protocol):
 
         def take(message: Message | str) -> None:
             if isinstance(message, str):
-                _fail(answer, message)
+                fail(answer, message)
             elif not answer.done():
                 answer.set_result(message)
 
@@ -155,7 +143,7 @@ class Connection(asyncio.Protocol):
 
         def take(message: Message | str) -> None:
             if isinstance(message, str):
-                _fail(answer, message)
+                fail(answer, message)
             elif not message.status:
                 messages.append(message)
             elif not answer.done():
@@ -173,36 +161,18 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[Any],
     ) -> None:
         if self.lost.done():
-            _fail(answer, self.lost.result())
+            fail(answer, self.lost.result())
             return
         self._number = number = self._number + 1
         self._requests[number] = take
         answer.add_done_callback(lambda _: self._requests.pop(number, None))
         self.send(publish(subject, payload, b"%b.%d" % (self._inbox, number), headers))
 
-    def abort(self, why: str) -> None:
-        """End the connection at once."""
-        self._why = self._why or why
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """Send what waits, and end the connection."""
-        self._flush()
-        self._why = self._why or "it was closed"
-        if self._transport is not None:
-            self._transport.close()
-
-    def _flush(self) -> None:
-        if self._commands and self._transport is not None:
-            self._transport.write(b"".join(self._commands))
-        self._commands.clear()
-
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(FULL)
+        super().connection_made(transport)
+        cast(asyncio.Transport, transport).set_write_buffer_limits(FULL)
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
@@ -268,21 +238,14 @@ class Connection(asyncio.Protocol):
             take(message)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
         self.resume_writing()
-        why = self._why or (str(error) if error is not None else "") or "the server ended the connection"
-        self.lost.set_result(why)
-        self._on_lost(self)
-        _fail(self.greeted, why)
+        super().connection_lost(error)
+
+    def _give_up(self, why: str) -> None:
+        fail(self.greeted, why)
         for pong in self._pings:
-            _fail(pong, why)
+            fail(pong, why)
         self._pings.clear()
         for take in list(self._requests.values()):
             take(why)
         self._requests.clear()
-
-
-def _fail(answer: asyncio.Future[Any], why: str) -> None:
-    if not answer.done():
-        answer.set_exception(ConnectionLost(why))
-        answer.exception()  # its caller may have gone: asyncio needn't log that

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from trunkline.realtime.brokers.base import BrokerError, Uncertain
-from trunkline.realtime.brokers.link import ConnectionLost
 from trunkline.realtime.brokers.nats.connection import Connection
 from trunkline.realtime.brokers.nats.link import NatsLink
 from trunkline.realtime.brokers.nats.protocol import Message
+from trunkline.realtime.brokers.wire import ConnectionLost
 
 __all__ = [
     "NAME_IN_USE",
@@ -39,7 +39,6 @@ BYTES: Final = 4 << 20  # and bytes, about
 HEADERS: Final = 200  # bytes at most of what comes with a message of ours
 
 # https://github.com/nats-io/nats-server/blob/main/server/errors.json
-NO_STREAM: Final = 10059
 NO_MESSAGE: Final = 10037
 NAME_IN_USE: Final = 10058
 WRONG_LAST: Final = frozenset({10071, 10164})  # another message came first

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from trunkline.realtime.brokers.base import BrokerError
-from trunkline.realtime.brokers.link import CONNECTING, ConnectionLost, Link
+from trunkline.realtime.brokers.link import CONNECTING, Link
 from trunkline.realtime.brokers.nats import protocol
 from trunkline.realtime.brokers.nats.address import Address, Server
 from trunkline.realtime.brokers.nats.connection import Connection, NatsError
 from trunkline.realtime.brokers.nats.keys import Credentials
 from trunkline.realtime.brokers.nats.protocol import Message
+from trunkline.realtime.brokers.wire import ConnectionLost
 
 __all__ = ["NatsLink"]
 

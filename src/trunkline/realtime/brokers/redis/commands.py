@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from trunkline.realtime.brokers.base import BrokerError, Uncertain
-from trunkline.realtime.brokers.link import HEARTBEAT, ConnectionLost
+from trunkline.realtime.brokers.link import HEARTBEAT
 from trunkline.realtime.brokers.redis.address import Address
 from trunkline.realtime.brokers.redis.connection import Connection
 from trunkline.realtime.brokers.redis.link import RedisLink
 from trunkline.realtime.brokers.redis.resp import RedisError
+from trunkline.realtime.brokers.wire import ConnectionLost
 
 __all__ = ["Commands", "Script"]
 

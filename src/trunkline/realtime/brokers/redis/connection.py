@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from trunkline.realtime.brokers.link import ConnectionLost
 from trunkline.realtime.brokers.redis.resp import Parser, Push, RedisError, RespError, command
+from trunkline.realtime.brokers.wire import Wire, fail
 
 __all__ = ["Connection"]
 
 
-class Connection(asyncio.Protocol):
-    """One connection, from its beginning to its end.
+class Connection(Wire):
+    """A connection that speaks RESP.
 
     Args:
         on_pushes: called with what the server says without being asked, all that came together.
-        on_lost: called when the connection has ended, before callers that wait for an answer go on.
-
-    Attributes:
-        lost: done when the connection has ended; its result says why.
-        received: number of times that bytes came.
+        on_lost: as for `Wire`.
     """
 
     def __init__(
@@ -30,22 +26,16 @@ class Connection(asyncio.Protocol):
         on_pushes: Callable[[list[Push]], None] | None = None,
         on_lost: Callable[[Connection], None] = lambda _: None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__(on_lost)
         self._on_pushes = on_pushes
-        self._on_lost = on_lost
         self._parser = Parser()
-        self._transport: asyncio.Transport | None = None
-        self._commands: list[bytes] = []  # that leave at the end of this turn
         self._answers: deque[asyncio.Future[Any]] = deque()  # that are awaited
-        self._why = ""
-        self.lost: asyncio.Future[str] = self._loop.create_future()
-        self.received = 0
 
     def call(self, *args: bytes) -> asyncio.Future[Any]:
         """Send a command. The future has the answer, `RedisError` or `ConnectionLost`."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self.lost.done():
-            _fail(answer, self.lost.result())
+            fail(answer, self.lost.result())
             return answer
         self._answers.append(answer)
         self.send(*args)
@@ -53,36 +43,13 @@ class Connection(asyncio.Protocol):
 
     def send(self, *args: bytes) -> None:
         """Send a command that has no answer but pushes, such as SUBSCRIBE."""
-        if not self._commands:
-            self._loop.call_soon(self._flush)
-        self._commands.append(command(*args))
+        self._write(command(*args))
 
     def ping(self) -> asyncio.Future[Any]:
         """Ask for a sign of life."""
         return self.call(b"PING")
 
-    def abort(self, why: str) -> None:
-        """End the connection at once."""
-        self._why = self._why or why
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """Send what waits, and end the connection."""
-        self._flush()
-        self._why = self._why or "it was closed"
-        if self._transport is not None:
-            self._transport.close()
-
-    def _flush(self) -> None:
-        if self._commands and self._transport is not None:
-            self._transport.write(b"".join(self._commands))
-        self._commands.clear()
-
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.received += 1
@@ -110,17 +77,7 @@ class Connection(asyncio.Protocol):
         else:
             answer.set_result(value)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        why = self._why or (str(error) if error is not None else "") or "the server ended the connection"
-        self.lost.set_result(why)
-        self._on_lost(self)
+    def _give_up(self, why: str) -> None:
         for answer in self._answers:
-            if not answer.done():
-                _fail(answer, why)
+            fail(answer, why)
         self._answers.clear()
-
-
-def _fail(answer: asyncio.Future[Any], why: str) -> None:
-    answer.set_exception(ConnectionLost(why))
-    answer.exception()  # its caller may have gone: asyncio needn't log that

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from trunkline.realtime.brokers.link import HEARTBEAT, ConnectionLost
+from trunkline.realtime.brokers.link import HEARTBEAT
 from trunkline.realtime.brokers.redis.address import Address
 from trunkline.realtime.brokers.redis.connection import Connection
 from trunkline.realtime.brokers.redis.link import RedisLink
 from trunkline.realtime.brokers.redis.resp import Push
+from trunkline.realtime.brokers.wire import ConnectionLost
 
 __all__ = ["Delivery", "Message"]
 
