@@ -1,4 +1,4 @@
-"""A Redis or Valkey of the test's own, which can be killed and started again."""
+"""A Redis or Valkey of the test's own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.broker_server import BrokerServer, in_directory
 
 
 def _valkey() -> str | None:
@@ -32,62 +31,29 @@ PROGRAMS = {name: program for name, program in (("redis", REDIS), ("valkey", VAL
 needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server isn't installed")
 
 
-class RedisServer:
-    """A server on a port of its own, and on a Unix socket, with its files in a directory of its own."""
+class RedisServer(BrokerServer):
+    """A server that also listens on a Unix socket."""
 
     def __init__(self, directory: Path, program: str = "redis", options: tuple[str, ...] = ()) -> None:
-        self._directory = directory
+        super().__init__(directory, options)
         self._program = PROGRAMS[program]
-        self._options = options
-        self._process: subprocess.Popen[str] | None = None
-        self.port = _free_port()
         self.path = directory / "redis.sock"
-        self.start()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it; returns when it accepts commands."""
-        files = ["--dir", str(self._directory), "--unixsocket", str(self.path)]
+        files = ["--dir", str(self.directory), "--unixsocket", str(self.path)]
         listening = ["--bind", "127.0.0.1", "--port", str(self.port)]
         quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
         self._process = subprocess.Popen(
             [self._program, *files, *listening, *quiet, *self._options], stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._said():
             if "eady to accept connections" in line and (".sock" in line or "unix" in line):
                 return
         raise AssertionError(f"{self._program} didn't start")
-
-    def kill(self) -> None:
-        """It dies, without saving anything."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """It ends in an orderly way."""
-        self._end(signal.SIGTERM)
-
-    def freeze(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)  # it answers nothing more
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def _end(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            if number != signal.SIGKILL:  # which ends a frozen process, too, before it answers anything
-                self._process.send_signal(signal.SIGCONT)
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
 
     def cli(self, *args: str) -> bytes:
         """Carry out a command, and return what the server says, as far as it says it at once."""
@@ -98,19 +64,6 @@ class RedisServer:
             return sock.recv(1 << 20)
 
 
-@contextlib.contextmanager
-def running(program: str = "redis", *options: str) -> Iterator[RedisServer]:
+def running(program: str = "redis", *options: str) -> contextlib.AbstractContextManager[RedisServer]:
     """A server, from start to end."""
-    with tempfile.TemporaryDirectory(prefix="tl-redis-") as directory:
-        server = RedisServer(Path(directory), program, options)
-        try:
-            yield server
-        finally:
-            server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    return in_directory(lambda directory: RedisServer(directory, program, options))

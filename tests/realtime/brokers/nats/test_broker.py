@@ -2,17 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.broker_nodes import BrokerNode, node_at
 from tests.support.nats import NatsServer, needs_nats, running
 from trunkline.realtime.brokers import BrokerError, NatsBroker, Uncertain
 from trunkline.realtime.brokers.nats.jetstream import api
-from trunkline.realtime.publication import Publication, StreamPosition
-from trunkline.testing.brokers import Clock, Events, Scenario, broker_scenarios, check_broker
+from trunkline.testing.brokers import Clock, Scenario, broker_scenarios, check_broker
 
 pytestmark = needs_nats
 
@@ -45,37 +44,9 @@ def server() -> Iterator[NatsServer]:
         yield server
 
 
-class Node:
-    """A broker, and what it told."""
-
-    def __init__(self, url: str, **options: object) -> None:
-        self.broker = NatsBroker(url, **options)
-        self.events = Events()
-
-    async def publish(self, channel: str, *data: bytes, **options: object) -> StreamPosition:
-        for each in data:
-            position = await self.broker.publish(channel, Publication(each), **{"size": 1000, "ttl": 60} | options)
-        return position
-
-    async def until_delivered(self, channel: str, *data: bytes) -> None:
-        await self.events.received(channel, len(data))
-        assert [each.data for each in self.events.publications[channel]] == list(data)
-
-    def cut(self) -> None:
-        """Messages don't arrive, and then the connection is lost."""
-        self.broker._link.connection.abort("cut")
-
-
-@asynccontextmanager
-async def node_at(server: NatsServer, *channels: str, query: str = "", **options: object) -> AsyncIterator[Node]:
-    node = Node(server.url + query, **options)
-    await node.broker.start(node.events)
-    try:
-        for channel in channels:
-            await node.broker.subscribe(channel)
-        yield node
-    finally:
-        await node.broker.close()
+def cut(node: BrokerNode) -> None:
+    """Messages don't arrive, and then the connection is lost."""
+    node.broker._link.connection.abort("cut")
 
 
 def test_what_was_missed_while_the_connection_was_lost_is_delivered(server: NatsServer) -> None:
@@ -85,7 +56,7 @@ def test_what_was_missed_while_the_connection_was_lost_is_delivered(server: Nats
             numbers = [b"%d" % number for number in range(60)]
             for count, number in enumerate(numbers):
                 if count % 20 == 5:
-                    node.cut()
+                    cut(node)
                 await other.publish("room", number)
                 if count % 20 == 10:
                     await node.broker._link.ready(10)
@@ -103,7 +74,7 @@ def test_what_cannot_be_read_any_more_is_told(server: NatsServer) -> None:
             await node.until_delivered("room", b"1")
             node.broker._link.connection.transport.pause_reading()
             await other.publish("room", b"2", b"3", b"4", size=2)
-            node.cut()
+            cut(node)
             await node.until_delivered("room", b"1", b"3", b"4")
             assert node.events.gaps == ["room"]
 

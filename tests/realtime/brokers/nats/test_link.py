@@ -14,24 +14,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.support.broker_nodes import deliver
 from tests.support.certificate import certificate
 from tests.support.nats import NatsServer, needs_nats, running
 from trunkline.realtime.brokers import BrokerError, NatsBroker
 from trunkline.realtime.publication import Publication
 from trunkline.testing.brokers import Events
-
-
-async def check(url: str, **options: object) -> None:
-    """A broker at this URL delivers what it keeps."""
-    broker, events = NatsBroker(url, **options), Events()
-    await broker.start(events)
-    try:
-        await broker.subscribe("room")
-        await broker.publish("room", Publication(b"1"), size=9, ttl=60)
-        await events.received("room", 1)
-    finally:
-        await broker.close()
-
 
 BOB = '{user: bob, password: pw, permissions: {subscribe: "_INBOX.>"}}'
 GUARDED = f"authorization {{ users = [{{user: ada, password: pw}}, {BOB}] }}"
@@ -40,19 +28,19 @@ GUARDED = f"authorization {{ users = [{{user: ada, password: pw}}, {BOB}] }}"
 @needs_nats
 def test_users_and_passwords() -> None:
     with running(GUARDED) as server:
-        asyncio.run(check(f"nats://ada:pw@127.0.0.1:{server.port}"))
+        asyncio.run(deliver(f"nats://ada:pw@127.0.0.1:{server.port}"))
         for who in ("", "ada:wrong@", "eve:pw@", "token@"):
             with pytest.raises(BrokerError, match=r"Authorization Violation.*write the user and password") as caught:
-                asyncio.run(check(f"nats://{who}127.0.0.1:{server.port}", patience=60))
+                asyncio.run(deliver(f"nats://{who}127.0.0.1:{server.port}", patience=60))
             assert "wrong@" not in str(caught.value)
         with pytest.raises(BrokerError, match=r"Permissions Violation.*subscribe"):
-            asyncio.run(check(f"nats://bob:pw@127.0.0.1:{server.port}", patience=60))
+            asyncio.run(deliver(f"nats://bob:pw@127.0.0.1:{server.port}", patience=60))
 
 
 @needs_nats
 def test_a_token() -> None:
     with running("authorization { token: s3cret }") as server:
-        asyncio.run(check(f"nats://s3cret@127.0.0.1:{server.port}"))
+        asyncio.run(deliver(f"nats://s3cret@127.0.0.1:{server.port}"))
 
 
 def seed_and_key(prefixes: bytes) -> tuple[str, str]:
@@ -73,7 +61,7 @@ def test_a_key(tmp_path: Path) -> None:
     file = tmp_path / "user.nk"
     file.write_text(f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n")
     with running(f"authorization {{ users = [{{nkey: {public}}}] }}") as server:
-        asyncio.run(check(f"{server.url}?nkey={file}"))
+        asyncio.run(deliver(f"{server.url}?nkey={file}"))
     file.write_text(seed[:-1] + ("A" if seed[-1] != "A" else "B"))
     with pytest.raises(ValueError, match="checksum is wrong"):
         NatsBroker(f"nats://localhost?nkey={file}")
@@ -114,30 +102,30 @@ def test_tls(tmp_path: Path, expired: bool) -> None:
     with running(f'tls {{ cert_file: "{cert}", key_file: "{tmp_path}/key.pem" }}') as server:
         if expired:
             with pytest.raises(BrokerError, match=r"certificate has expired.*renew it"):
-                asyncio.run(check(f"tls://localhost:{server.port}", ssl=context, patience=60))
+                asyncio.run(deliver(f"tls://localhost:{server.port}", ssl=context, patience=60))
             return
         for scheme in ("tls", "nats"):
-            asyncio.run(check(f"{scheme}://localhost:{server.port}", ssl=context))
+            asyncio.run(deliver(f"{scheme}://localhost:{server.port}", ssl=context))
         with pytest.raises(BrokerError, match=r"self-signed certificate.*pass ssl="):
-            asyncio.run(check(f"tls://localhost:{server.port}", patience=60))
+            asyncio.run(deliver(f"tls://localhost:{server.port}", patience=60))
 
 
 @needs_nats
 def test_servers_that_cannot_be_used_are_told() -> None:
     with running("", "--no_advertise") as server:
         with pytest.raises(BrokerError, match="start nats-server with -js"):
-            asyncio.run(check(server.url, patience=60))
+            asyncio.run(deliver(server.url, patience=60))
         with pytest.raises(BrokerError, match="write nats:// instead of tls://"):
-            asyncio.run(check(server.url.replace("nats:", "tls:"), patience=60))
+            asyncio.run(deliver(server.url.replace("nats:", "tls:"), patience=60))
     with pytest.raises(BrokerError, match=r"NATS at nats://127.0.0.1:\d+ can't be used .*Connect call failed"):
-        asyncio.run(check(server.url, patience=0.2))
+        asyncio.run(deliver(server.url, patience=0.2))
 
 
 @needs_nats
 def test_the_next_server_is_tried() -> None:
     with running() as gone, running() as server:
         gone.kill()
-        asyncio.run(check(f"nats://127.0.0.1:{gone.port},127.0.0.1:{server.port}"))
+        asyncio.run(deliver(f"nats://127.0.0.1:{gone.port},127.0.0.1:{server.port}"))
 
 
 @needs_nats

@@ -1,15 +1,13 @@
 """Several nodes whose clients are in the same rooms, over one NATS: the official SDK, and what it never notices."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support.broker_nodes import member, numbers, room_nodes
 from tests.support.nats import NatsServer, needs_nats, running
-from tests.support.sdk import Events, play, sdk, serving, value
-from trunkline.realtime import Client, Realtime
+from tests.support.sdk import play
 
 pytestmark = needs_nats
 
@@ -22,111 +20,10 @@ def server() -> Iterator[NatsServer]:
         yield server
 
 
-def node(url: str) -> Realtime:
-    rt = Realtime(url)
-    rt.channel("room", history=1000, presence=True, join_leave=True, publish="subscribers")
-
-    @rt.on_connect
-    def who(client: Client, data: dict[str, str]) -> None:
-        client.user = data["name"]
-
-    return rt
-
-
-@contextlib.asynccontextmanager
-async def nodes(url: str, count: int = 2) -> AsyncIterator[list[tuple[Realtime, str]]]:
-    """Nodes, each with its URL."""
-    async with contextlib.AsyncExitStack() as stack:
-        started = []
-        for _ in range(count):
-            rt = node(url)
-            started.append((rt, await stack.enter_async_context(serving(rt))))
-        yield started
-
-
-async def member(url: str, name: str) -> tuple[Any, Events]:
-    """A client that is in the room, and what it hears there."""
-    events, client = Events(), sdk(url, data={"name": name})
-    room = client.new_subscription("room", events)
-    await client.connect()
-    await room.subscribe()
-    await events.expect("subscribed")
-    return client, events
-
-
-async def numbers(events: Events, first: int, last: int) -> list[tuple[int, int]]:
-    """The next publications, as offset and data, until the last number came."""
-    heard: list[tuple[int, int]] = []
-    while not heard or heard[-1][1] != last:
-        publication = (await events.expect("publication")).pub
-        heard.append((publication.offset, value(publication.data)))
-    return heard
-
-
-def test_clients_of_different_nodes_meet(server: NatsServer) -> None:
-    async def scene() -> None:
-        async with nodes(server.url) as [(first, one), (_, two)]:
-            ada, of_ada = await member(one, "ada")
-            bob, of_bob = await member(two, "bob")
-            heard = {"ada": of_ada, "bob": of_bob}
-            await ada.get_subscription("room").publish("hi")
-            for name, events in heard.items():
-                publication = (await events.expect("publication")).pub
-                assert (name, value(publication.data), publication.info.user) == (name, "hi", "ada")
-            present = await bob.get_subscription("room").presence()
-            assert sorted(info.user for info in present.clients.values()) == ["ada", "bob"]
-            assert await first.presence_stats("room") == (2, 2)
-            assert [value(each.data) for each in (await first.history("room")).publications] == ["hi"]
-            await bob.disconnect()
-            async with asyncio.timeout(10):
-                while await first.presence_stats("room") != (1, 1):
-                    await asyncio.sleep(0.01)
-            await ada.disconnect()
-
-    play(scene)
-
-
-def test_the_program_of_one_node_reaches_the_clients_of_all(server: NatsServer) -> None:
-    async def scene() -> None:
-        async with nodes(server.url) as [(first, _), (_, two)]:
-            client, events = await member(two, "ada")
-            assert await first.send("hi", user="ada") == 1
-            assert await first.send("hi", user="bob") == 0
-            await first.unsubscribe("room", user="ada")
-            assert (await events.expect("unsubscribed")).code == 2000
-            await client.get_subscription("room").subscribe()
-            await events.expect("subscribed")
-            await first.disconnect(user="ada", code=3503)
-            assert (await events.expect("subscribing")).code == 1  # the connection is gone
-            async with asyncio.timeout(10):
-                while await first.presence_stats("room") != (0, 0):
-                    await asyncio.sleep(0.01)
-
-    play(scene)
-
-
-def test_a_client_goes_on_at_another_node(server: NatsServer) -> None:
-    async def scene() -> None:
-        async with nodes(server.url) as [(_, one), (second, two)]:
-            client, events = await member(one, "ada")
-            await second.publish("room", 1)
-            await events.expect("publication")
-            await client.disconnect()
-            await second.publish("room", 2)
-            client._address = two
-            await client.connect()
-            subscribed = await events.expect("subscribed")
-            assert (subscribed.was_recovering, subscribed.recovered) == (True, True)
-            assert value((await events.expect("publication")).pub.data) == 2
-            await client.disconnect()
-
-    play(scene)
-
-
 @pytest.mark.parametrize("harm", ["cut", "killed"])
 def test_clients_notice_nothing_of_what_happens_between_node_and_nats(server: NatsServer, harm: str) -> None:
     async def scene() -> None:
-        async with nodes(server.url) as [(_, one), (second, _)]:
+        async with room_nodes(server.url) as [(_, one), (second, _)]:
             client, events = await member(one, "ada")
             for number in range(PUBLICATIONS):
                 if number % 25 == 20:
@@ -146,7 +43,7 @@ def test_clients_notice_nothing_of_what_happens_between_node_and_nats(server: Na
 
 def test_clients_are_told_when_nats_lost_its_data(server: NatsServer) -> None:
     async def scene() -> None:
-        async with nodes(server.url) as [(_, one), (second, _)]:
+        async with room_nodes(server.url) as [(_, one), (second, _)]:
             client, events = await member(one, "ada")
             await second.publish("room", 1)
             await events.expect("publication")
@@ -165,7 +62,7 @@ def test_clients_are_told_when_nats_lost_its_data(server: NatsServer) -> None:
 
 def test_clients_stay_while_nats_is_away(server: NatsServer) -> None:
     async def scene() -> None:
-        async with nodes(server.url, 1) as [(rt, url)]:
+        async with room_nodes(server.url, 1) as [(rt, url)]:
             client, events = await member(url, "ada")
             server.stop()
             publishing = asyncio.create_task(rt.publish("room", 1, id="1"))

@@ -2,15 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support.broker_nodes import BrokerNode, node_at
 from tests.support.redis import PROGRAMS, RedisServer, needs_redis, running
 from trunkline.realtime.brokers import BrokerError, RedisBroker, Uncertain
-from trunkline.realtime.publication import Publication, StreamPosition
-from trunkline.testing.brokers import Events, Scenario, broker_scenarios, check_broker
+from trunkline.realtime.publication import StreamPosition
+from trunkline.testing.brokers import Scenario, broker_scenarios, check_broker
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
@@ -35,38 +35,6 @@ def careful_server() -> Iterator[RedisServer]:
     """One that has everything on its disk before it answers."""
     with running("redis", "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
-
-
-class Node:
-    """A broker, and what it told."""
-
-    def __init__(self, url: str, **options: object) -> None:
-        self.broker = RedisBroker(url, **options)
-        self.events = Events()
-
-    async def publish(self, channel: str, *data: bytes, **options: object) -> StreamPosition:
-        for each in data:
-            position = await self.broker.publish(channel, Publication(each), **{"size": 1000, "ttl": 60} | options)
-        return position
-
-    def delivered(self, channel: str) -> list[bytes]:
-        return [each.data for each in self.events.publications[channel]]
-
-    async def until_delivered(self, channel: str, *data: bytes) -> None:
-        await self.events.received(channel, len(data))
-        assert self.delivered(channel) == list(data)
-
-
-@asynccontextmanager
-async def node_at(server: RedisServer, *channels: str, **options: object) -> AsyncIterator[Node]:
-    node = Node(server.url, **options)
-    await node.broker.start(node.events)
-    try:
-        for channel in channels:
-            await node.broker.subscribe(channel)
-        yield node
-    finally:
-        await node.broker.close()
 
 
 # Trouble on the way
@@ -105,7 +73,7 @@ def test_what_cannot_be_read_any_more_is_told(server: RedisServer) -> None:
     asyncio.run(main())
 
 
-def hold(node: Node):
+def hold(node: BrokerNode):
     """Messages don't arrive until what is returned is called, as if they were lost on the way."""
     connection = node.broker._delivery.link.connection
     connection._transport.pause_reading()
@@ -150,7 +118,9 @@ def test_publications_that_a_caller_knows_of_are_in_the_history_it_asks_for(serv
 # Trouble with the data
 
 
-async def lives_on(node: Node, other: Node, position: StreamPosition, expected: list[bytes], gaps: list[str]) -> None:
+async def lives_on(
+    node: BrokerNode, other: BrokerNode, position: StreamPosition, expected: list[bytes], gaps: list[str]
+) -> None:
     await other.publish("room", b"after", id="after")
     await node.until_delivered("room", *expected, b"after")
     assert node.events.gaps == gaps
@@ -362,7 +332,7 @@ def test_keys_of_others_are_an_error(server: RedisServer) -> None:
 def test_databases_and_prefixes_are_apart(server: RedisServer) -> None:
     async def main() -> None:
         urls = [server.url, f"{server.url}/1", f"{server.url}?prefix=other"]
-        nodes = [Node(url) for url in urls]
+        nodes = [BrokerNode(url) for url in urls]
         for node in nodes:
             await node.broker.start(node.events)
             await node.broker.subscribe("room")

@@ -9,25 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.broker_nodes import deliver
 from tests.support.certificate import certificate
 from tests.support.redis import RedisServer, needs_redis, running
 from trunkline.realtime.brokers import BrokerError, RedisBroker
 from trunkline.realtime.brokers.redis.resp import Parser
 from trunkline.realtime.publication import Publication
 from trunkline.testing.brokers import Events
-
-
-async def check(url: str, **options: object) -> None:
-    """Publish and hear it."""
-    broker, events = RedisBroker(url, **options), Events()
-    await broker.start(events)
-    try:
-        await broker.subscribe("room")
-        await broker.publish("room", Publication(b"1"), size=9, ttl=60)
-        await events.received("room", 1)
-    finally:
-        await broker.close()
-
 
 # Real servers
 
@@ -42,13 +30,13 @@ def guarded() -> Iterator[RedisServer]:
 
 @needs_redis
 def test_a_unix_socket(guarded: RedisServer) -> None:
-    asyncio.run(check(f"unix://:s3cret@{guarded.path}?db=2"))
+    asyncio.run(deliver(f"unix://:s3cret@{guarded.path}?db=2"))
 
 
 @needs_redis
 @pytest.mark.parametrize("who", [":s3cret", "default:s3cret", "ada:pw"])
 def test_users_and_passwords(guarded: RedisServer, who: str) -> None:
-    asyncio.run(check(f"redis://{who}@127.0.0.1:{guarded.port}"))
+    asyncio.run(deliver(f"redis://{who}@127.0.0.1:{guarded.port}"))
 
 
 @needs_redis
@@ -63,7 +51,7 @@ def test_users_and_passwords(guarded: RedisServer, who: str) -> None:
 )
 def test_who_may_not_is_told_at_once(guarded: RedisServer, who: str, complaint: str) -> None:
     with pytest.raises(BrokerError, match=complaint) as caught:
-        asyncio.run(check(f"redis://{who}127.0.0.1:{guarded.port}", patience=60))
+        asyncio.run(deliver(f"redis://{who}127.0.0.1:{guarded.port}", patience=60))
     assert "pw" not in str(caught.value)
     assert "wrong@" not in str(caught.value)
 
@@ -103,7 +91,7 @@ async def reconfigure(server: RedisServer, old: str, new: str) -> None:
 def test_a_server_that_comes_late_is_waited_for() -> None:
     async def main(server: RedisServer) -> None:
         server.stop()
-        starting = asyncio.create_task(check(server.url))
+        starting = asyncio.create_task(deliver(server.url))
         await asyncio.sleep(0.1)
         server.start()
         await starting
@@ -117,7 +105,7 @@ def test_a_server_that_never_comes_is_an_error() -> None:
     with running() as server:
         server.stop()
         with pytest.raises(BrokerError, match=r"Redis at redis://127.0.0.1:\d+ can't be used .*Connect call failed"):
-            asyncio.run(check(server.url, patience=0.2))
+            asyncio.run(deliver(server.url, patience=0.2))
 
 
 # TLS
@@ -144,13 +132,13 @@ def with_tls(directory: Path, **options: bool) -> Iterator[tuple[int, Path]]:
 @needs_redis
 def test_tls(tmp_path: Path) -> None:
     with with_tls(tmp_path) as (port, cert):
-        asyncio.run(check(f"rediss://localhost:{port}", ssl=ssl.create_default_context(cafile=str(cert))))
+        asyncio.run(deliver(f"rediss://localhost:{port}", ssl=ssl.create_default_context(cafile=str(cert))))
 
 
 @needs_redis
 def test_a_certificate_that_is_not_trusted_is_told_at_once(tmp_path: Path) -> None:
     with with_tls(tmp_path) as (port, _), pytest.raises(BrokerError, match=r"self-signed certificate.*pass ssl="):
-        asyncio.run(check(f"rediss://localhost:{port}", patience=60))
+        asyncio.run(deliver(f"rediss://localhost:{port}", patience=60))
 
 
 @needs_redis
@@ -158,7 +146,7 @@ def test_a_certificate_that_has_expired_is_told_at_once(tmp_path: Path) -> None:
     with with_tls(tmp_path, expired=True) as (port, cert):
         context = ssl.create_default_context(cafile=str(cert))
         with pytest.raises(BrokerError, match=r"certificate has expired.*renew it"):
-            asyncio.run(check(f"rediss://localhost:{port}", ssl=context, patience=60))
+            asyncio.run(deliver(f"rediss://localhost:{port}", ssl=context, patience=60))
 
 
 # Servers that do what real ones rarely do
